@@ -1,0 +1,7 @@
+#include "pfs_py.h"
+
+int pfs_exec_events(PyObject *module)
+{
+    (void)module;
+    return 0;
+}

@@ -1,0 +1,3 @@
+"""The hot paths of perfsuite, in C."""
+
+build: str
