@@ -1,0 +1,67 @@
+"""The catalogue of metrics: what each name means, its unit, and which way is better.
+
+The catalogue is data (``data/metrics.toml``); a metric is added by a row there and by a probe that gives its evidence.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from perfsuite.errors import unknown
+
+Kind = Literal["gauge", "counter", "histogram", "ratio"]
+Comparison = Literal["<", "<=", ">", ">="]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of the catalogue.
+
+    ``unit``: ``ms``, ``bytes``, ``ratio`` (0…1), ``1/s``, ``tokens`` or ``count``.  ``stat``: what is held against a
+    target when a criterion does not say: ``mean``, ``p50``, ``p95``, ``p99``, ``max``, ``min`` or ``value``.
+    ``comparison``: the one used by a criterion that gives a number alone.
+    """
+
+    name: str
+    unit: str
+    kind: Kind
+    stat: str
+    comparison: Comparison
+    definition: str
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a smaller value is the better one."""
+        return self.comparison in ("<", "<=")
+
+
+@cache
+def _document() -> tuple[dict[str, Metric], dict[str, str]]:
+    text = files("perfsuite").joinpath("data/metrics.toml").read_text(encoding="utf-8")
+    document = tomllib.loads(text)
+    metrics = {name: Metric(name=name, **row) for name, row in document["metrics"].items()}
+    return metrics, document["aliases"]
+
+
+def catalogue() -> dict[str, Metric]:
+    """All metrics by name."""
+    return _document()[0]
+
+
+def canonical(name: str) -> str:
+    """The catalogue's name for ``name``: itself, or what an alias of the source documents stands for."""
+    metrics, aliases = _document()
+    return name if name in metrics else aliases.get(name, name)
+
+
+def metric(name: str, where: str = "") -> Metric:
+    """The metric of that name or alias; raises UsageError with the nearest names when there is none."""
+    metrics, aliases = _document()
+    found = metrics.get(canonical(name))
+    if found is None:
+        raise unknown("metric", name, [*metrics, *aliases], where)
+    return found

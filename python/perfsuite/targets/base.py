@@ -1,0 +1,158 @@
+"""What a system under test looks like to the suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from perfsuite._core import Row
+
+Message = Mapping[str, object]
+"""An OpenAI-style message: ``role``, ``content`` and what else it carries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something planted in a conversation that is asked for later.  ``value`` appears nowhere else."""
+
+    key: str
+    value: str
+    statement: str
+    question: str
+    turn: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """One message to the system.
+
+    ``message`` is the new user text, ``messages`` the whole conversation as a stateless service needs it, the new one
+    last.  ``expects`` is the fact that the message asks for, ``age`` the turns since it was planted.
+    """
+
+    message: str
+    messages: Sequence[Message]
+    user_id: str
+    conversation_id: str
+    model: str | None = None
+    max_tokens: int | None = None
+    expects: Fact | None = None
+    age: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class Reply:
+    """What came back.  Token counts are None where the system does not tell them and no tokenizer is at hand.
+
+    ``context`` is the prompt that the system assembled, where it shows it.
+    """
+
+    text: str
+    model: str | None = None
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+    counted_by: str = "usage"
+    context: Sequence[Message] | None = None
+    extra: Mapping[str, object] = field(default_factory=dict)
+
+
+class Failure(Exception):
+    """A request that failed: a row of the result, not an error of the run.
+
+    ``kind`` is one of ``_core.ERROR_KINDS`` (``timeout``, ``target``, …), the text says what happened.
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
+
+
+@runtime_checkable
+class Target(Protocol):
+    """A system under test.  ``send`` stamps ``row`` as things happen: ``row.sent()`` when the request leaves,
+    ``row.token(n)`` for each content chunk; the driver ends the row.  It raises Failure for a failed request."""
+
+    name: str
+    simulated: tuple[str, ...]
+    """What of this system is simulated, for every output to say."""
+
+    @property
+    def inspection(self) -> Inspection | None:
+        """What the system shows of its inside; None for a black box."""
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The models it can be asked for; the first is its default."""
+
+    async def open(self) -> None: ...
+
+    async def send(self, request: Request, row: Row) -> Reply: ...
+
+    async def close(self) -> None: ...
+
+
+class Codec(Protocol):
+    """Compresses what is stored."""
+
+    name: str
+
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembled:
+    """A context that the system put together for a question.
+
+    ``tokens`` by the system's own counter; ``memories`` are the ids of the memories placed in it, ``dropped`` counts
+    what did not fit.
+    """
+
+    messages: Sequence[Message]
+    tokens: int
+    memories: Sequence[str]
+    dropped: int = 0
+
+
+class Inspection(Protocol):
+    """The inside of an embedded system, as far as the phases' metrics need it."""
+
+    def cache_counts(self) -> tuple[int, int]:
+        """(hits, misses) of the embedding cache since the system started."""
+
+    def codec(self) -> Codec:
+        """The codec in use for stored conversations."""
+
+    def strongest_codec(self) -> Codec:
+        """The same codec at its strongest setting."""
+
+    def stored_conversations(self, minimum_bytes: int = 0) -> Iterator[tuple[bytes, bytes]]:
+        """(original, stored) bytes of each conversation in compressed storage whose original is that large."""
+
+    def remember(self, text: str, *, user_id: str) -> str:
+        """Stores one memory; returns its id."""
+
+    def assemble(self, question: str, *, user_id: str, conversation_id: str, budget_tokens: int) -> Assembled:
+        """The context for a question, within a budget of tokens."""
+
+    def truncate(self, messages: Sequence[Message], budget_tokens: int) -> Sequence[Message]:
+        """The history cut to a budget of tokens, as the system does it."""
+
+    def count_tokens(self, messages: Sequence[Message], model: str) -> int:
+        """The system's own counter, the chat template's tokens included: the counter under test."""
+
+    def true_tokens(self, messages: Sequence[Message], model: str) -> int:
+        """The model's own tokenizer over the rendered prompt: independent of the counter under test."""
+
+    def window_tokens(self, model: str) -> int:
+        """The most prompt tokens that the model takes."""
+
+    def loaded_model(self) -> str | None:
+        """The model whose resources are held now."""
+
+    def resident_bytes(self) -> int:
+        """Bytes of the model resources that are held now, as the system accounts for them."""
