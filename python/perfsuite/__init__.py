@@ -1,3 +1,40 @@
-"""perfsuite measures LLM chat and agent-memory systems."""
+"""perfsuite measures LLM chat and agent-memory systems.
+
+``python -m perfsuite run`` measures the embedded reference system; ``perfsuite.run(...)`` does the same from Python.
+The names below load when they are first used: ``import perfsuite`` itself needs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from perfsuite.errors import MissingExtra as MissingExtra
+    from perfsuite.errors import PerfsuiteError as PerfsuiteError
+    from perfsuite.errors import UsageError as UsageError
 
 __version__ = "0.1.0"
+
+# Public name → the module that has it; a name that is itself a module maps to that module.
+LAZY = {
+    "MissingExtra": "perfsuite.errors",
+    "PerfsuiteError": "perfsuite.errors",
+    "UsageError": "perfsuite.errors",
+}
+
+__all__ = ["__version__", *LAZY]
+
+
+def __getattr__(name: str) -> object:
+    where = LAZY.get(name)
+    if where is None:
+        raise AttributeError(f"module 'perfsuite' has no attribute {name!r}")
+    module = import_module(where)
+    value = module if where == f"perfsuite.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *LAZY])

@@ -35,6 +35,7 @@ class Phase:
 
     ``probes`` are the names of the probes that run in it, in turn, each for its share of ``duration_s``; empty: those
     that give the evidence for ``metrics``.  ``settings`` override the plan's load, workload and tuning by field name.
+    ``duration_s`` is how long this run measures, ``documented_s`` the length before the profile scaled it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Phase:
     criteria: tuple[Criterion, ...]
     probes: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    documented_s: float = 0.0
     origin: str = "built-in"
 
 
