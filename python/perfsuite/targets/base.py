@@ -133,6 +133,9 @@ class Inspection(Protocol):
     def stored_conversations(self, minimum_bytes: int = 0) -> Iterator[tuple[bytes, bytes]]:
         """(original, stored) bytes of each conversation in compressed storage whose original is that large."""
 
+    def store_conversation(self, messages: Sequence[Message], *, user_id: str, conversation_id: str) -> None:
+        """Puts a whole finished conversation into compressed storage."""
+
     def remember(self, text: str, *, user_id: str) -> str:
         """Stores one memory; returns its id."""
 

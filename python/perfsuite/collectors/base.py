@@ -1,0 +1,115 @@
+"""The interface of a collector, and the thread that samples collectors beside a run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+LONGEST_SERIES = 4096
+
+
+class Collector(Protocol):
+    """Something that can be looked at again and again while a run goes on.
+
+    ``sample`` returns the present value of each of its series by name (units in the names: ``_bytes``, ``_percent``);
+    it is called from one thread.  ``absent`` is why there is nothing to look at, or None.
+    """
+
+    name: str
+
+    @property
+    def absent(self) -> str | None: ...
+
+    def sample(self) -> Mapping[str, float]: ...
+
+
+class BoundedSeries:
+    """A series in time that never holds more than LONGEST_SERIES points.
+
+    When it is full, neighbours are merged in pairs: of each pair the higher value stays, at its own time, so that a peak
+    is never lost; the spacing doubles.
+    """
+
+    def __init__(self) -> None:
+        self._points: list[tuple[float, float]] = []
+        self._pending: list[tuple[float, float]] = []
+        self._stride = 1
+
+    def add(self, t_s: float, value: float) -> None:
+        """Appends a point; ``t_s`` must not be less than the last one's."""
+        self._pending.append((t_s, value))
+        if len(self._pending) < self._stride:
+            return
+        self._points.append(max(self._pending, key=lambda point: point[1]))
+        self._pending.clear()
+        if len(self._points) >= LONGEST_SERIES:
+            pairs = zip(self._points[::2], self._points[1::2], strict=True)
+            self._points = [max(pair, key=lambda point: point[1]) for pair in pairs]
+            self._stride *= 2
+
+    def points(self) -> list[tuple[float, float]]:
+        """All points, oldest first, those not yet merged included."""
+        return [*self._points, *self._pending]
+
+
+class Sampler:
+    """Samples collectors every ``interval_s`` in a thread of its own, from ``start`` to ``stop``.
+
+    A collector that raises is asked no more; what it had given is kept and the error is in ``problems``.  ``cost_s`` is
+    the CPU time that sampling took.
+    """
+
+    def __init__(self, collectors: Sequence[Collector], interval_s: float = 0.25) -> None:
+        self._collectors = list(collectors)
+        self._interval_s = interval_s
+        self._series: dict[str, BoundedSeries] = {}
+        self._lock = threading.Lock()
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._started = 0.0
+        self.problems: dict[str, str] = {}
+        self.cost_s = 0.0
+
+    def start(self) -> None:
+        """Begins to sample; the first sample is taken before this returns."""
+        self._started = time.monotonic()
+        self._look()
+        self._thread = threading.Thread(target=self._run, name="perfsuite-sampler", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Takes a last sample and ends the thread; may be called again."""
+        if self._thread is None:
+            return
+        self._done.set()
+        self._thread.join()
+        self._thread = None
+        self._look()
+
+    def series(self) -> dict[str, list[tuple[float, float]]]:
+        """What was sampled so far: ``collector.series`` → [(seconds since start, value), …]."""
+        with self._lock:
+            return {name: series.points() for name, series in self._series.items()}
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._interval_s
+        while not self._done.wait(max(0.0, due - time.monotonic())):
+            self._look()
+            due = max(due + self._interval_s, time.monotonic())
+
+    def _look(self) -> None:
+        cpu = time.thread_time()
+        for collector in list(self._collectors):
+            try:
+                values = collector.sample()
+            except Exception as error:  # noqa: BLE001 - a plug-in's error must not end the run; it is reported
+                self.problems[collector.name] = f"{type(error).__name__}: {error}"
+                self._collectors.remove(collector)
+                continue
+            t_s = time.monotonic() - self._started
+            with self._lock:
+                for name, value in values.items():
+                    self._series.setdefault(f"{collector.name}.{name}", BoundedSeries()).add(t_s, value)
+        self.cost_s += time.thread_time() - cpu

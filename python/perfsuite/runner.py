@@ -1,0 +1,194 @@
+"""Drives a plan: opens the target, runs each phase's probes beside the collectors, judges, and keeps what was measured.
+
+Whatever happens — an error, a signal, a time-out — the result so far is returned, and is handed to ``save`` at the end of
+each phase and at least every ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfsuite.analysis.advice import advise
+from perfsuite.analysis.verdict import exit_code, run_verdict
+from perfsuite.environment import environment
+from perfsuite.errors import PerfsuiteError
+from perfsuite.plan import Phase, Plan
+from perfsuite.result import PhaseResult, Result, Run
+from perfsuite.suites.phase import PhaseRun
+from perfsuite.targets import open_target
+from perfsuite.targets.base import Target
+
+SAVE_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is: the phase, its number of how many, the share of it that is done, and the seconds left of all."""
+
+    phase: str
+    number: int
+    phases: int
+    share: float
+    remaining_s: float
+
+
+OnProgress = Callable[[Progress], None]
+Save = Callable[[Result], None]
+
+
+def execute(
+    plan: Plan, *, progress: OnProgress | None = None, stop: asyncio.Event | None = None, save: Save | None = None
+) -> Result:
+    """Runs a plan to its end, in an event loop of its own.  For a running loop see ``execute_async``."""
+    return asyncio.run(execute_async(plan, progress=progress, stop=stop, save=save))
+
+
+async def execute_async(
+    plan: Plan, *, progress: OnProgress | None = None, stop: asyncio.Event | None = None, save: Save | None = None
+) -> Result:
+    """Runs a plan.
+
+    ``stop``: set it to end the run early; the requests in flight are finished, the result says ``interrupted``.
+    ``save`` is called with the result so far, from another thread; its OSError becomes a note in the result.
+    Raises UsageError for a target that cannot be opened; what goes wrong later is in the result's ``run.error``.
+    """
+    run = _Run(plan, stop or asyncio.Event(), progress, save)
+    return await run.execute()
+
+
+class _Run:
+    def __init__(self, plan: Plan, stop: asyncio.Event, progress: OnProgress | None, save: Save | None) -> None:
+        self.plan = plan
+        self.stop = stop
+        self._progress = progress
+        self._save = save
+        self._done: list[PhaseResult] = []
+        self._current: PhaseRun | None = None
+        self._notes: list[str] = []
+        self._error: str | None = None
+        self._started = time.time()
+        self._environment = environment(stamps="monotonic clock, in the process")
+        self._target: Target | None = None
+
+    async def execute(self) -> Result:
+        with tempfile.TemporaryDirectory(prefix="perfsuite-") as folder:
+            target = await open_target(self.plan, Path(folder))
+            self._target = target
+            saver = asyncio.create_task(self._save_regularly())
+            try:
+                for number, phase in enumerate(self.plan.phases):
+                    if self.stop.is_set():
+                        break
+                    await self._phase(number, phase, target, Path(folder))
+                    if self._error is not None:
+                        break
+            finally:
+                saver.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await saver
+                await self._close(target)
+        return self._result(ended=time.time())
+
+    async def _phase(self, number: int, phase: Phase, target: Target, folder: Path) -> None:
+        self._current = PhaseRun(
+            plan=self.plan,
+            phase=phase,
+            target=target,
+            workdir=folder,
+            stop=self.stop,
+            progress=lambda share: self._report(number, share),
+        )
+        try:
+            await self._current.run()
+        except PerfsuiteError as error:
+            self._error = str(error)
+        except Exception as error:  # noqa: BLE001 - the run ends with it, and what was measured is kept
+            self._error = f"internal error in phase {phase.name}: {type(error).__name__}: {error}"
+            self._notes.append(traceback.format_exc())
+        self._done.append(self._current.result(error=self._error))
+        self._current = None
+        await self._store()
+
+    async def _close(self, target: Target) -> None:
+        try:
+            await target.close()
+        except Exception as error:  # noqa: BLE001 - everything is measured by now
+            self._notes.append(f"closing {target.name} failed: {type(error).__name__}: {error}")
+
+    def _report(self, number: int, share: float) -> None:
+        if self._progress is not None:
+            phases = self.plan.phases
+            left = sum(phase.duration_s for phase in phases[number + 1 :]) + phases[number].duration_s * (1.0 - share)
+            self._progress(Progress(phases[number].name, number + 1, len(phases), share, left))
+
+    async def _save_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(SAVE_EVERY_S)
+            await self._store()
+
+    async def _store(self) -> None:
+        if self._save is None:
+            return
+        try:
+            await asyncio.to_thread(self._save, self._result(ended=None))
+        except OSError as error:
+            note = f"the result so far could not be saved: {error}"
+            if note not in self._notes:
+                self._notes.append(note)
+
+    def _phases(self) -> Iterator[PhaseResult]:
+        yield from self._done
+        if self._current is not None:
+            yield self._current.result(error=None, partial=True)
+
+    def _result(self, ended: float | None) -> Result:
+        phases = list(self._phases())
+        interrupted = self.stop.is_set() or ended is None
+        verdict = run_verdict(phases, self.plan, interrupted=interrupted)
+        target = self._target
+        return Result(
+            run=Run(
+                id=_identity(self._started),
+                started=_iso(self._started),
+                ended=None if ended is None else _iso(ended),
+                target=self.plan.target,
+                seed=self.plan.seed,
+                profile=self.plan.profile,
+                plan=_plain(self.plan),
+                simulated=list(target.simulated) if target is not None else [],
+                notes=list(self._notes),
+                error=self._error,
+                exit_code=exit_code(phases, self.plan, interrupted=interrupted, error=self._error),
+                verdict=verdict,
+            ),
+            environment=self._environment,
+            phases=phases,
+            recommendations=advise(phases),
+        )
+
+
+def _identity(started: float) -> str:
+    import secrets
+
+    return f"{time.strftime('%Y%m%d_%H%M%S', time.localtime(started))}-{secrets.token_hex(4)}"
+
+
+def _iso(seconds: float) -> str:
+    from datetime import datetime
+
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="milliseconds")
+
+
+def _plain(plan: Plan) -> dict[str, object]:
+    import msgspec
+
+    built = msgspec.to_builtins(plan, enc_hook=str)
+    assert isinstance(built, dict)
+    return built

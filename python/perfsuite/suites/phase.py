@@ -1,0 +1,284 @@
+"""One phase: its probes in turn, the collectors beside them, and the evidence that comes of it, judged."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TypeVar
+
+from perfsuite.analysis.summary import summarise
+from perfsuite.analysis.verdict import judge, phase_verdict
+from perfsuite.collectors import HostCollector, ProcessCollector, Sampler
+from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
+from perfsuite.metric import metric
+from perfsuite.plan import Criterion, Phase, Plan
+from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource
+from perfsuite.suites.probes import SAMPLED, Probe, covering, probe
+from perfsuite.suites.session import Session, Stretch, streaming_evidence
+from perfsuite.targets.base import Target
+
+Settings = TypeVar("Settings")
+RESOURCE_UNITS = {"bytes": "bytes", "percent": "%"}
+
+
+class PhaseRun:
+    """Runs one phase.  ``result`` may be asked for at any time."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        phase: Phase,
+        target: Target,
+        workdir: Path,
+        stop: asyncio.Event,
+        progress: Callable[[float], None],
+    ) -> None:
+        self._plan = plan
+        self._phase = phase
+        self._target = target
+        self._workdir = workdir
+        self._stop = stop
+        self._progress = progress
+        self._evidence: dict[str, Evidence] = {}
+        self._stretches: list[Stretch] = []
+        self._events: list[Event] = []
+        self._session: Session | None = None
+        self._started = time.monotonic()
+        self._ended: float | None = None
+        self._timed_out = False
+        pids = [plan.pid] if plan.pid is not None else list(target.process_ids)
+        self._process = ProcessCollector(pids) if pids else None
+        self._sampler = Sampler([HostCollector(), *([self._process] if self._process else [])])
+
+    async def run(self) -> None:
+        """Measures until the phase's time is over or ``stop`` is set."""
+        self._started = time.monotonic()
+        self._sampler.start()
+        alarm = None
+        if self._plan.phase_timeout_s is not None:
+            alarm = asyncio.get_running_loop().call_later(self._plan.phase_timeout_s, self._time_out)
+        try:
+            await self._probes()
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+            self._sampler.stop()
+            self._ended = time.monotonic()
+            self._progress(1.0)
+
+    def _time_out(self) -> None:
+        self._timed_out = True
+        self._note(f"the phase's time-out of {self._plan.phase_timeout_s:g} s was reached")
+        if self._session is not None:
+            self._session.stop.set()
+
+    async def _probes(self) -> None:
+        chosen = [probe(name) for name in self._phase.probes] or list(covering(self._phase.metrics))
+        if self._plan.metrics:
+            chosen = [one for one in chosen if set(one.provides) & set(self._plan.metrics)]
+        usable: list[Probe] = []
+        for one in chosen:
+            reason = one.unavailable(self._target)
+            if reason is None:
+                usable.append(one)
+            else:
+                self._add({name: NotMeasured(reason) for name in one.provides})
+        if not usable:
+            await self._idle()
+        weight = sum(one.weight for one in usable)
+        done = 0.0
+        for one in usable:
+            if self._stop.is_set() or self._timed_out:
+                break
+            share = one.weight / weight
+            await self._probe(one, share, done)
+            done += share
+
+    async def _idle(self) -> None:
+        """Nothing can be driven; memory can still be looked at when it is all that was asked for."""
+        if self._process is not None and any(name in SAMPLED for name in self._phase.metrics) and self._only_sampled():
+            deadline = time.monotonic() + self._phase.duration_s
+            while time.monotonic() < deadline and not self._stop.is_set() and not self._timed_out:
+                await asyncio.sleep(0.05)
+
+    def _only_sampled(self) -> bool:
+        return all(name in SAMPLED for name in self._phase.metrics)
+
+    async def _probe(self, one: Probe, share: float, done: float) -> None:
+        stop = asyncio.Event()
+        relay = asyncio.create_task(_relay(self._stop, stop))
+        self._session = Session(
+            plan=self._plan,
+            phase=self._phase,
+            load=_with(self._plan.load, self._phase),
+            workload=_with(self._plan.workload, self._phase),
+            tuning=_with(self._plan.tuning, self._phase),
+            target=self._target,
+            duration_s=self._phase.duration_s * share,
+            seed=self._plan.seed,
+            workdir=self._workdir,
+            stop=stop,
+            note=self._note,
+            progress=lambda part: self._progress(done + share * min(1.0, max(0.0, part))),
+            driven=self._stretches,
+        )
+        self._note(f"{one.name} began")
+        try:
+            self._add(await one.measure(self._session))
+        finally:
+            relay.cancel()
+            self._session = None
+
+    def _add(self, found: Mapping[str, Evidence]) -> None:
+        """Earlier evidence stands, unless it only says why there was none."""
+        for name, evidence in found.items():
+            if isinstance(self._evidence.get(name), (type(None), NotMeasured)):
+                self._evidence[name] = evidence
+
+    def _note(self, text: str) -> None:
+        self._events.append(Event(t_s=round(time.monotonic() - self._started, 3), text=text))
+
+    def result(self, *, error: str | None, partial: bool = False) -> PhaseResult:
+        """The phase as far as it is measured, judged."""
+        series = self._sampler.series()
+        evidence = {**self._sampled(series), **self._evidence}
+        if self._session is not None and self._stretches:
+            for name, found in streaming_evidence(self._stretches[-1]).items():
+                evidence.setdefault(name, found)
+        metrics = self._judged(evidence)
+        unhandled = [error] if error is not None else []
+        if self._timed_out:
+            unhandled.append(f"the phase did not end within its time-out of {self._plan.phase_timeout_s:g} s")
+        interrupted = partial or self._stop.is_set()
+        verdict, reason = phase_verdict(metrics, unhandled, strict=self._plan.strict, interrupted=interrupted)
+        ended = self._ended if self._ended is not None else time.monotonic()
+        return PhaseResult(
+            name=self._phase.name,
+            title=self._phase.title,
+            verdict=verdict,
+            reason=reason,
+            duration_s=ended - self._started,
+            errors=_errors(self._stretches),
+            unhandled=unhandled,
+            requested=self._requested(),
+            delivered=_delivered(self._stretches),
+            metrics=metrics,
+            events=[*self._events, *(Event(t_s=0.0, text=f"{n}: {t}") for n, t in self._sampler.problems.items())],
+            resources={name: Resource(unit=_unit(name), series=list(points)) for name, points in series.items()},
+            windows=_windows(self._stretches),
+        )
+
+    def _sampled(self, series: Mapping[str, list[tuple[float, float]]]) -> dict[str, Evidence]:
+        points = series.get("process.memory_bytes", [])
+        if self._process is None:
+            reason = f"no process of {self._target.name} is known on this machine: name it with --pid"
+            return {name: NotMeasured(reason) for name in SAMPLED}
+        details = {"kind": self._process.memory_kind}
+        settled = self._phase.duration_s * 0.1
+        return {
+            "memory_usage": Level(series=points, summary="max", details=details),
+            "memory_growth": Level(series=points, summary="growth", settled_s=settled, details=details),
+        }
+
+    def _judged(self, evidence: Mapping[str, Evidence]) -> list[MetricResult]:
+        wanted = self._plan.metrics or tuple(dict.fromkeys((*self._phase.metrics, *evidence)))
+        found: list[MetricResult] = []
+        for name in wanted:
+            criteria = [one for one in self._phase.criteria if one.metric == name]
+            if name not in evidence and name not in self._phase.metrics and not criteria:
+                continue
+            if name != "concurrent_requests":
+                found += _judge(name, evidence.get(name), criteria)
+        if "concurrent_requests" in wanted and ("concurrent_requests" in evidence or "concurrent_requests" in self._phase.metrics):
+            criteria = [one for one in self._phase.criteria if one.metric == "concurrent_requests"]
+            found.insert(0, *_judge("concurrent_requests", _held(evidence.get("concurrent_requests"), found), criteria))
+        return found
+
+    def _requested(self) -> dict[str, object]:
+        load = _with(self._plan.load, self._phase)
+        return {
+            "concurrency": load.concurrency,
+            "rate": load.rate,
+            "duration_s": self._phase.duration_s,
+            "stretches": [
+                {"name": one.name, "concurrency": one.spec.concurrency, "rate": one.spec.rate, "duration_s": one.spec.duration_s}
+                for one in self._stretches
+            ],
+        }
+
+
+async def _relay(outer: asyncio.Event, inner: asyncio.Event) -> None:
+    await outer.wait()
+    inner.set()
+
+
+def _with(settings: Settings, phase: Phase) -> Settings:
+    """The plan's settings with those that the phase overrides."""
+    names = {field.name for field in fields(settings)}  # type: ignore[arg-type]
+    changes = {name: value for name, value in phase.settings.items() if name in names}
+    return replace(settings, **changes) if changes else settings  # type: ignore[type-var]
+
+
+def _judge(name: str, evidence: Evidence | None, criteria: list[Criterion]) -> list[MetricResult]:
+    """The metric held against each of its criteria; once, informative, when it has none."""
+    spec = metric(name)
+    evidence = evidence or NotMeasured("no probe of this phase shows it")
+    if not criteria:
+        return [summarise(spec, evidence)]
+    return [judge(summarise(spec, evidence, one.stat), one) for one in criteria]
+
+
+def _held(evidence: Evidence | None, others: list[MetricResult]) -> Evidence | None:
+    """concurrent_requests counts only while every other criterion of the phase held."""
+    failed = [one.name for one in others if one.critical and one.verdict == "failed"]
+    if not isinstance(evidence, Exact) or not failed:
+        return evidence
+    details = {**evidence.details, "in_flight": evidence.value, "criteria_failed": failed}
+    return Exact(value=0.0, samples=evidence.samples, series=evidence.series, details=details)
+
+
+def _errors(stretches: list[Stretch]) -> list[ErrorCount]:
+    counts: dict[str, int] = {}
+    first: dict[str, list[str]] = {}
+    for one in stretches:
+        for kind, count in one.events.errors.items():
+            counts[kind] = counts.get(kind, 0) + count
+        if one.delivered is not None:
+            for kind, texts in one.delivered.examples.items():
+                first.setdefault(kind, []).extend(texts)
+    return [ErrorCount(kind=kind, count=count, first=first.get(kind, [])[:3]) for kind, count in counts.items()]
+
+
+def _delivered(stretches: list[Stretch]) -> dict[str, object]:
+    ended = [one for one in stretches if one.delivered is not None]
+    if not ended:
+        return {}
+    rows = [one.delivered for one in ended if one.delivered is not None]
+    seconds = sum(row.duration_s for row in rows)
+    requests = sum(row.requests for row in rows)
+    return {
+        "max_in_flight": max(row.max_in_flight for row in rows),
+        "rate": requests / seconds if seconds else 0.0,
+        "requests": requests,
+        "completed": sum(row.completed for row in rows),
+        "failed": sum(row.failed for row in rows),
+        "duration_s": seconds,
+        "late_sends": sum(row.late_sends for row in rows),
+        "coalesced_reads": sum(row.coalesced_reads for row in rows),
+        "short": [f"{one.name}: {row.short}" for one, row in zip(ended, rows, strict=True) if row.short],
+    }
+
+
+def _windows(stretches: list[Stretch]) -> dict[str, list[float | None]]:
+    """The windows of the last driven stretch, the one that the phase's latencies are of."""
+    if not stretches:
+        return {}
+    return {name: [float(value) for value in column] for name, column in stretches[-1].events.windows().items()}
+
+
+def _unit(name: str) -> str:
+    return RESOURCE_UNITS.get(name.rpartition("_")[2], "count")

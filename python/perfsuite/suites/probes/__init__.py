@@ -1,0 +1,136 @@
+"""The probes: what is done to a target, and the metrics that each gives evidence for.
+
+A probe is a module with ``async def measure(session) -> Mapping[str, Evidence]`` and a row here.  Rows are in order of
+preference: a phase that names no probes runs the first ones that cover its metrics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, cast
+
+from perfsuite.errors import unknown
+
+if TYPE_CHECKING:
+    from perfsuite.evidence import Evidence
+    from perfsuite.suites.session import Session
+    from perfsuite.targets.base import Target
+
+STREAMING = (
+    "response_time",
+    "service_time",
+    "ttft",
+    "service_ttft",
+    "itl",
+    "max_gap",
+    "tpot",
+    "output_tokens_per_s",
+    "goodput",
+    "prompt_tokens",
+    "completion_tokens",
+    "tokens_per_chunk",
+    "error_rate",
+)
+"""What every probe that drives a streaming target can show of it."""
+
+SAMPLED = ("memory_usage", "memory_growth")
+"""What the runner's collectors show in every phase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """A row of the registry.
+
+    ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or more.  ``weight`` is
+    the probe's share of a phase's time beside the other probes'.
+    """
+
+    name: str
+    provides: tuple[str, ...]
+    needs: Literal["anything", "inside", "models"] = "anything"
+    weight: float = 1.0
+
+    def unavailable(self, target: Target) -> str | None:
+        """Why this probe cannot show anything of that target, or None."""
+        if self.needs == "inside" and target.inspection is None:
+            return f"{target.name} does not show its inside"
+        if self.needs == "models" and len(target.models) < 2:
+            return "needs two models: name them with --model A --model B"
+        return None
+
+    async def measure(self, session: Session) -> Mapping[str, Evidence]:
+        """Runs the probe."""
+        module = import_module(f"perfsuite.suites.probes.{self.name.replace('-', '_')}")
+        measure = cast("Callable[[Session], Awaitable[Mapping[str, Evidence]]]", module.measure)
+        return await measure(session)
+
+
+PROBES = {
+    probe.name: probe
+    for probe in (
+        Probe(name="conversation", provides=(*STREAMING, "context_preservation", "cache_hit_rate"), weight=4.0),
+        Probe(
+            name="load",
+            provides=(
+                *STREAMING,
+                "concurrent_requests",
+                "system_stability",
+                "cache_hit_rate",
+                "compression_efficiency",
+            ),
+            weight=4.0,
+        ),
+        Probe(
+            name="switching",
+            provides=(
+                "model_switch_time",
+                "switch_overhead",
+                "context_accuracy",
+                "resource_reallocation",
+                "context_window_limit",
+                *STREAMING,
+            ),
+            needs="models",
+            weight=4.0,
+        ),
+        Probe(
+            name="storage",
+            provides=("compression_ratio", "decompression_time", "recovery_accuracy", "context_preservation"),
+            needs="inside",
+        ),
+        Probe(name="savings", provides=("memory_savings",), needs="inside"),
+        Probe(
+            name="window",
+            provides=(
+                "window_optimization",
+                "token_counting_accuracy",
+                "truncation_time",
+                "budget_compliance",
+                "context_relevance",
+                "context_recall",
+                "token_efficiency",
+            ),
+            needs="inside",
+        ),
+    )
+}
+
+
+def probe(name: str) -> Probe:
+    """The probe of that name; UsageError with the nearest names when there is none."""
+    if name not in PROBES:
+        raise unknown("probe", name, PROBES)
+    return PROBES[name]
+
+
+def covering(metrics: Iterable[str]) -> tuple[Probe, ...]:
+    """The probes that give evidence for these metrics, each metric by the first that provides it."""
+    wanted: dict[str, Probe] = {}
+    for name in metrics:
+        for candidate in PROBES.values():
+            if name in candidate.provides:
+                wanted.setdefault(candidate.name, candidate)
+                break
+    return tuple(wanted.values())
