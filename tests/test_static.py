@@ -1,0 +1,64 @@
+"""What can be said of the sources without running them: types, stubs, style, exported symbols."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import perfsuite._core
+from compilers import ROOT, WARNINGS, compilers
+
+C_FILES = sorted([*ROOT.glob("csrc/*/*.[ch]"), *ROOT.glob("tests/c/*.[ch]"), *ROOT.glob("tests/fuzz/*.c")])
+
+
+def run(*command: str | Path) -> str:
+    """Runs a command from the project's root; fails with its words when it does."""
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, f"{' '.join(map(str, command[:4]))} …:\n{done.stdout[-8000:]}{done.stderr[-8000:]}"
+    return done.stdout
+
+
+def test_types() -> None:
+    run(sys.executable, "-m", "mypy", "--strict", "python/perfsuite")
+
+
+def test_stub_matches_the_extension() -> None:
+    run(sys.executable, "-m", "mypy.stubtest", "perfsuite._core", "--ignore-disjoint-bases")
+
+
+@pytest.mark.skipif(shutil.which("ruff") is None and not (Path(sys.executable).parent / "ruff").exists(),
+                    reason='needs ruff: pip install "perfsuite[test]"')  # fmt: skip
+def test_lint() -> None:
+    run(sys.executable, "-m", "ruff", "check", ".")
+
+
+@pytest.mark.skipif(shutil.which("clang-format") is None, reason="needs clang-format: apt-get install clang-format")
+def test_c_format() -> None:
+    run("clang-format", "--dry-run", "--Werror", *C_FILES)
+
+
+def test_only_the_init_symbol_is_exported() -> None:
+    library = perfsuite._core.__file__
+    assert library is not None
+    symbols = [line.split()[-1] for line in run("nm", "-D", "--defined-only", library).splitlines()]
+    ours = [name for name in symbols if not name.startswith(("_init", "_fini", "__", "_edata", "_end"))]
+    assert ours == ["PyInit__core"]
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_extension_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
+    if compiler not in compilers():
+        pytest.skip(f"{compiler} is not installed: apt-get install {compiler}")
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "-b", tmp_path / "lib", "-t", tmp_path / "objects"],
+        capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "CC": compiler, "CFLAGS": "-Werror"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-8000:]
+    assert "-Wconversion" in WARNINGS
+    assert "-Wconversion" in (ROOT / "setup.py").read_text(encoding="utf-8")

@@ -1,0 +1,106 @@
+"""The arrows and the sizes that ARCHITECTURE.md promises."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "python/perfsuite"
+
+LAYERS = [
+    {"cli", "__main__"},
+    {"api"},
+    {"runner"},
+    {"reports", "charts"},
+    {"suites"},
+    {"load", "collectors", "workloads", "targets", "analysis", "environment", "configuration"},
+    {"reference"},
+    {"result", "evidence", "plan"},
+    {"metric", "units", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
+    {"errors", "_core", "__init__", "data"},
+]
+"""From the top to the bottom: a module imports only from its own layer and from those below."""
+
+REFERENCE_MAY_KNOW = {"_core", "errors", "trimming", "limits", "embeddings", "compression"}
+C_MAY_KNOW = {"pfs_events": {"pfs_histogram"}, "pfs_hdr": {"pfs_histogram"}}
+
+
+def room(path: Path) -> str:
+    """The top-level name that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def layer(name: str) -> int:
+    """The index of its layer; fails for a room that is in none."""
+    for index, names in enumerate(LAYERS):
+        if name in names:
+            return index
+    raise AssertionError(f"{name} is in no layer: give it one here and in ARCHITECTURE.md")
+
+
+def imports(path: Path) -> set[str]:
+    """The rooms that a file imports, those for types included: they too tell what it knows."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "perfsuite" and len(parts) > 1 and not parts[1].startswith("__"):
+                found.add(parts[1])
+    return {name for name in found if (PACKAGE / f"{name}.py").exists() or (PACKAGE / name).is_dir()}
+
+
+def wrong_arrows(files: list[Path]) -> list[str]:
+    """Every import that points up, or to a room that the importing one may not know."""
+    wrong = []
+    for path in files:
+        if path == PACKAGE / "__init__.py":
+            continue  # the public names, loaded lazily: it points at everything
+        here = room(path)
+        for there in sorted(imports(path) - {here}):
+            up = layer(there) < layer(here)
+            unknown = (here == "targets" and there == "analysis") or (
+                here == "reference" and there not in REFERENCE_MAY_KNOW
+            )
+            if up or unknown:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {there}")
+    return wrong
+
+
+def test_arrows_point_down() -> None:
+    assert wrong_arrows(sorted(PACKAGE.rglob("*.py"))) == []
+
+
+def test_an_arrow_that_points_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "read_text", lambda self, **kw: "from perfsuite.runner import execute\n")
+    assert wrong_arrows([PACKAGE / "plan.py"]) == ["plan.py imports runner"]
+    monkeypatch.setattr(Path, "read_text", lambda self, **kw: "from perfsuite import analysis\n")
+    assert wrong_arrows([PACKAGE / "targets" / "base.py"]) == ["targets/base.py imports analysis"]
+
+
+def c_includes(text: str) -> set[str]:
+    """The modules of the project's headers that a C file includes: pfs_stats_rank belongs to pfs_stats."""
+    return {"_".join(name.split("_")[:2]) for name in re.findall(r'#include "(pfs_\w+)\.h"', text)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "csrc/core").glob("*.[ch]")), ids=lambda path: path.name)
+def test_core_files_stand_alone(path: Path) -> None:
+    own = "_".join(path.stem.split("_")[:2])
+    text = path.read_text(encoding="utf-8")
+    assert c_includes(text) <= {"pfs_status", "pfs_alloc", "pfs_clock", "pfs_rng", own} | C_MAY_KNOW.get(own, set())
+    assert "Python.h" not in text
+
+
+@pytest.mark.parametrize(("pattern", "limit"), [("csrc/*/*.[ch]", 650), ("python/**/*.py", 430)])
+def test_files_are_readable(pattern: str, limit: int) -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob(pattern)}
+    assert lengths
+    assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > limit} == {}
