@@ -84,6 +84,10 @@ class Target(Protocol):
         """What the system shows of its inside; None for a black box."""
 
     @property
+    def process_ids(self) -> Sequence[int]:
+        """The processes of the system on this machine, as far as known; this one when it is embedded."""
+
+    @property
     def models(self) -> Sequence[str]:
         """The models it can be asked for; the first is its default."""
 

@@ -1,0 +1,129 @@
+"""Load: a held concurrency first, then an open loop at 80 % of the throughput that it gave.
+
+While the load is on, finished conversations are put into the system's compressed storage, so that what compression
+saves under load can be held against what it saves at leisure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from itertools import count, islice
+
+from perfsuite._core import Row
+from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Share
+from perfsuite.suites.cache import CacheWatch
+from perfsuite.suites.session import Session, Stretch, good_windows, streaming_evidence
+from perfsuite.targets.base import Failure, Inspection, Reply, Request
+from perfsuite.workloads.conversations import conversations
+from perfsuite.workloads.requests import requests
+
+CONCURRENCY = 10
+HELD_SHARE = 0.5
+"""Share of the time for the held concurrency; the rest is the open loop's."""
+OPEN_LOOP = 0.8
+ARCHIVE_EVERY_S = 0.05
+ARCHIVED_AT_LEAST = 10_000
+COMPARED = 200
+"""Stored conversations compressed again at leisure, at most."""
+
+
+async def measure(session: Session) -> Mapping[str, Evidence]:
+    """Runs both loops; with --rate only the open one."""
+    inside = session.target.inspection
+    cache = CacheWatch(session)
+
+    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
+        cache.look()
+
+    archiver = asyncio.create_task(archive(session, inside)) if inside is not None else None
+    stretches = []
+    try:
+        concurrency = session.load.concurrency or CONCURRENCY
+        rate = session.load.rate
+        source = requests(session.seed, slots=concurrency, workload=session.workload, models=session.target.models[:1])
+        if rate is None:
+            held = await session.drive(
+                "held", source, duration_s=session.remaining_s() * HELD_SHARE, concurrency=concurrency, on_reply=on_reply
+            )
+            stretches.append(held)
+            rate = OPEN_LOOP * throughput(held)
+        if rate > 0.0 and session.remaining_s() > 0.0:
+            open_loop = await session.drive(
+                "open",
+                source,
+                duration_s=session.remaining_s(),
+                rate=rate,
+                concurrency=session.load.concurrency if session.load.rate else None,
+                on_reply=on_reply,
+            )
+            stretches.append(open_loop)
+    finally:
+        if archiver is not None:
+            archiver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await archiver
+    found = streaming_evidence(stretches[-1])
+    found["error_rate"] = errors(stretches)
+    found["concurrent_requests"] = in_flight(stretches)
+    found["system_stability"] = good_windows(stretches)
+    found["cache_hit_rate"] = cache.evidence()
+    found["compression_efficiency"] = efficiency(inside, session.target.name)
+    return found
+
+
+def throughput(stretch: Stretch) -> float:
+    """Requests completed a second in the measured time."""
+    measured = stretch.spec.duration_s - stretch.spec.warmup_s
+    return stretch.events.completed / measured if measured > 0.0 else 0.0
+
+
+async def archive(session: Session, inside: Inspection) -> None:
+    """Stores a finished conversation every ARCHIVE_EVERY_S until cancelled."""
+    source = conversations(session.seed + 1, minimum_bytes=ARCHIVED_AT_LEAST)
+    for number, conversation in zip(count(), source, strict=False):
+        name = f"load-{session.seed}-{number}"
+        inside.store_conversation(conversation.messages(), user_id=f"archive-{number % 16}", conversation_id=name)
+        await asyncio.sleep(ARCHIVE_EVERY_S)
+
+
+def errors(stretches: list[Stretch]) -> Evidence:
+    """error_rate over all stretches; each second is a cluster."""
+    shares = [streaming_evidence(one)["error_rate"] for one in stretches]
+    known = [share for share in shares if isinstance(share, Share)]
+    if not known:
+        return shares[-1]
+    return Share(
+        hits=sum(share.hits for share in known),
+        trials=sum(share.trials for share in known),
+        clusters=[pair for share in known for pair in share.clusters],
+        series=known[-1].series,
+        details=known[-1].details,
+    )
+
+
+def in_flight(stretches: list[Stretch]) -> Evidence:
+    """The most requests in flight at once, as the client counts them."""
+    delivered = [one.delivered for one in stretches if one.delivered is not None]
+    if not delivered or not any(row.completed for row in delivered):
+        return NotMeasured("no request was completed")
+    return Exact(
+        value=float(max(row.max_in_flight for row in delivered)), samples=sum(row.requests for row in delivered)
+    )
+
+
+def efficiency(inside: Inspection | None, name: str) -> Evidence:
+    """Bytes saved under load over bytes that the strongest setting saves on the same data."""
+    if inside is None:
+        return NotMeasured(f"{name} does not show what it stores")
+    strongest = inside.strongest_codec()
+    saved: list[float] = []
+    possible: list[float] = []
+    for original, stored in islice(inside.stored_conversations(ARCHIVED_AT_LEAST), COMPARED):
+        saved.append(float(len(original) - len(stored)))
+        possible.append(float(len(original) - len(strongest.compress(original))))
+    if not saved:
+        return NotMeasured(f"no conversation of {ARCHIVED_AT_LEAST:,} bytes and more was stored under load")
+    details = {"codec": inside.codec().name, "strongest": strongest.name}
+    return RatioOfSums(parts=saved, wholes=possible, details=details)

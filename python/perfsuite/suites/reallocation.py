@@ -1,0 +1,106 @@
+"""When the resources have moved after a switch of models: resident memory, sampled until it is at its new plateau."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+from perfsuite._core import Histogram
+from perfsuite.collectors import ProcessCollector
+from perfsuite.evidence import Evidence, NotMeasured, Samples
+
+if TYPE_CHECKING:
+    from perfsuite.suites.session import Session
+
+SETTLED = 0.05
+"""Resident memory is at its plateau when it stays within this share of it."""
+SAMPLE_EVERY_S = 0.002
+PLATEAU_SAMPLES = 5
+TELLING_BYTES = 8 << 20
+"""Models whose resources differ by less than this cannot be told apart in a process's memory."""
+KEPT = 4096
+"""Switches looked at, at most."""
+
+
+@dataclass(slots=True)
+class Switch:
+    """One change of model: when it was asked for, and resident memory from then on as (seconds since, bytes)."""
+
+    model: str
+    began: float
+    memory: list[tuple[float, int]] = field(default_factory=list)
+
+    def plateau(self) -> float:
+        """Where memory ended."""
+        return float(median(value for _, value in self.memory[-PLATEAU_SAMPLES:]))
+
+    def settled_ms(self) -> float:
+        """From the switch until memory is within SETTLED of the plateau for good."""
+        plateau = self.plateau()
+        outside = [t_s for t_s, value in self.memory if abs(value - plateau) > SETTLED * plateau]
+        after = outside[-1] if outside else 0.0
+        return 1000.0 * next((t_s for t_s, _ in self.memory if t_s > after), after)
+
+
+class MemoryWatch:
+    """Samples the system's resident memory and divides it among the switches."""
+
+    def __init__(self, session: Session) -> None:
+        pids = [session.plan.pid] if session.plan.pid is not None else list(session.target.process_ids)
+        self._process = ProcessCollector(pids) if pids else None
+        self._name = session.target.name
+        self._inside = session.target.inspection
+        self._current: Switch | None = None
+        self._done: list[Switch] = []
+        self._accounted: dict[str, int] = {}
+
+    def switching_to(self, model: str) -> None:
+        """The next request names another model: a new switch begins."""
+        if self._current is not None and len(self._done) < KEPT:
+            if self._inside is not None:
+                self._accounted[self._current.model] = self._inside.resident_bytes()
+            if len(self._current.memory) > PLATEAU_SAMPLES:
+                self._done.append(self._current)
+        self._current = Switch(model, time.monotonic())
+
+    async def run(self) -> None:
+        """Samples until cancelled."""
+        while self._process is not None:
+            if self._current is not None:
+                self._current.memory.append((time.monotonic() - self._current.began, self._process.resident_bytes()))
+            await asyncio.sleep(SAMPLE_EVERY_S)
+
+    def evidence(self) -> Evidence:
+        """The time to the plateau of each switch but the first, which had nothing to release.
+
+        A system that keeps the old model's memory fails: memory must differ between the models as their resources do,
+        by half of it at least.
+        """
+        if self._process is None:
+            return NotMeasured(f"no process of {self._name} is known on this machine: name it with --pid")
+        switches = self._done[1:]
+        if not switches:
+            return NotMeasured("there was no second switch in the measured time")
+        plateaus: dict[str, list[float]] = {}
+        for one in switches:
+            plateaus.setdefault(one.model, []).append(one.plateau())
+        usual = {model: median(values) for model, values in plateaus.items()}
+        details: dict[str, object] = {"plateau_bytes": usual, "accounted_bytes": self._accounted}
+        if self._kept(usual):
+            details["finding"] = "memory does not follow the model: the old model's resources were not released"
+            return Samples(histogram=Histogram(10), failed=len(switches), longest_wait=0.0, details=details)
+        times = Histogram(10)
+        for one in switches:
+            times.record(one.settled_ms())
+        return Samples(histogram=times, details=details)
+
+    def _kept(self, usual: dict[str, float]) -> bool:
+        models = sorted(set(usual) & set(self._accounted), key=lambda model: self._accounted[model])
+        if len(models) < 2:
+            return False
+        small, large = models[0], models[-1]
+        expected = self._accounted[large] - self._accounted[small]
+        return expected >= TELLING_BYTES and usual[large] - usual[small] < 0.5 * expected

@@ -1,0 +1,75 @@
+"""The most prompt tokens that a model takes before it refuses or cuts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from perfsuite._core import Events
+from perfsuite.evidence import Evidence, Exact, NotMeasured
+from perfsuite.targets.base import Failure, Request
+from perfsuite.workloads.prose import sentences
+
+if TYPE_CHECKING:
+    from perfsuite.suites.session import Session
+
+FIRST_WORDS = 128
+STEPS = 5
+"""Bisections after the first size that was refused or cut."""
+GREW = 0.9
+"""A prompt whose token count grew by less than this share of what its words grew by was cut."""
+
+
+async def window_limit(session: Session) -> Evidence:
+    """Sends prompts of growing size to the default model: doubling, then bisecting.
+
+    The target must tell how many prompt tokens it took.  Stops at ``--max-window-size`` unless refused earlier.
+    """
+    words = " ".join(islice(sentences(session.seed), 4000)).split()
+    most = 0
+    taken = FIRST_WORDS
+    refused: int | None = None
+    per_word: float | None = None
+    for _ in range(24):
+        if session.stop.is_set():
+            break
+        tokens = await prompt_tokens(session, " ".join((words * (taken // len(words) + 1))[:taken]))
+        if tokens is None and most == 0:
+            return NotMeasured("the target does not tell how many prompt tokens it took")
+        whole = tokens is not None and (per_word is None or tokens >= GREW * per_word * taken)
+        if tokens is not None and whole:
+            most = max(most, tokens)
+            per_word = tokens / taken
+        else:
+            refused = taken
+        if refused is None and most >= session.tuning.max_window_size:
+            return Exact(value=float(most), details={"limit": "not reached: --max-window-size was"})
+        taken = taken * 2 if refused is None else round((refused + largest_taken(most, per_word)) / 2)
+        if refused is not None and refused - taken <= max(4, refused >> STEPS):
+            break
+    return Exact(value=float(most), details={"limit": "refused or cut beyond" if refused else "not reached"})
+
+
+def largest_taken(most: int, per_word: float | None) -> int:
+    """Words of the largest prompt that was taken whole."""
+    return round(most / per_word) if per_word else 0
+
+
+async def prompt_tokens(session: Session, text: str) -> int | None:
+    """Prompt tokens of one message as the target counts them; None when it refused or does not tell."""
+    request = Request(
+        message=text,
+        messages=[{"role": "user", "content": text}],
+        user_id="window-limit",
+        conversation_id=f"window-limit-{len(text)}",
+        model=session.target.models[0] if session.target.models else None,
+        max_tokens=1,
+    )
+    row = Events().begin(time.monotonic_ns())
+    try:
+        async with asyncio.timeout(session.plan.request_timeout_s):
+            return (await session.target.send(request, row)).prompt_tokens
+    except (Failure, TimeoutError):
+        return None
