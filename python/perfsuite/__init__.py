@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from perfsuite.errors import MissingExtra as MissingExtra
     from perfsuite.errors import PerfsuiteError as PerfsuiteError
     from perfsuite.errors import UsageError as UsageError
+    from perfsuite.limits import RateLimiter as RateLimiter
+    from perfsuite.limits import TokenBucket as TokenBucket
 
 __version__ = "0.1.0"
 
@@ -20,6 +22,8 @@ __version__ = "0.1.0"
 LAZY = {
     "MissingExtra": "perfsuite.errors",
     "PerfsuiteError": "perfsuite.errors",
+    "RateLimiter": "perfsuite.limits",
+    "TokenBucket": "perfsuite.limits",
     "UsageError": "perfsuite.errors",
 }
 
