@@ -10,6 +10,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from perfsuite._core import LRUCache as LRUCache
     from perfsuite.errors import MissingExtra as MissingExtra
     from perfsuite.errors import PerfsuiteError as PerfsuiteError
     from perfsuite.errors import UsageError as UsageError
@@ -20,6 +21,7 @@ __version__ = "0.1.0"
 
 # Public name → the module that has it; a name that is itself a module maps to that module.
 LAZY = {
+    "LRUCache": "perfsuite._core",
     "MissingExtra": "perfsuite.errors",
     "PerfsuiteError": "perfsuite.errors",
     "RateLimiter": "perfsuite.limits",
