@@ -11,11 +11,15 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite._core import LRUCache as LRUCache
+    from perfsuite.api import arun as arun
+    from perfsuite.api import load as load
+    from perfsuite.api import run as run
     from perfsuite.errors import MissingExtra as MissingExtra
     from perfsuite.errors import PerfsuiteError as PerfsuiteError
     from perfsuite.errors import UsageError as UsageError
     from perfsuite.limits import RateLimiter as RateLimiter
     from perfsuite.limits import TokenBucket as TokenBucket
+    from perfsuite.result import Result as Result
 
 __version__ = "0.1.0"
 
@@ -25,8 +29,12 @@ LAZY = {
     "MissingExtra": "perfsuite.errors",
     "PerfsuiteError": "perfsuite.errors",
     "RateLimiter": "perfsuite.limits",
+    "Result": "perfsuite.result",
     "TokenBucket": "perfsuite.limits",
     "UsageError": "perfsuite.errors",
+    "arun": "perfsuite.api",
+    "load": "perfsuite.api",
+    "run": "perfsuite.api",
 }
 
 __all__ = ["__version__", *LAZY]

@@ -6,11 +6,9 @@ appears only with ``-v``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class PerfsuiteError(Exception):
@@ -40,6 +38,43 @@ class MissingExtra(UsageError):
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
     """The error for a name that is not known, with the nearest known ones, or all when they are few."""
     names = sorted(known)
-    close = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}" if names else "none is known"
-    return UsageError(f"unknown {kind} {name!r}{f' in {where}' if where else ''}; {hint}")
+    close = get_close_matches(name[:100], names, n=3, cutoff=0.5)
+    known_ones = f"known: {', '.join(names)}" if names else "none is known"
+    hint = f"did you mean {' or '.join(close)}?" if close else known_ones
+    return UsageError(f"unknown {kind} {shown(name)}{f' in {where}' if where else ''}; {hint}")
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: on one line, and not longer than one."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:56] + "…" + text[-1]
+
+
+class Mistakes:
+    """Collects what is wrong with some input, so that all of it can be named at once.
+
+    ``with mistakes.noted():`` around each part that may be wrong; ``check()`` at the end raises what was noted.
+    """
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def add(self, text: str) -> None:
+        """Notes one; the same one twice is one."""
+        if text not in self.texts:
+            self.texts.append(text)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Notes a UsageError of the block instead of letting it out."""
+        try:
+            yield
+        except UsageError as error:
+            self.add(str(error))
+
+    def check(self) -> None:
+        """Raises UsageError with everything that was noted: one mistake as it is, several a line each."""
+        if len(self.texts) == 1:
+            raise UsageError(self.texts[0])
+        if self.texts:
+            raise UsageError(f"{len(self.texts)} mistakes\n" + "\n".join(self.texts))

@@ -55,7 +55,12 @@ def catalogue() -> dict[str, Metric]:
 def canonical(name: str) -> str:
     """The catalogue's name for ``name``: itself, or what an alias of the source documents stands for."""
     metrics, aliases = _document()
-    return name if name in metrics else aliases.get(name, name)
+    return name if name in metrics else aliases.get(name, name).partition(".")[0]
+
+
+def alias_stat(name: str) -> str | None:
+    """The statistic that an alias names (``avgResponseTime``: ``mean``), or None."""
+    return _document()[1].get(name, "").partition(".")[2] or None
 
 
 def metric(name: str, where: str = "") -> Metric:

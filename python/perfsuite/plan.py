@@ -1,4 +1,7 @@
-"""What will be measured: a frozen Plan of Phases with their Criteria.  ``configuration`` builds it, ``runner`` drives it."""
+"""What will be measured: a frozen Plan of Phases with their Criteria.
+
+``configuration`` builds it, ``runner`` drives it.
+"""
 
 from __future__ import annotations
 

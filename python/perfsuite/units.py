@@ -1,8 +1,8 @@
 """Quantities as people write them: ``500ms``, ``14GiB``, ``95%``, ``10/s``, and back.
 
 A metric's unit is one of ``ms``, ``bytes``, ``ratio``, ``1/s``, ``tokens`` and ``count``; ``parse_quantity`` reads a
-value of any of them.  Every parser takes text or a plain number, and a ``where`` that its error begins with: the flag, the
-variable, the file and key.
+value of any of them.  Every parser takes text or a plain number, and a ``where`` that its error begins with: the flag,
+the variable, the file and key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 
-from perfsuite.errors import UsageError
+from perfsuite.errors import UsageError, shown
 
 TIME = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0}
 TIME |= {"h": 3600.0, "d": 86400.0}
@@ -28,11 +28,6 @@ _SPANS = re.compile(rf"(?:{_NUMBER}\s*[a-zµμ]+\s*)+")
 _SPAN = re.compile(rf"({_NUMBER})\s*([a-zµμ]+)")
 
 
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:56] + "…" + text[-1]
-
-
 def _at(where: str) -> str:
     return f"{where}: " if where else ""
 
@@ -40,11 +35,11 @@ def _at(where: str) -> str:
 def _split(value: object, what: str, accepted: str, where: str) -> tuple[float, str]:
     """The number and the unit (lower case, maybe empty) of ``value``."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise UsageError(f"{_at(where)}{_shown(value)} is not {what}; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is not {what}; write {accepted}")
     if isinstance(value, str):
         match = _QUANTITY.fullmatch(value.strip())
         if match is None:
-            raise UsageError(f"{_at(where)}{_shown(value)} is not {what}; write {accepted}")
+            raise UsageError(f"{_at(where)}{shown(value)} is not {what}; write {accepted}")
         number, unit = float(match[1]), (match[2] or "").lower()
     else:
         try:
@@ -52,7 +47,7 @@ def _split(value: object, what: str, accepted: str, where: str) -> tuple[float, 
         except OverflowError:
             number, unit = math.inf, ""
     if not math.isfinite(number):
-        raise UsageError(f"{_at(where)}{_shown(value)} is not a finite number; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is not a finite number; write {accepted}")
     return number, unit
 
 
@@ -61,12 +56,12 @@ def _scaled(
 ) -> float:
     number, unit = _split(value, what, accepted, where)
     if unit and unit not in units:
-        raise UsageError(f"{_at(where)}{_shown(value)} has an unknown unit {unit!r}; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} has an unknown unit {unit!r}; write {accepted}")
     if number < 0:
-        raise UsageError(f"{_at(where)}{_shown(value)} is negative; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is negative; write {accepted}")
     result = number * (units[unit] if unit else bare)
     if not math.isfinite(result):
-        raise UsageError(f"{_at(where)}{_shown(value)} is too large; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is too large; write {accepted}")
     return result
 
 
@@ -83,7 +78,7 @@ def parse_duration(value: object, where: str = "", *, bare: str = "s") -> float:
     else:
         seconds = _scaled(value, TIME, TIME[bare], "a duration", accepted, where)
     if seconds > LONGEST_S:
-        raise UsageError(f"{_at(where)}{_shown(value)} is more than a year; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is more than a year; write {accepted}")
     return seconds
 
 
@@ -97,7 +92,7 @@ def parse_ratio(value: object, where: str = "") -> float:
     accepted = "a ratio from 0 to 1, or a percentage such as 95%"
     ratio = _scaled(value, {"%": 0.01}, 1.0, "a ratio", accepted, where)
     if ratio > 1:
-        raise UsageError(f"{_at(where)}{_shown(value)} is more than 1; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is more than 1; write {accepted}")
     return ratio
 
 
@@ -115,12 +110,12 @@ def parse_count(value: object, where: str = "", *, least: int = 0, most: int = 2
         value = int(value)
     number, unit = _split(value, "a whole number", accepted, where)
     if unit or not number.is_integer():
-        raise UsageError(f"{_at(where)}{_shown(value)} is not a whole number; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is not a whole number; write {accepted}")
     whole = value if isinstance(value, int) else int(number)
     if whole < least:
-        raise UsageError(f"{_at(where)}{_shown(value)} is too small; write {accepted}")
+        raise UsageError(f"{_at(where)}{shown(value)} is too small; write {accepted}")
     if whole > most:
-        raise UsageError(f"{_at(where)}{_shown(value)} is too large; write a whole number from {least} to {most}")
+        raise UsageError(f"{_at(where)}{shown(value)} is too large; write a whole number from {least} to {most}")
     return whole
 
 

@@ -14,13 +14,13 @@ PACKAGE = ROOT / "python/perfsuite"
 LAYERS = [
     {"cli", "__main__"},
     {"api"},
-    {"runner"},
+    {"runner", "configuration"},
     {"reports", "charts"},
     {"suites"},
-    {"load", "collectors", "workloads", "targets", "analysis", "environment", "configuration"},
+    {"load", "collectors", "workloads", "targets", "analysis", "environment"},
     {"reference"},
-    {"result", "evidence", "plan"},
-    {"metric", "units", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
+    {"result", "evidence", "phases", "plan"},
+    {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
     {"errors", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""

@@ -118,10 +118,10 @@ PROBES = {
 }
 
 
-def probe(name: str) -> Probe:
+def probe(name: str, where: str = "") -> Probe:
     """The probe of that name; UsageError with the nearest names when there is none."""
     if name not in PROBES:
-        raise unknown("probe", name, PROBES)
+        raise unknown("probe", name, PROBES, where)
     return PROBES[name]
 
 

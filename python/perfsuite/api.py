@@ -1,0 +1,61 @@
+"""``perfsuite.run``, ``arun`` and ``load``: what the command line does, from Python."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    import os
+
+    from perfsuite.plan import Plan
+    from perfsuite.result import Result
+
+__all__ = ["arun", "load", "run"]
+
+
+def run(names: str | Sequence[str] | None = None, target: str | None = None, **settings: object) -> Result:
+    """Runs phases by name (none: the five of the source document) and returns the result.
+
+    ``target`` is ``reference`` unless a file or a variable says otherwise; ``settings`` are those of the command line
+    by name: ``duration="10s"``, ``concurrency=8``, ``threshold={"ttft.p95": "500ms"}``.  pyproject.toml, perfsuite.toml
+    and PERFSUITE_… count as they do there.  Files are written only when ``output`` names a folder.  A criterion that
+    fails is in the result's verdict.  Raises UsageError for what cannot be run; in a running event loop too: await
+    ``arun`` there.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(arun(names, target, **settings))
+    raise UsageError("perfsuite.run() cannot wait in a running event loop: write await perfsuite.arun(...) there")
+
+
+async def arun(names: str | Sequence[str] | None = None, target: str | None = None, **settings: object) -> Result:
+    """``run`` in a running event loop.  When the task is cancelled what was measured is lost."""
+    from perfsuite.runner import execute_async
+
+    plan = _plan(names, target, settings)
+    result = await execute_async(plan)
+    if settings.get("output") is not None:
+        from perfsuite.reports import write
+
+        await asyncio.to_thread(write, result, plan.output)
+    return result
+
+
+def load(path: str | os.PathLike[str]) -> Result:
+    """Reads ``results-TS.json``, of an interrupted run too.  Raises UsageError that says what is wrong with it."""
+    from perfsuite import result
+
+    return result.load(Path(path))
+
+
+def _plan(names: str | Sequence[str] | None, target: str | None, settings: dict[str, object]) -> Plan:
+    from perfsuite.configuration import configure
+
+    chosen = [names] if isinstance(names, str) else list(names) if names is not None else None
+    return configure({**settings, "phase": chosen, "target": target}, keywords=True)

@@ -1,0 +1,182 @@
+"""The command line: arguments → Plan → exit code.  One file for each command.
+
+Nothing heavy is imported until a command runs: ``--help`` is as quick as Python itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from importlib import import_module
+
+from perfsuite.errors import PerfsuiteError, UsageError, unknown
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
+    from typing import Protocol
+
+    class Command(Protocol):
+        """A module of this package: what it takes, and what it does; ``execute`` returns the exit code."""
+
+        def configure(self, parser: ArgumentParser) -> None: ...
+
+        def execute(self, arguments: Namespace) -> int: ...
+
+
+COMMANDS = {
+    "run": "measure a system: by default the embedded reference, all five phases, in about a minute",
+    "plan": "print the plan that would run, and where each value comes from",
+    "tokens": "where the tokens of conversations go, and what would save some",
+    "report": "write the reports of a result again",
+    "schema": "print the JSON Schema of the result file",
+    "doctor": "what is installed, what is missing and how to get it",
+}
+"""Name → what it does; the module of the name, dashes as underscores, has the rest."""
+
+LATER = (
+    "ab",
+    "chat-loop",
+    "checkpoint",
+    "compare",
+    "database",
+    "detect",
+    "footprint",
+    "history",
+    "init",
+    "init-baselines",
+    "latency",
+    "monitor",
+    "selfcheck",
+    "serve",
+    "throughput",
+)
+"""Commands that are documented and not in this version."""
+
+INTERRUPTED = 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command line [sys.argv] and returns its exit code; writes to stdout and stderr, and never raises."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    _accept_any_text()
+    verbose = _asked_verbose(arguments)
+    try:
+        code = _dispatch(arguments)
+        _flush()
+        return code
+    except BrokenPipeError:
+        # The reader has seen enough (perfsuite plan | head).  Python would complain again at exit: give it /dev/null.
+        _abandon_stdout()
+        return 0
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return INTERRUPTED
+    except PerfsuiteError as error:
+        if verbose:
+            _traceback()
+        _say(*str(error).splitlines())
+        return error.exit_code
+    except OSError as error:
+        if verbose:
+            _traceback()
+        where = f"{error.filename}: " if error.filename else ""
+        _say(f"{where}{error.strerror or error}")
+        _abandon_stdout()
+        return 1
+    except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless it was asked for
+        if verbose:
+            _traceback()
+        hint = "please report it" if verbose else "please report it; run again with -v for the traceback"
+        _say(f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; {hint}")
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments:
+        print(_usage(), file=sys.stderr)
+        return 2
+    name, rest = arguments[0], arguments[1:]
+    if name in ("-h", "--help", "help"):
+        if rest and rest[0] in COMMANDS:
+            name, rest = rest[0], ["--help"]
+        else:
+            print(_usage())
+            return 0
+    if name in ("-V", "--version"):
+        from perfsuite import __version__
+
+        print(f"perfsuite {__version__}")
+        return 0
+    if name in LATER:
+        raise UsageError(f"the command {name!r} is not in this version; it has: {', '.join(COMMANDS)}")
+    if name.startswith("-"):
+        raise UsageError(f"name a command before {name}, such as: perfsuite run {name}")
+    if name not in COMMANDS:
+        raise unknown("command", name, COMMANDS)
+    from perfsuite.cli.options import Parser
+
+    command: Command = import_module(f"perfsuite.cli.{name}")
+    parser = Parser(f"perfsuite {name}", COMMANDS[name])
+    command.configure(parser)
+    try:
+        parsed = parser.parse_args(rest)
+    except SystemExit as end:  # --help has printed what was asked for
+        return int(end.code or 0)
+    return command.execute(parsed)
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: perfsuite COMMAND [OPTIONS]",
+            "",
+            "Measures LLM chat and agent-memory systems.",
+            "",
+            *lines,
+            "",
+            "perfsuite COMMAND --help shows a command's options; perfsuite --version the version.",
+        ]
+    )
+
+
+def _asked_verbose(arguments: Sequence[str]) -> bool:
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return "-v" in options or "--verbose" in options or bool(os.environ.get("PERFSUITE_VERBOSE"))
+
+
+def _accept_any_text() -> None:
+    """A locale that is not UTF-8, or a path that is not text, must not end a run: what cannot be written is escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+
+
+def _say(*lines: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        for line in lines:
+            print(f"perfsuite: {line}", file=sys.stderr)
+
+
+def _traceback() -> None:
+    import traceback
+
+    with contextlib.suppress(OSError, ValueError):
+        traceback.print_exc()
+
+
+def _flush() -> None:
+    """Now, while a full disk or a reader that left can still be told from success."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None and not stream.closed:
+            stream.flush()
+
+
+def _abandon_stdout() -> None:
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

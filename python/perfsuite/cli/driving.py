@@ -1,0 +1,123 @@
+"""A run under the command line: signals and progress around the runner."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from perfsuite.plan import Plan
+    from perfsuite.result import Result
+    from perfsuite.runner import Progress
+
+INTERRUPTED = 130
+PATIENCE_S = 3.0
+"""How long a second Ctrl-C waits for the clean end of what is open."""
+
+
+def drive(plan: Plan, save: Callable[[Result], None]) -> Result:
+    """Runs the plan in an event loop of its own.
+
+    Ctrl-C (or SIGTERM) once: the sample is finished and the result, marked interrupted, returned.  Twice:
+    KeyboardInterrupt, and the process ends after PATIENCE_S whatever is still open.
+    """
+    return asyncio.run(_drive(plan, save))
+
+
+async def _drive(plan: Plan, save: Callable[[Result], None]) -> Result:
+    from perfsuite.runner import execute_async
+
+    stop = asyncio.Event()
+    with Meter(sys.stderr) as meter, stopping(asyncio.get_running_loop(), stop, meter.say):
+        return await execute_async(plan, progress=meter.show, stop=stop, save=save)
+
+
+@contextmanager
+def stopping(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, say: Callable[[str], None]) -> Iterator[None]:
+    """Turns the first Ctrl-C or SIGTERM into ``stop`` and the second into a KeyboardInterrupt.
+
+    Python's own handlers, not the loop's: they run even while a target holds up the loop.  Outside the main thread
+    signals are somebody else's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen = 0
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1:
+            loop.call_soon_threadsafe(stop.set)
+            say("finishing the sample; Ctrl-C again ends at once")
+            return
+        deadline = threading.Timer(PATIENCE_S, os._exit, [INTERRUPTED])
+        deadline.daemon = True
+        deadline.start()
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Meter:
+    """One line on a terminal that says how far the run is; nothing anywhere else."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._live = stream is not None and stream.isatty()
+        self._width = 0
+        self._last = ""
+
+    def __enter__(self) -> Meter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._draw("")
+
+    def show(self, progress: Progress) -> None:
+        """Draws the line anew, where it would read differently."""
+        from perfsuite.units import format_duration
+
+        left = format_duration(float(round(progress.remaining_s)))
+        filled = round(20 * min(1.0, max(0.0, progress.share)))
+        bar = "█" * filled + "░" * (20 - filled)
+        line = f"{progress.phase} {progress.number}/{progress.phases} {bar} {progress.share:4.0%}, {left} left"
+        if line != self._last:
+            self._draw(line)
+            self._last = line
+
+    def say(self, text: str) -> None:
+        """A line of its own, on a terminal or not."""
+        if self._stream is None:
+            return
+        self._draw("")
+        self._write(f"perfsuite: {text}\n")
+
+    def _draw(self, line: str) -> None:
+        if not self._live or (not line and not self._width):
+            return
+        import shutil
+
+        line = line[: max(10, shutil.get_terminal_size().columns - 1)]
+        self._write("\r" + line.ljust(self._width) + ("\r" if not line else ""))
+        self._width = len(line)
+
+    def _write(self, text: str) -> None:
+        assert self._stream is not None
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):
+            self._live = False  # nobody watches any more; the run goes on

@@ -1,0 +1,82 @@
+"""argparse from the table of settings."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, HelpFormatter, Namespace
+
+from perfsuite.errors import UsageError, unknown
+from perfsuite.settings import NOT_YET, OPTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import NoReturn
+
+    from perfsuite.plan import Plan
+
+
+class Parser(ArgumentParser):
+    """A parser whose mistakes are UsageErrors, with the nearest flags, rather than an exit."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(
+            prog=name,
+            description=f"{description[0].upper()}{description[1:]}.",
+            allow_abbrev=False,
+            formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
+        )
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> Namespace:  # type: ignore[override]
+        """As argparse's; what is left over is a UsageError that names every unknown flag."""
+        parsed, left = self.parse_known_intermixed_args(args, namespace)
+        if left:
+            flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+            mistakes = [
+                str(unknown("flag", item.partition("=")[0], flags))
+                if item.startswith("-")
+                else f"{item!r} is one argument too many; see {self.prog} --help"
+                for item in left
+            ]
+            raise UsageError("\n".join(mistakes if len(mistakes) == 1 else [f"{len(mistakes)} mistakes", *mistakes]))
+        return parsed
+
+    def error(self, message: str) -> NoReturn:
+        """argparse's own finding (a flag without its value) as a UsageError."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None:
+    """A flag for each setting, and the benchmarks' names as positional arguments.
+
+    Values stay text: ``configuration`` reads and checks them like those of every other source.
+    """
+    from argparse import SUPPRESS
+
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="phases to run [the five of the document]; all: every one"
+    )
+    for option in OPTIONS:
+        if option.name in without:
+            continue
+        help_text = SUPPRESS if option.name in NOT_YET else _help(option.help, option.default, switch=option.switch)
+        if option.switch:
+            parser.add_argument(*option.flags, dest=option.name, action="store_true", default=None, help=help_text)
+        else:
+            metavar = "|".join(option.choices) if option.choices else option.metavar
+            action = "append" if option.repeat else "store"
+            parser.add_argument(*option.flags, dest=option.name, action=action, metavar=metavar, help=help_text)
+
+
+def _help(text: str, default: object, *, switch: bool) -> str:
+    if switch or default is None or default == ():
+        return text
+    return f"{text} [{f'{default:g}s' if isinstance(default, float) else default}]"
+
+
+def plan_of(arguments: Namespace) -> Plan:
+    """The plan that the arguments, the files and the environment make together."""
+    from perfsuite.configuration import configure
+
+    flags = {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
+    names = [*arguments.names, *(flags["phase"] or [])]
+    return configure({**flags, "phase": names or None})

@@ -1,0 +1,111 @@
+"""``perfsuite plan``: what would run, without running it."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perfsuite.plan import Criterion, Phase, Plan
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Those of ``run``, and ``--json`` without a value."""
+    from perfsuite.cli.options import add_settings
+
+    add_settings(parser, without=["json"])
+    parser.add_argument("--json", dest="as_json", action="store_true", help="print the plan as JSON")
+
+
+def execute(arguments: Namespace) -> int:
+    """Prints the plan; 2 when it could not run."""
+    from perfsuite.cli.options import plan_of
+
+    plan = plan_of(arguments)
+    if arguments.as_json:
+        _print_json(plan)
+        return 0
+    for line in lines(plan):
+        print(line)
+    return 0
+
+
+def lines(plan: Plan) -> Iterator[str]:
+    """The plan for people."""
+    from perfsuite.analysis.verdict import undecidable
+    from perfsuite.units import format_duration
+
+    total = sum(phase.duration_s for phase in plan.phases)
+    yield f"target {plan.target}, profile {plan.profile}, seed {plan.seed}, {format_duration(total)} of measuring"
+    undecided = {(name, criterion): (why, needed) for name, criterion, why, needed in undecidable(plan)}
+    for phase in plan.phases:
+        yield ""
+        yield from _phase(phase)
+        for criterion in phase.criteria:
+            yield _criterion(criterion)
+            if (phase.name, criterion) in undecided:
+                why, needed = undecided[phase.name, criterion]
+                enough = f"; {format_duration(needed)} could" if needed is not None else ""
+                yield f"      this run cannot decide it: {why}{enough}"
+        informative = [name for name in phase.metrics if name not in {c.metric for c in phase.criteria}]
+        if informative:
+            yield f"    informative: {', '.join(informative)}"
+    yield ""
+    yield "settings, each with where it comes from"
+    width = max(len(setting.name) for setting in plan.settings)
+    for setting in plan.settings:
+        yield f"  {setting.name:<{width}}  {shown(setting.value):<24} {setting.origin}"
+
+
+def _phase(phase: Phase) -> Iterator[str]:
+    from perfsuite.suites.probes import covering
+    from perfsuite.units import format_duration
+
+    length = format_duration(phase.duration_s)
+    if phase.duration_s != phase.documented_s:
+        length += f" (documented: {format_duration(phase.documented_s)})"
+    origin = "" if phase.origin == "built-in" else f"   from {phase.origin}"
+    yield f"{phase.name}: {phase.title}, {length}{origin}"
+    probes = phase.probes or tuple(probe.name for probe in covering(phase.metrics))
+    yield f"    probes: {', '.join(probes)}"
+    if phase.settings:
+        yield f"    settings: {', '.join(f'{name} = {shown(value)}' for name, value in phase.settings.items())}"
+
+
+def _criterion(criterion: Criterion) -> str:
+    from perfsuite.metric import metric
+    from perfsuite.units import format_quantity
+
+    unit = metric(criterion.metric).unit
+    what = criterion.metric if criterion.stat == "value" else f"{criterion.metric} {criterion.stat}"
+    marks = [] if criterion.critical else ["not critical"]
+    marks += ["required"] if criterion.required else []
+    target = f"{criterion.comparison} {format_quantity(criterion.target, unit)}"
+    return f"    {what:<28} {target:<14} {criterion.origin}{f' ({chr(44).join(marks)})' if marks else ''}"
+
+
+def shown(value: object) -> str:
+    """A setting's value on one line."""
+    if value is None or value == ():
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _print_json(plan: Plan) -> None:
+    import msgspec
+
+    from perfsuite.analysis.verdict import undecidable
+
+    built = msgspec.to_builtins(plan, enc_hook=str)
+    built["undecidable"] = [
+        {"phase": name, "metric": criterion.metric, "stat": criterion.stat, "why": why, "needed_s": needed}
+        for name, criterion, why, needed in undecidable(plan)
+    ]
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(built), indent=2).decode() + "\n")

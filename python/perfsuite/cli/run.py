@@ -1,0 +1,119 @@
+"""``perfsuite run``: measure, write the files, print the verdict."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+from perfsuite.errors import PerfsuiteError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from perfsuite.plan import Plan
+    from perfsuite.reports import Paths
+    from perfsuite.result import Result
+
+
+def configure(parser: ArgumentParser) -> None:
+    """A flag for each setting."""
+    from perfsuite.cli.options import add_settings
+
+    add_settings(parser)
+
+
+def execute(arguments: Namespace) -> int:
+    """Measures what the plan says; returns the verdict's exit code."""
+    from perfsuite.cli.options import plan_of
+
+    if arguments.json not in (None, "-"):
+        raise UsageError(f"--json {arguments.json}: write --json - to print the result; its file is in --output DIR")
+    plan = plan_of(arguments)
+    if not plan.phases:
+        raise UsageError("nothing to run: the plan has no phase")
+    check_inputs(plan)
+    check_folder(plan)
+
+    from perfsuite.cli.driving import drive
+    from perfsuite.cli.saving import Saver
+
+    saver = Saver(plan.output)
+    result = drive(plan, saver.save)
+    paths, trouble = saver.finish(result)
+    show(result, paths, as_json=arguments.json is not None)
+    if trouble is None:
+        return result.run.exit_code
+    print(f"perfsuite: {trouble}", file=sys.stderr)
+    return result.run.exit_code if result.run.exit_code in (130, 2) else 1
+
+
+def check_inputs(plan: Plan) -> None:
+    """Before an hour is spent: the files are there and the process runs.  Raises UsageError with all that is wrong."""
+    import os
+
+    from perfsuite.errors import Mistakes
+
+    mistakes = Mistakes()
+    path = plan.workload.conversations
+    if path is not None:
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                file.read(1)
+        except (OSError, ValueError) as error:
+            text = (error.strerror if isinstance(error, OSError) else None) or error
+            mistakes.add(f"--conversations {path}: {text}; name a readable file")
+    raw = plan.raw
+    if raw is not None and raw.is_dir():
+        mistakes.add(f"--raw {raw}: is a directory; name a file in it, such as {raw / 'rows.csv'}")
+    elif raw is not None and not raw.parent.is_dir():
+        mistakes.add(f"--raw {raw}: there is no folder {raw.parent}; make it, or name another")
+    if plan.pid is not None:
+        import psutil
+
+        if not psutil.pid_exists(plan.pid):
+            mistakes.add(f"--pid {plan.pid}: no such process; give the id of the running system under test")
+    mistakes.check()
+
+
+def check_folder(plan: Plan) -> None:
+    """The output folder is made and written to now, rather than found unusable when everything is measured.
+
+    Raises UsageError when it, or a folder above it, is a file; PerfsuiteError when it cannot be made or written.
+    """
+    import tempfile
+
+    folder = plan.output
+    for part in (folder, *folder.parents):
+        if part.exists() and not part.is_dir():
+            raise UsageError(f"--output {folder}: {part} is a file; name a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(1 << 16))
+            file.flush()
+    except OSError as error:
+        text = error.strerror or error
+        raise PerfsuiteError(
+            f"--output {folder}: cannot write there: {text}; free it, or name another folder"
+        ) from error
+
+
+def show(result: Result, paths: Paths | None, *, as_json: bool) -> None:
+    """The result on stdout: one screen, or with ``--json -`` the object, and then the screen for a terminal's eyes."""
+    from perfsuite.cli.saving import reader_left
+    from perfsuite.reports import terminal
+    from perfsuite.result import dump
+
+    with reader_left():
+        if as_json:
+            sys.stdout.flush()
+            out = getattr(sys.stdout, "buffer", None)
+            if out is not None:
+                out.write(dump(result))
+            else:
+                sys.stdout.write(dump(result).decode("utf-8"))
+            sys.stdout.flush()
+            if not sys.stderr.isatty():
+                return
+        stream = sys.stderr if as_json else sys.stdout
+        terminal.write(result, paths, stream)
+        stream.flush()

@@ -1,0 +1,272 @@
+"""The table of settings: from one row come a flag, a PERFSUITE_ variable, a key in the files and a line of ``plan``.
+
+Nothing heavy is imported here, for the table is read by ``--help``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from perfsuite.errors import UsageError, shown, unknown
+from perfsuite.units import parse_count, parse_duration, parse_rate, parse_ratio
+
+Parser = Callable[[object, str], object]
+
+PROFILES = ("quick", "standard", "full")
+
+
+class Option:
+    """A setting.
+
+    ``name`` is its key in the files and the keyword of ``perfsuite.run``; ``flags`` its flags, ``variable`` its
+    environment variable.  ``parse(value, where)`` takes what a flag, a variable or a file gave and returns the value.
+    ``switch``: a flag without a value.  ``repeat``: several flags make a list.  ``scope``: ``any``, ``phase`` (also in
+    a ``[[phases]]`` table, for that phase), ``flag`` (nowhere but on the command line) or ``ambient`` (not in the file
+    that ``--plan`` names).
+    """
+
+    __slots__ = ("choices", "default", "flags", "help", "metavar", "name", "parse", "repeat", "scope", "switch")
+
+    def __init__(
+        self,
+        name: str,
+        parse: Parser,
+        help: str,
+        *,
+        default: object = None,
+        flags: tuple[str, ...] = (),
+        metavar: str | None = None,
+        switch: bool = False,
+        repeat: bool = False,
+        choices: tuple[str, ...] = (),
+        scope: str = "any",
+    ) -> None:
+        self.name = name
+        self.parse = parse
+        self.help = help
+        self.default = default
+        self.flags = (*flags, f"--{name.replace('_', '-')}")
+        self.metavar = metavar
+        self.switch = switch
+        self.repeat = repeat
+        self.choices = choices
+        self.scope = scope
+
+    @property
+    def flag(self) -> str:
+        """The long flag."""
+        return self.flags[-1]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"PERFSUITE_{self.name.upper()}"
+
+
+def text(value: object, where: str) -> str:
+    """Text that is not empty and fits on a line."""
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {shown(value)} is not text; write it in quotes")
+    if not value.strip() or any(ord(character) < 32 for character in value):
+        raise UsageError(f"{where}: {shown(value)} is empty or has control characters; give a name")
+    return value.strip()
+
+
+def path(value: object, where: str) -> Path:
+    """A path; whether the file is there is seen when it is used."""
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise UsageError(f"{where}: {shown(value)} is not a path; name a file or folder")
+    return Path(value).expanduser() if str(value).startswith("~/") else Path(value)
+
+
+def switch(value: object, where: str) -> bool:
+    """Yes or no: true and false in a file, 1/0, yes/no, on/off in a variable."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise UsageError(f"{where}: {shown(value)} is neither true nor false; write true or false")
+
+
+def names(value: object, where: str) -> tuple[str, ...]:
+    """Names separated by commas, or a list of them; each once, in order."""
+    items = value if isinstance(value, list | tuple) else [value]
+    found: list[str] = []
+    for item in items:
+        if not isinstance(item, str):
+            raise UsageError(f"{where}: {shown(item)} is not a name; write names in quotes")
+        found.extend(text(name, where) for name in item.split(","))
+    return tuple(dict.fromkeys(found))
+
+
+def several(value: object, where: str) -> tuple[str, ...]:
+    """A text, or a list of texts, kept whole."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(text(item, where) for item in items))
+
+
+def choice(value: object, where: str, *, known: tuple[str, ...], kind: str) -> str:
+    """One of the names in ``known``."""
+    name = text(value, where)
+    if name not in known:
+        raise unknown(kind, name, known, where)
+    return name
+
+
+def positive_rate(value: object, where: str) -> float:
+    """A rate above zero."""
+    rate = parse_rate(value, where)
+    if not 0 < rate <= 1e7:
+        raise UsageError(
+            f"{where}: {shown(value)} is no rate to send at; write one above 0 and up to 10000000 per second"
+        )
+    return rate
+
+
+def positive_duration(value: object, where: str, *, bare: str = "s") -> float:
+    """A duration above zero, in seconds."""
+    seconds = parse_duration(value, where, bare=bare)
+    if seconds < 1e-3:
+        raise UsageError(f"{where}: {shown(value)} is too short; write a duration of at least 1ms, such as 30s")
+    return seconds
+
+
+def environment_name(value: object, where: str) -> str:
+    """The name of an environment variable (not its value: a key on a command line is seen by every user)."""
+    name = text(value, where)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise UsageError(f"{where}: not the name of an environment variable; put the key in one and give its name")
+    return name
+
+
+def as_it_is(value: object, where: str) -> object:
+    """Thresholds: read once the metrics are known."""
+    return value
+
+
+def _at_least(least: int, most: int = 2**63 - 1) -> Parser:
+    return partial(parse_count, least=least, most=most)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("output", path, "folder for the results", default=Path("test-results"), flags=("-o",), metavar="DIR"),
+    Option("verbose", switch, "say more; show tracebacks", default=False, flags=("-v",), switch=True),
+    Option("phase", names, "run this phase (repeatable)", default=(), flags=("-p",), metavar="NAME", repeat=True),
+    Option(
+        "metrics",
+        names,
+        "measure only these, and fail when one cannot be decided (repeatable)",
+        default=(),
+        flags=("-m",),
+        metavar="NAME[,NAME…]",
+        repeat=True,
+    ),
+    Option(
+        "threshold",
+        as_it_is,
+        "a criterion: ttft.p95<500ms, load.error_rate<2%%; = keeps the metric's own comparison; or a JSON object "
+        "(repeatable; quote it, for the shell takes < and > for itself)",
+        default=(),
+        flags=("-t",),
+        metavar="[PHASE.]METRIC[.STAT]<VALUE",
+        repeat=True,
+    ),
+    Option(
+        "target",
+        text,
+        "what is measured: reference, or python:package.module:function",
+        default="reference",
+        metavar="TARGET",
+    ),
+    Option("model", several, "a model to ask for (repeatable)", default=(), metavar="NAME[@URL]", repeat=True),
+    Option("pid", _at_least(1, 2**31 - 1), "the process of the system under test", metavar="PID"),
+    Option("quick", switch, "the same as --profile quick", default=False, switch=True),
+    Option(
+        "profile",
+        partial(choice, known=PROFILES, kind="profile"),
+        "lengths: full = as documented, standard = a minute, quick = five seconds for each documented hour",
+        default="quick",
+        choices=PROFILES,
+    ),
+    Option("duration", positive_duration, "length of each phase, such as 30s; overrides the profile", metavar="TIME"),
+    Option(
+        "timeout",
+        partial(positive_duration, bare="ms"),
+        "the longest a phase may take; a bare number is in milliseconds",
+        metavar="TIME",
+    ),
+    Option(
+        "request_timeout",
+        positive_duration,
+        "the longest a request may take",
+        default=60.0,
+        metavar="TIME",
+        scope="any",
+    ),
+    Option("max_requests", _at_least(1), "send no more requests than this", metavar="N", scope="phase"),
+    Option("max_tokens", _at_least(1), "stop sending once this many tokens were counted", metavar="N", scope="phase"),
+    Option("prompt_tokens", _at_least(1, 10**8), "length of the prompts", metavar="N", scope="phase"),
+    Option("output_tokens", _at_least(1, 10**8), "length of the answers asked for", metavar="N", scope="phase"),
+    Option(
+        "prefix_cache",
+        partial(choice, known=("cold", "warm"), kind="prefix cache"),
+        "cold: no prompt begins like an earlier one",
+        default="warm",
+        choices=("cold", "warm"),
+        scope="phase",
+    ),
+    Option("compression_ratio", parse_ratio, "target of compression_ratio", metavar="RATIO"),
+    Option("min_savings", parse_ratio, "target of memory_savings", metavar="RATIO"),
+    Option(
+        "max_window_size",
+        _at_least(512, 10**8),
+        "the largest context window tried, in tokens",
+        default=8192,
+        metavar="N",
+        scope="phase",
+    ),
+    Option("optimization_threshold", parse_ratio, "target of window_optimization", metavar="RATIO"),
+    Option("concurrency", _at_least(1, 10**6), "requests in flight", metavar="N", scope="phase"),
+    Option("rate", positive_rate, "requests due a second (open loop)", metavar="R", scope="phase"),
+    Option("find_max", switch, "search the highest load that meets the criteria", default=False, switch=True),
+    Option("conversations", path, "say what is in this file (messages as JSON or JSONL)", metavar="FILE"),
+    Option("raw", path, "write every request's row to this file (.csv, else NDJSON)", metavar="FILE"),
+    Option("plan", path, "a plan file (TOML): phases, and anything a flag sets", metavar="FILE", scope="ambient"),
+    Option("seed", _at_least(0, 2**63 - 1), "seed of everything that is drawn", default=0, metavar="N"),
+    Option("strict", switch, "undecided and not measured criteria fail", default=False, switch=True),
+    Option("api_key_env", environment_name, "the variable that holds the key of the service", metavar="NAME"),
+    Option("cluster", text, "drive the load from several machines", metavar="ADDRESS|local:N"),
+    Option("live", text, "a live dashboard", metavar="HOST:PORT"),
+    Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),
+    Option("junitxml", path, "write the verdicts as JUnit XML", metavar="FILE"),
+)
+
+BY_NAME = {option.name: option for option in OPTIONS}
+
+PHASE_OPTIONS = frozenset(option.name for option in OPTIONS if option.scope == "phase")
+
+NOT_YET = {
+    "find_max": "give the load with --concurrency or --rate",
+    "cluster": "leave it out: one machine drives the load",
+    "live": "leave it out: metrics-TS.html has the charts when the run ends",
+    "junitxml": "leave it out: results-TS.json has every verdict",
+}
+"""Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""
+
+LATER_BENCHMARKS = (
+    "latency",
+    "throughput",
+    "footprint",
+    "suite",
+    "chat-loop",
+    "checkpoint",
+    "database",
+    "compare",
+)
+"""Benchmarks that are documented and not in this version."""
