@@ -10,6 +10,7 @@ from importlib import import_module
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from perfsuite import stats as stats
     from perfsuite._core import LRUCache as LRUCache
     from perfsuite.api import arun as arun
     from perfsuite.api import load as load
@@ -35,6 +36,7 @@ LAZY = {
     "arun": "perfsuite.api",
     "load": "perfsuite.api",
     "run": "perfsuite.api",
+    "stats": "perfsuite.stats",
 }
 
 __all__ = ["__version__", *LAZY]
