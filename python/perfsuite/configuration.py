@@ -7,19 +7,18 @@ Everything is validated, what a stronger source overrides too, and all mistakes 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from perfsuite.errors import Mistakes, UsageError, shown, unknown
+from perfsuite.errors import UsageError, shown, unknown
 from perfsuite.metric import metric
-from perfsuite.phases import Catalogue, Threshold, criterion, documented, thresholds, with_stable_memory
+from perfsuite.phases import Threshold, criterion, documented, thresholds, with_stable_memory
 from perfsuite.plan import Criterion, Load, ModelChoice, Phase, Plan, Profile, Setting, Tuning, Workload
 from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
+from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 
-LARGEST_FILE = 4 << 20
 SCALE = {"quick": 5 / 3600, "standard": 60 / 3600, "full": 1.0}
 SHORTEST_S = {"quick": 5.0, "standard": 60.0, "full": 0.0}
 """A profile makes no phase shorter than this, unless the phase is itself."""
@@ -30,30 +29,6 @@ _REMEDIES = {
     "optimization_threshold": "window_optimization",
 }
 """Setting → the metric whose target it replaces."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """What one file, the environment or the command line sets.  ``place(name)`` says where, for messages and origins.
-
-    ``typed``: by the user for this run, so that what cannot apply is a mistake rather than of no effect.
-    """
-
-    values: Mapping[str, object]
-    place: Callable[[str], str]
-    origin: Callable[[str], str]
-    phases: tuple[str, ...] = ()
-    typed: bool = False
-
-
-@dataclass(slots=True)
-class _Reading:
-    """The sources read so far, weakest first."""
-
-    mistakes: Mistakes = field(default_factory=Mistakes)
-    catalogue: Catalogue = field(default_factory=lambda: Catalogue(dict(documented())))
-    sources: list[Source] = field(default_factory=list)
-    plan_phases: tuple[str, ...] = ()
 
 
 def configure(
@@ -69,110 +44,28 @@ def configure(
     ``folder`` is where pyproject.toml and perfsuite.toml are looked for [.], ``environment`` the variables
     [os.environ].  Raises UsageError with every mistake.
     """
-    reading = _Reading()
+    reading = Reading()
     root = folder or Path()
-    _read_file(reading, root / "pyproject.toml", "tool", "perfsuite")
-    _read_file(reading, root / "perfsuite.toml")
-    _read_variables(reading, os.environ if environment is None else environment)
+    read_file(reading, root / "pyproject.toml", "tool", "perfsuite")
+    read_file(reading, root / "perfsuite.toml")
+    read_variables(reading, os.environ if environment is None else environment)
     label = (lambda name: f"{name}=") if keywords else (lambda name: BY_NAME[name].flag)
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     for name in set(given) - set(BY_NAME):
         reading.mistakes.add(str(unknown("setting", name, BY_NAME)))
         del given[name]
     typed = Source(values=given, place=label, origin=label, typed=True)
-    _read_plan_file(reading, typed)
+    read_plan_file(reading, typed)
     reading.sources.append(typed)
     plan = _Builder(reading).plan()
     reading.mistakes.check()
     return plan
 
 
-def read_toml(path: Path) -> dict[str, object]:
-    """A TOML file's tables.  Raises UsageError that says what is wrong with it, and where."""
-    import tomllib
-
-    try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        text = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise UsageError(f"cannot read {path}: {text}; name a readable TOML file") from error
-    if len(data) > LARGEST_FILE:
-        raise UsageError(f"{path} has more than {LARGEST_FILE >> 20} MiB: it is no configuration; name a TOML file")
-    try:
-        return tomllib.loads(data.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UsageError(f"{path}: line {line} is not UTF-8; save the file as UTF-8") from error
-    except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply to be a configuration") from error
-    except ValueError as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
-
-
-def _read_file(reading: _Reading, path: Path, *keys: str, required: bool = False) -> Source | None:
-    if not required and not os.path.lexists(path):
-        return None
-    table: object = None
-    with reading.mistakes.noted():
-        table = read_toml(path)
-    shown_path = str(path)
-    for key in keys:
-        table = table.get(key) if isinstance(table, Mapping) else None
-    if table is None:
-        return None
-    where = f"{shown_path} [{'.'.join(keys)}]" if keys else shown_path
-    if not isinstance(table, Mapping):
-        reading.mistakes.add(f"{where}: {shown(table)} is no table; write [{'.'.join(keys)}] above the settings")
-        return None
-    values: dict[str, object] = {}
-    names: tuple[str, ...] = ()
-    for key, value in table.items():
-        name = key.replace("-", "_")
-        if name == "phases":
-            names = reading.catalogue.read(value, where, where, reading.mistakes)
-        elif name in BY_NAME and BY_NAME[name].scope != "flag" and not (required and BY_NAME[name].scope == "ambient"):
-            values[name] = value
-        else:
-            usable = [option.name for option in OPTIONS if option.scope != "flag"]
-            reading.mistakes.add(str(unknown("key", key, [*usable, "phases"], where)))
-    source = Source(values=values, place=lambda name: f"{where}: {name}", origin=lambda name: where, phases=names)
-    if not required:
-        reading.sources.append(source)
-    return source
-
-
-def _read_variables(reading: _Reading, environment: Mapping[str, str]) -> None:
-    values: dict[str, object] = {}
-    variables = {option.variable: option for option in OPTIONS if option.scope != "flag"}
-    for variable, value in environment.items():
-        if variable in variables:
-            if value:
-                values[variables[variable].name] = value
-        elif variable.startswith("PERFSUITE_") and get_close_matches(variable, variables, n=1, cutoff=0.9):
-            # Others may be somebody else's; one that is nearly a setting's is a slip that would go unseen.
-            reading.mistakes.add(str(unknown("variable", variable, variables)))
-    place = lambda name: BY_NAME[name].variable  # noqa: E731
-    reading.sources.append(Source(values=values, place=place, origin=place))
-
-
-def _read_plan_file(reading: _Reading, typed: Source) -> None:
-    """The file that ``--plan``, PERFSUITE_PLAN or a ``plan`` key names, just below the flags."""
-    for source in (typed, *reversed(reading.sources)):
-        if "plan" in source.values:
-            with reading.mistakes.noted():
-                path = cast("Path", BY_NAME["plan"].parse(source.values["plan"], source.place("plan")))
-                plan = _read_file(reading, path, required=True)
-                if plan is not None:
-                    reading.sources.append(plan)
-                    reading.plan_phases = plan.phases
-            return
-
-
 class _Builder:
     """Resolves the settings, then lays them over the phases."""
 
-    def __init__(self, reading: _Reading) -> None:
+    def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.mistakes = reading.mistakes
         self.values: dict[str, object] = {option.name: option.default for option in OPTIONS}

@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 
+FEW = 12
+"""As many known names are told to somebody whose name is near none of them."""
+
 
 class PerfsuiteError(Exception):
     """Something went wrong while running (exit code 1)."""
@@ -39,7 +42,8 @@ def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> Usag
     """The error for a name that is not known, with the nearest known ones, or all when they are few."""
     names = sorted(known)
     close = get_close_matches(name[:100], names, n=3, cutoff=0.5)
-    known_ones = f"known: {', '.join(names)}" if names else "none is known"
+    more = f" and {len(names) - FEW} more" if len(names) > FEW else ""
+    known_ones = f"known: {', '.join(names[:FEW])}{more}" if names else "none is known"
     hint = f"did you mean {' or '.join(close)}?" if close else known_ones
     return UsageError(f"unknown {kind} {shown(name)}{f' in {where}' if where else ''}; {hint}")
 

@@ -16,7 +16,7 @@ from typing import cast
 
 from perfsuite import settings
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
-from perfsuite.metric import Comparison, Metric, alias_stat, metric
+from perfsuite.metric import Comparison, Metric, alias_stat, canonical, catalogue, metric
 from perfsuite.plan import Criterion, Phase
 from perfsuite.units import parse_quantity
 
@@ -200,9 +200,11 @@ def thresholds(
             if isinstance(item, str) and item.lstrip().startswith("{"):
                 item = _json(item, where)
             if isinstance(item, Mapping):
-                for name, fields in _flattened(item, phases, where):
+                for name, fields in _flattened(item, phases):
                     with mistakes.noted():
                         at = f"{where} {name}"
+                        if isinstance(fields, Mapping) and "." not in name and canonical(name) not in catalogue():
+                            raise unknown("phase or metric", name, [*phases, *catalogue()], where)
                         found.append(_threshold(name, _fields(fields, at), at, origin, phases))
             elif isinstance(item, str):
                 match = _COMPARED.fullmatch(item)
@@ -228,16 +230,12 @@ def _json(text: str, where: str) -> Mapping[str, object]:
     return cast("Mapping[str, object]", value)
 
 
-def _flattened(table: Mapping[str, object], phases: Mapping[str, Phase], where: str) -> Iterator[tuple[str, object]]:
-    """``{"load": {"error_rate": …}}``, as TOML reads ``load.error_rate = …``, is ``{"load.error_rate": …}``."""
+def _flattened(table: Mapping[str, object], phases: Mapping[str, Phase]) -> Iterator[tuple[str, object]]:
+    """``{"load": {"ttft": {"p95": …}}}``, as TOML reads ``load.ttft.p95 = …``, is ``{"load.ttft.p95": …}``."""
     for name, value in table.items():
-        if isinstance(value, Mapping) and not set(value) <= set(CRITERION_KEYS):
-            for inner, fields in value.items():
-                if isinstance(fields, Mapping) and not set(fields) <= set(CRITERION_KEYS):
-                    for stat, innermost in fields.items():
-                        yield f"{name}.{inner}.{stat}", innermost
-                else:
-                    yield f"{name}.{inner}", fields
+        inner = isinstance(value, Mapping) and value and (name in phases or set(value) <= set(STATS) - {"value"})
+        if inner and isinstance(value, Mapping):
+            yield from ((f"{name}.{rest}", fields) for rest, fields in _flattened(value, {}))
         else:
             yield name, value
 

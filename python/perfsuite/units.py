@@ -14,6 +14,7 @@ from perfsuite.errors import UsageError, shown
 
 TIME = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "sec": 1.0, "m": 60.0, "min": 60.0}
 TIME |= {"h": 3600.0, "d": 86400.0}
+MILLISECONDS = {unit: seconds * 1e3 for unit, seconds in TIME.items()}
 SIZE = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 SIZE |= {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 RATE = {"/s": 1.0, "/sec": 1.0, "/min": 1 / 60, "/m": 1 / 60, "/h": 1 / 3600, "rps": 1.0, "qps": 1.0}
@@ -59,7 +60,9 @@ def _scaled(
         raise UsageError(f"{_at(where)}{shown(value)} has an unknown unit {unit!r}; write {accepted}")
     if number < 0:
         raise UsageError(f"{_at(where)}{shown(value)} is negative; write {accepted}")
-    result = number * (units[unit] if unit else bare)
+    factor = units[unit] if unit else bare
+    # Dividing by a whole number is exact where multiplying by its reciprocal is not: 99.9% is 0.999.
+    result = number * factor if factor >= 1 else number / round(1 / factor)
     if not math.isfinite(result):
         raise UsageError(f"{_at(where)}{shown(value)} is too large; write {accepted}")
     return result
@@ -67,6 +70,11 @@ def _scaled(
 
 def parse_duration(value: object, where: str = "", *, bare: str = "s") -> float:
     """A duration in seconds: ``30s``, ``0.5s``, ``250ms``, ``5m``, ``1h30m``; a number alone is in ``bare``."""
+    return _duration(value, where, bare, TIME)
+
+
+def _duration(value: object, where: str, bare: str, units: dict[str, float]) -> float:
+    """In the unit whose factor in ``units`` is 1."""
     named = {"s": "seconds", "ms": "milliseconds"}[bare]
     accepted = f"a duration such as 30s, 500ms, 5m or 1h (a bare number is in {named})"
     if (
@@ -74,12 +82,12 @@ def parse_duration(value: object, where: str = "", *, bare: str = "s") -> float:
         and _SPANS.fullmatch(text := value.strip().lower())
         and len(spans := _SPAN.findall(text)) > 1
     ):
-        seconds = math.fsum(_scaled(number + unit, TIME, 1.0, "a duration", accepted, where) for number, unit in spans)
+        total = math.fsum(_scaled(number + unit, units, 1.0, "a duration", accepted, where) for number, unit in spans)
     else:
-        seconds = _scaled(value, TIME, TIME[bare], "a duration", accepted, where)
-    if seconds > LONGEST_S:
+        total = _scaled(value, units, units[bare], "a duration", accepted, where)
+    if total > LONGEST_S * units["s"]:
         raise UsageError(f"{_at(where)}{shown(value)} is more than a year; write {accepted}")
-    return seconds
+    return total
 
 
 def parse_size(value: object, where: str = "") -> float:
@@ -122,7 +130,7 @@ def parse_count(value: object, where: str = "", *, least: int = 0, most: int = 2
 def parse_quantity(value: object, unit: str, where: str = "") -> float:
     """A value of a metric in the metric's unit: with a unit of its own, or a number alone that is in ``unit``."""
     if unit == "ms":
-        return parse_duration(value, where, bare="ms") * 1e3
+        return _duration(value, where, "ms", MILLISECONDS)
     if unit == "bytes":
         return parse_size(value, where)
     if unit == "ratio":

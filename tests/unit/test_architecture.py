@@ -14,7 +14,7 @@ PACKAGE = ROOT / "python/perfsuite"
 LAYERS = [
     {"cli", "__main__"},
     {"api"},
-    {"runner", "configuration"},
+    {"runner", "configuration", "sources"},
     {"reports", "charts"},
     {"suites"},
     {"load", "collectors", "workloads", "targets", "analysis", "environment"},

@@ -40,12 +40,13 @@ def execute(arguments: Namespace) -> int:
     for name in arguments.files:
         with mistakes.noted():
             path = Path(name)
-            render(load(path), path, Path(arguments.output) if arguments.output else path.parent, formats)
+            folder = Path(arguments.output) if arguments.output else path.parent
+            render(load(path), path, folder, formats, verbose=arguments.verbose)
     mistakes.check()
     return 0
 
 
-def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...]) -> None:
+def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:
     """Writes the reports of one result; a report of that name is replaced, for it is made from the same figures."""
     from perfsuite.errors import PerfsuiteError, UsageError
     from perfsuite.reports import html, markdown, terminal
@@ -66,6 +67,6 @@ def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...]) -
         page = html.render(result).encode("utf-8", "replace")
         written.append(write_atomically(folder / f"metrics-{stem}.html", page, replace=True))
     if "terminal" in formats:
-        terminal.write(result, None, sys.stdout)
+        terminal.write(result, None, sys.stdout, verbose=verbose)
     for one in written:
         print(one)

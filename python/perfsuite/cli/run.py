@@ -39,7 +39,7 @@ def execute(arguments: Namespace) -> int:
     saver = Saver(plan.output)
     result = drive(plan, saver.save)
     paths, trouble = saver.finish(result)
-    show(result, paths, as_json=arguments.json is not None)
+    show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
     if trouble is None:
         return result.run.exit_code
     print(f"perfsuite: {trouble}", file=sys.stderr)
@@ -97,7 +97,7 @@ def check_folder(plan: Plan) -> None:
         ) from error
 
 
-def show(result: Result, paths: Paths | None, *, as_json: bool) -> None:
+def show(result: Result, paths: Paths | None, *, as_json: bool, verbose: bool) -> None:
     """The result on stdout: one screen, or with ``--json -`` the object, and then the screen for a terminal's eyes."""
     from perfsuite.cli.saving import reader_left
     from perfsuite.reports import terminal
@@ -115,5 +115,5 @@ def show(result: Result, paths: Paths | None, *, as_json: bool) -> None:
             if not sys.stderr.isatty():
                 return
         stream = sys.stderr if as_json else sys.stdout
-        terminal.write(result, paths, stream)
+        terminal.write(result, paths, stream, verbose=verbose)
         stream.flush()
