@@ -1,0 +1,1 @@
+"""What is said to a system: seeded and lazy, or read from files."""
