@@ -37,9 +37,13 @@
 #if PY_VERSION_HEX >= 0x030D0000 && !defined(PFS_NO_LOCK)
 #define PFS_LOCK(object) Py_BEGIN_CRITICAL_SECTION(object)
 #define PFS_UNLOCK()     Py_END_CRITICAL_SECTION()
+#define PFS_LOCK2(a, b)  Py_BEGIN_CRITICAL_SECTION2(a, b)
+#define PFS_UNLOCK2()    Py_END_CRITICAL_SECTION2()
 #else
 #define PFS_LOCK(object) {
 #define PFS_UNLOCK()     }
+#define PFS_LOCK2(a, b)  {
+#define PFS_UNLOCK2()    }
 #endif
 
 typedef enum {

@@ -11,7 +11,9 @@ from importlib import import_module
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite import stats as stats
+    from perfsuite._core import Histogram as Histogram
     from perfsuite._core import LRUCache as LRUCache
+    from perfsuite._core import Stopwatch as Stopwatch
     from perfsuite.api import arun as arun
     from perfsuite.api import load as load
     from perfsuite.api import run as run
@@ -26,11 +28,13 @@ __version__ = "0.1.0"
 
 # Public name → the module that has it; a name that is itself a module maps to that module.
 LAZY = {
+    "Histogram": "perfsuite._core",
     "LRUCache": "perfsuite._core",
     "MissingExtra": "perfsuite.errors",
     "PerfsuiteError": "perfsuite.errors",
     "RateLimiter": "perfsuite.limits",
     "Result": "perfsuite.result",
+    "Stopwatch": "perfsuite._core",
     "TokenBucket": "perfsuite.limits",
     "UsageError": "perfsuite.errors",
     "arun": "perfsuite.api",
