@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from perfsuite.limits import RateLimiter as RateLimiter
     from perfsuite.limits import TokenBucket as TokenBucket
     from perfsuite.result import Result as Result
+    from perfsuite.trimming import TrimPolicy as TrimPolicy
+    from perfsuite.trimming import TrimReport as TrimReport
+    from perfsuite.trimming import trim as trim
 
 __version__ = "0.1.0"
 
@@ -36,11 +39,14 @@ LAZY = {
     "Result": "perfsuite.result",
     "Stopwatch": "perfsuite._core",
     "TokenBucket": "perfsuite.limits",
+    "TrimPolicy": "perfsuite.trimming",
+    "TrimReport": "perfsuite.trimming",
     "UsageError": "perfsuite.errors",
     "arun": "perfsuite.api",
     "load": "perfsuite.api",
     "run": "perfsuite.api",
     "stats": "perfsuite.stats",
+    "trim": "perfsuite.trimming",
 }
 
 __all__ = ["__version__", *LAZY]

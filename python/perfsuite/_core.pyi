@@ -6,8 +6,6 @@ from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar, fi
 
 from typing_extensions import Buffer, disjoint_base
 
-from typing_extensions import Buffer
-
 build: str
 
 # ── histograms ────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,3 +206,19 @@ def effective_size(series: Buffer | Iterable[float], /) -> float: ...
 def change_points(
     series: Buffer | Iterable[float], min_segment: int, alpha: float, permutations: int, seed: int, /
 ) -> list[int]: ...
+
+# ── trimming ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+def trim(
+    messages: list[dict[str, Any]],
+    max_pairs: int,
+    trim_threshold: float,
+    safe_level: float,
+    emergency_threshold: float,
+    max_tokens: int | None,
+    keep_system: bool,
+    token_counter: Callable[[str], int] | None,
+    /,
+) -> tuple[
+    int, int, Literal["none", "trigger", "emergency", "tokens"], int, int, int | None, int | None, float, bool, bool
+]: ...
