@@ -1,8 +1,8 @@
 /* The statistics of the core as functions of arrays; perfsuite.stats gives them their names. */
 #include "py_numbers.h"
 
-#include "pfs_clock.h"
 #include "pfs_stats.h"
+#include "py_patience.h"
 
 #include <math.h>
 
@@ -48,34 +48,6 @@ static int check_confidence(double confidence)
     }
     PyErr_SetString(PyExc_ValueError, "confidence must lie between 0 and 1, as in 0.95");
     return -1;
-}
-
-/* ---- long calls stay interruptible: every 50 ms they look for a signal ---- */
-
-typedef struct {
-    PyThreadState *thread;
-    int64_t next;
-} patience;
-
-#define PATIENCE_NS INT64_C(50000000)
-
-static bool interrupted(void *context)
-{
-    patience *p = context;
-    int64_t now = pfs_clock_ns();
-    if (now < p->next) {
-        return false;
-    }
-    p->next = now + PATIENCE_NS;
-    PyEval_RestoreThread(p->thread);
-    int signals = PyErr_CheckSignals();
-    p->thread = PyEval_SaveThread();
-    return signals != 0;
-}
-
-static patience begin(void)
-{
-    return (patience){.next = pfs_clock_ns() + PATIENCE_NS, .thread = PyEval_SaveThread()};
 }
 
 /* ---- quantiles ---- */
@@ -302,18 +274,18 @@ static PyObject *stats_bootstrap_mean(PyObject *module, PyObject *const *args, P
     bool stopped = false;
     pfs_rng rng;
     pfs_rng_seed(&rng, seed);
-    patience waiting = begin();
+    pfs_patience waiting = pfs_patience_begin();
     size_t piece = n < (1u << 20) ? (1u << 20) / n : 1;
     for (size_t at = 0; at < count && !stopped; at += piece) {
         size_t size = count - at < piece ? count - at : piece;
         pfs_stats_bootstrap_means(data, n, &rng, means + at, size);
-        stopped = interrupted(&waiting);
+        stopped = pfs_patience_over(&waiting);
     }
     pfs_stats_moments(data, n, &mean, &squares, &cubes);
     if (!stopped) {
         pfs_stats_bca(data, n, means, count, confidence, &low, &high);
     }
-    PyEval_RestoreThread(waiting.thread);
+    pfs_patience_end(&waiting);
     PyMem_RawFree(means);
     PyMem_RawFree(data);
     if (stopped) {
@@ -466,11 +438,11 @@ static PyObject *stats_change_points(PyObject *module, PyObject *const *args, Py
     if (points == NULL) {
         status = PFS_ENOMEM;
     } else {
-        patience waiting = begin();
+        pfs_patience waiting = pfs_patience_begin();
         status =
             pfs_stats_change_points(series, n, (size_t)least, alpha, (unsigned)permutations, seed,
-                                    interrupted, &waiting, pfs_py_alloc(), points, &count);
-        PyEval_RestoreThread(waiting.thread);
+                                    pfs_patience_over, &waiting, pfs_py_alloc(), points, &count);
+        pfs_patience_end(&waiting);
     }
     result = status == PFS_OK ? PyList_New((Py_ssize_t)count) : pfs_raise(status, "series");
     for (size_t i = 0; result != NULL && i < count; i++) {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perfsuite.errors import UsageError as UsageError
     from perfsuite.limits import RateLimiter as RateLimiter
     from perfsuite.limits import TokenBucket as TokenBucket
+    from perfsuite.preservation import text_preservation as text_preservation
     from perfsuite.result import Result as Result
     from perfsuite.trimming import TrimPolicy as TrimPolicy
     from perfsuite.trimming import TrimReport as TrimReport
@@ -47,6 +48,7 @@ LAZY = {
     "run": "perfsuite.api",
     "stats": "perfsuite.stats",
     "trim": "perfsuite.trimming",
+    "text_preservation": "perfsuite.preservation",
 }
 
 __all__ = ["__version__", *LAZY]

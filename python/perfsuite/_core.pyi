@@ -222,3 +222,10 @@ def trim(
 ) -> tuple[
     int, int, Literal["none", "trigger", "emergency", "tokens"], int, int, int | None, int | None, float, bool, bool
 ]: ...
+
+# ── text preservation (perfsuite.preservation) ────────────────────────────────────────────────────────────────────────
+
+def text_overlap(
+    original: str, recovered: str, original_words: str, recovered_words: str, /
+) -> tuple[float, float, float, float]: ...
+def word_line(text: str, /) -> str: ...
