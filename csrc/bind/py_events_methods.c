@@ -1,0 +1,266 @@
+/* Methods of Events: beginning rows, and what has been recorded. */
+#include "py_events.h"
+
+#include "py_histogram.h"
+
+int pfs_py_metric_named(PyObject *name)
+{
+    if (PyUnicode_Check(name)) {
+        for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
+            if (PyUnicode_CompareWithASCIIString(name, pfs_events_metric_name(m)) == 0) {
+                return m;
+            }
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "Events has no metric %R; it has those of EVENT_METRICS", name);
+    return -1;
+}
+
+int pfs_py_set_item(PyObject *dict, const char *name, PyObject *list)
+{
+    int result = list == NULL ? -1 : PyDict_SetItemString(dict, name, list);
+    Py_XDECREF(list);
+    return result;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+PyDoc_STRVAR(
+    Events_begin_doc,
+    "begin($self, due_ns=None, tag=0)\n--\n\n"
+    "A Row for a request that is due at a stamp of time.monotonic_ns, or now.  tag is any\n"
+    "64-bit number; it comes back in the raw row.");
+
+static PyObject *Events_begin(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    static const char *const names[] = {"due_ns", "tag", NULL};
+    Events *self = (Events *)object;
+    PyObject *values[2] = {NULL, NULL};
+    int64_t now = pfs_clock_ns(), due = now, tag = 0;
+    pfs_events_row row = 0;
+    pfs_state *state = pfs_state_of_type(Py_TYPE(object));
+    if (state == NULL || pfs_py_arguments("begin", names, args, nargs, kwnames, values) < 0 ||
+        pfs_py_int64(values[0], now, &due) < 0 || pfs_py_int64(values[1], 0, &tag) < 0) {
+        return NULL;
+    }
+    pfs_status status;
+    PFS_LOCK(object);
+    status = pfs_events_begin(self->events, due, now, tag, &row);
+    PFS_UNLOCK();
+    if (status != PFS_OK) {
+        return pfs_raise(status, "Events");
+    }
+    Py_INCREF(object);
+    return pfs_py_row_new(state, self, row);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+PyDoc_STRVAR(Events_histogram_doc,
+             "histogram($self, name, /)\n--\n\n"
+             "A copy of the whole run's Histogram of one of EVENT_METRICS, warm-up left out:\n"
+             "milliseconds, but 1/s for output_tokens_per_s, and tokens.");
+
+static PyObject *Events_histogram(PyObject *object, PyObject *name)
+{
+    Events *self = (Events *)object;
+    pfs_state *state = pfs_state_of_type(Py_TYPE(object));
+    int metric = state == NULL ? -1 : pfs_py_metric_named(name);
+    if (metric < 0) {
+        return NULL;
+    }
+    pfs_histogram copy;
+    pfs_status status;
+    PFS_LOCK(object);
+    status = pfs_histogram_copy(
+        &copy, pfs_events_histogram(self->events, (pfs_events_metric)metric), pfs_py_alloc());
+    PFS_UNLOCK();
+    return status == PFS_OK ? pfs_py_histogram_wrap(state, &copy) : pfs_raise(status, "histogram");
+}
+
+PyDoc_STRVAR(
+    Events_blocks_doc,
+    "blocks($self, name, /)\n--\n\n"
+    "Histograms (precision 7) of one of EVENT_METRICS by consecutive slices of time, block_s\n"
+    "long, by when requests were due, oldest first; those without a value are left out.\n"
+    "block_times says where each begins.");
+
+/* The slices of a metric that hold something, as Histograms or as their beginnings in seconds. */
+static PyObject *slices(PyObject *object, PyObject *name, int times)
+{
+    Events *self = (Events *)object;
+    pfs_state *state = pfs_state_of_type(Py_TYPE(object));
+    int metric = state == NULL ? -1 : pfs_py_metric_named(name);
+    PyObject *list = metric < 0 ? NULL : PyList_New(0);
+    for (unsigned i = 0; list != NULL; i++) {
+        pfs_histogram copy;
+        pfs_status status = PFS_EEMPTY;
+        bool last;
+        double at;
+        PFS_LOCK(object);
+        pfs_histogram *slice = pfs_events_slice(self->events, (pfs_events_metric)metric, i);
+        at = (double)pfs_events_slice_ns(self->events) * 1e-9 * (double)i;
+        last = slice == NULL;
+        if (!last && pfs_histogram_count(slice) > 0) {
+            status = times ? PFS_OK : pfs_histogram_copy(&copy, slice, pfs_py_alloc());
+        }
+        PFS_UNLOCK();
+        if (last) {
+            break;
+        }
+        if (status == PFS_EEMPTY) {
+            continue;
+        }
+        PyObject *item = NULL;
+        if (status != PFS_OK) {
+            (void)pfs_raise(status, "histogram");
+        } else {
+            item = times ? PyFloat_FromDouble(at) : pfs_py_histogram_wrap(state, &copy);
+        }
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *Events_blocks(PyObject *object, PyObject *name)
+{
+    return slices(object, name, 0);
+}
+
+PyDoc_STRVAR(Events_block_times_doc,
+             "block_times($self, name, /)\n--\n\n"
+             "Where each of blocks(name) begins, in seconds from the start.");
+
+static PyObject *Events_block_times(PyObject *object, PyObject *name)
+{
+    return slices(object, name, 1);
+}
+
+typedef struct {
+    const char *name;
+    size_t offset;
+    bool real;
+} column;
+
+static const column COLUMNS[] = {
+    {"due", offsetof(pfs_events_window, due), false},
+    {"warmup", offsetof(pfs_events_window, warmup), false},
+    {"ok", offsetof(pfs_events_window, ok), false},
+    {"failed", offsetof(pfs_events_window, failed), false},
+    {"over_limit", offsetof(pfs_events_window, over_limit), false},
+    {"sum_ms", offsetof(pfs_events_window, sum_ms), true},
+    {"max_ms", offsetof(pfs_events_window, max_ms), true},
+    {"finished", offsetof(pfs_events_window, finished), false},
+    {"tokens", offsetof(pfs_events_window, tokens), false},
+    {"in_flight_max", offsetof(pfs_events_window, in_flight_max), false},
+    {"waiting", offsetof(pfs_events_window, waiting), false},
+};
+
+PyDoc_STRVAR(
+    Events_windows_doc,
+    "windows($self, /)\n--\n\n"
+    "What happened in each second of the run (window_s seconds, once it is longer than four and\n"
+    "a half hours), as equally long lists: t_s, where the window begins; by the second in which a\n"
+    "request was due: due, warmup, ok, failed, over_limit, sum_ms and max_ms of response times;\n"
+    "by the second in which it happened: finished, tokens, in_flight_max; and waiting, requests\n"
+    "that were due before and had not ended.");
+
+/* The windows as they are now, copied so that no Python runs while the lock is held. */
+static pfs_events_window *windows_copied(PyObject *object, size_t *used, double *width_s)
+{
+    const pfs_events_windows *seconds;
+    pfs_events_window *windows;
+    PFS_LOCK(object);
+    seconds = pfs_events_seconds(((Events *)object)->events);
+    *used = seconds->used;
+    *width_s = (double)seconds->width_ns * 1e-9;
+    windows = pfs_alloc_array(pfs_py_alloc(), seconds->used, sizeof *windows);
+    if (windows != NULL) {
+        memcpy(windows, seconds->windows, seconds->used * sizeof *windows);
+    }
+    PFS_UNLOCK();
+    return windows;
+}
+
+static PyObject *column_list(const pfs_events_window *windows, size_t used, const column *c,
+                             double width_s)
+{
+    PyObject *list = PyList_New((Py_ssize_t)used);
+    for (size_t i = 0; list != NULL && i < used; i++) {
+        PyObject *value;
+        if (c == NULL) {
+            value = PyFloat_FromDouble((double)i * width_s);
+        } else {
+            const char *at = (const char *)&windows[i] + c->offset;
+            value = c->real ? PyFloat_FromDouble(*(const double *)(const void *)at)
+                            : PyLong_FromLongLong(*(const int64_t *)(const void *)at);
+        }
+        if (value == NULL) {
+            Py_CLEAR(list);
+        } else {
+            PyList_SET_ITEM(list, (Py_ssize_t)i, value);
+        }
+    }
+    return list;
+}
+
+static PyObject *Events_windows(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    size_t used;
+    double width_s;
+    pfs_events_window *windows = windows_copied(object, &used, &width_s);
+    if (windows == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *dict = PyDict_New();
+    if (dict != NULL &&
+        pfs_py_set_item(dict, "t_s", column_list(windows, used, NULL, width_s)) < 0) {
+        Py_CLEAR(dict);
+    }
+    for (size_t c = 0; dict != NULL && c < sizeof COLUMNS / sizeof COLUMNS[0]; c++) {
+        PyObject *list = column_list(windows, used, &COLUMNS[c], width_s);
+        if (pfs_py_set_item(dict, COLUMNS[c].name, list) < 0) {
+            Py_CLEAR(dict);
+        }
+    }
+    pfs_alloc_release(pfs_py_alloc(), windows);
+    return dict;
+}
+
+PyDoc_STRVAR(
+    Events_drain_rows_doc,
+    "drain_rows($self, /)\n--\n\n"
+    "The raw rows that ended since the last call, as packed records; their columns are\n"
+    "RAW_COLUMNS, (name, struct format) each, little-endian without padding.  Nanoseconds\n"
+    "from the start; the smallest 64-bit integer where there is no stamp.");
+
+static PyObject *Events_drain_rows(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    Events *self = (Events *)object;
+    PyObject *bytes;
+    PFS_LOCK(object);
+    size_t length;
+    const unsigned char *raw = pfs_events_raw(self->events, &length);
+    bytes = PyBytes_FromStringAndSize((const char *)raw, (Py_ssize_t)length);
+    if (bytes != NULL) {
+        pfs_events_raw_discard(self->events);
+    }
+    PFS_UNLOCK();
+    return bytes;
+}
+
+PyMethodDef pfs_py_events_methods[] = {
+    {"begin", PFS_METHOD(Events_begin), METH_FASTCALL | METH_KEYWORDS, Events_begin_doc},
+    {"histogram", Events_histogram, METH_O, Events_histogram_doc},
+    {"blocks", Events_blocks, METH_O, Events_blocks_doc},
+    {"block_times", Events_block_times, METH_O, Events_block_times_doc},
+    {"windows", Events_windows, METH_NOARGS, Events_windows_doc},
+    {"drain_rows", Events_drain_rows, METH_NOARGS, Events_drain_rows_doc},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,9 @@
+"""Drives requests at a target: a closed loop that holds so many in flight, or an open loop that keeps to a schedule."""
+
+from __future__ import annotations
+
+from perfsuite.load.driver import OnReply, drive
+from perfsuite.load.raw import RawWriter
+from perfsuite.load.spec import Delivered, LoadSpec
+
+__all__ = ["Delivered", "LoadSpec", "OnReply", "RawWriter", "drive"]

@@ -1,0 +1,373 @@
+"""The asyncio load driver.
+
+Closed loop: N workers, each with one request in flight at any time until the time is over.  Open loop: requests fall
+due on a schedule that knows nothing of the answers, so a system that slows down is not spared, and what waits for a
+free slot waits on the clock of the user who asked (no coordinated omission).  The driver stamps due, sent and end; the
+target stamps its tokens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING
+
+from perfsuite._core import ERROR_KINDS, Arrivals
+from perfsuite.load.alarm import SECOND, Alarm
+from perfsuite.load.spec import Delivered, LoadSpec
+from perfsuite.targets.base import Failure, Reply, Request
+
+if TYPE_CHECKING:
+    from perfsuite._core import Events, Row
+    from perfsuite.load.raw import RawWriter
+    from perfsuite.targets.base import Target
+
+OnReply = Callable[[Request, "Reply | None", "Failure | None", "Row"], object]
+"""Called when a request has ended, with its reply or its failure, outside of its measured time."""
+
+LATE_NS = 1_000_000
+"""A send this long after it was due, though a slot was free, is a late client's."""
+
+TICK_S = 0.25
+TICKS_A_FLUSH = 4
+ROWS_AT_ONCE = 64
+EXAMPLES = 3
+EXAMPLE_LENGTH = 300
+MOST_TOKENS = 10**9
+
+_STATUS = {kind: status for status, kind in enumerate(ERROR_KINDS) if kind != "ok"}
+
+
+async def drive(
+    target: Target,
+    requests: Iterable[Request],
+    spec: LoadSpec,
+    events: Events,
+    on_reply: OnReply | None = None,
+    stop: asyncio.Event | None = None,
+    progress: Callable[[float], None] | None = None,
+    raw: RawWriter | None = None,
+) -> Delivered:
+    """Drives ``requests`` at ``target`` as ``spec`` says and records them in ``events``.
+
+    The run starts now: ``events.start_ns`` is moved here unless rows have begun already, and its ``warmup_ns`` should
+    be that of ``spec``.  A request is taken from ``requests`` when it is about to be sent.  When the time is over
+    nothing new falls due, and what is due is sent and awaited, up to ``request_timeout_s``.  ``stop``: nothing new is
+    sent, what is in flight is awaited likewise.  ``progress`` is told the share of the time that is over.  Failed
+    requests are rows with their kind; whatever ``requests``, ``on_reply``, ``progress`` or ``raw`` raise ends the run
+    and is raised here, with everything measured so far still in ``events``.  No task outlives the call.
+    """
+    return await _Drive(target, requests, spec, events, on_reply, progress, raw).run(stop)
+
+
+class _Drive:
+    def __init__(
+        self,
+        target: Target,
+        requests: Iterable[Request],
+        spec: LoadSpec,
+        events: Events,
+        on_reply: OnReply | None,
+        progress: Callable[[float], None] | None,
+        raw: RawWriter | None,
+    ) -> None:
+        self.target = target
+        self.requests = iter(requests)
+        self.spec = spec
+        self.events = events
+        self.on_reply = on_reply
+        self.progress = progress
+        self.raw = raw
+        self.begun = 0
+        self.tokens = 0
+        self.in_time = 0
+        self.late = 0
+        self.last_end_ns = 0
+        self.examples: dict[str, list[str]] = {}
+        self.reasons: list[str] = []
+        self.over = asyncio.Event()
+        """Nothing new falls due."""
+        self.closed = False
+        """Nothing more is sent, not even what is due."""
+        self.expired = False
+        """What is still in flight is cancelled because its time is over, not because the run is abandoned."""
+        self.broken: BaseException | None = None
+        self.alarm: Alarm | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.waiting: deque[Row] = deque()
+        self.slots_used = 0
+
+    async def run(self, stop: asyncio.Event | None) -> Delivered:
+        events, spec = self.events, self.spec
+        before = (events.started, events.completed, events.failed)
+        self.start_ns = time.monotonic_ns()
+        if events.started == 0 and events.warmup == 0:
+            events.start_ns = self.start_ns
+        self.measured_ns = self.start_ns + round(spec.warmup_s * SECOND)
+        self.end_ns = self.start_ns + round(spec.duration_s * SECOND)
+        loop = asyncio.get_running_loop()
+        deadline = loop.call_later(spec.duration_s, self._no_more)
+        helpers = [loop.create_task(self._tick())]
+        if stop is not None:
+            helpers.append(loop.create_task(self._obey(stop)))
+        try:
+            await (self._closed_loop() if spec.rate is None else self._open_loop(spec.rate))
+            await self._drain()
+        finally:
+            deadline.cancel()
+            await _cancelled([*self.tasks, *helpers])
+            self.waiting.clear()
+        if self.raw is not None:
+            try:
+                await self._pour(self.raw)
+            except Exception as error:  # noqa: BLE001  raised below, unless something went wrong before it
+                self._break(error)
+        if self.broken is not None:
+            raise self.broken
+        if self.progress is not None:
+            self.progress(1.0)
+        return self._delivered(before)
+
+    # ── what goes out ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _closed_loop(self) -> None:
+        for _ in range(self.spec.concurrency or 1):
+            self._spawn(self._worker())
+        await self.over.wait()
+
+    async def _worker(self) -> None:
+        while not self.over.is_set():
+            request = self._pull()
+            if request is None:
+                return
+            await self._send(request, None)
+            if self.spec.think_s > 0.0:
+                await self._pause(self.spec.think_s)
+            else:
+                await asyncio.sleep(0)  # a target that never waits must not keep the others from running
+
+    async def _open_loop(self, rate: float) -> None:
+        spec = self.spec
+        with Alarm() as self.alarm:
+            for offset in Arrivals(spec.arrivals, rate, duration_s=spec.duration_s, seed=spec.seed):
+                due = self.start_ns + offset
+                if due >= self.end_ns:
+                    break
+                await self.alarm.until(due)
+                if self.over.is_set():
+                    return
+                if spec.concurrency is not None and self.slots_used >= spec.concurrency:
+                    self.waiting.append(self.events.begin(due, self.begun + len(self.waiting)))
+                    continue
+                request = self._pull()
+                if request is None:
+                    return
+                self.slots_used += 1
+                self._spawn(self._slot(request, self.events.begin(due, self.begun - 1), due))
+            await self.over.wait()
+
+    async def _slot(self, request: Request, row: Row, due: int) -> None:
+        """Sends one request, and then what waits for a slot."""
+        try:
+            await self._send(request, row, due)
+            while self.waiting and not self.closed:
+                following = self._pull()
+                if following is None:
+                    return
+                await self._send(following, self.waiting.popleft())
+                await asyncio.sleep(0)
+        finally:
+            self.slots_used -= 1
+
+    def _pull(self) -> Request | None:
+        """The next request, about to be sent; None when there is to be no more."""
+        if self.closed or (self.spec.rate is None and time.monotonic_ns() >= self.end_ns):
+            return None
+        if self.spec.max_requests is not None and self.begun >= self.spec.max_requests:
+            return self._close(f"the limit of {self.spec.max_requests:,} requests was reached")
+        request = next(self.requests, None)
+        if request is None:
+            return self._close(f"the requests ran out after {self.begun:,}")
+        self.begun += 1
+        return request
+
+    async def _send(self, request: Request, row: Row | None, due: int | None = None) -> None:
+        """One request from its send to its end.  ``row`` None: it is due now.  ``due``: a slot was free then."""
+        reply: Reply | None = None
+        failure: Failure | None = None
+        timeout = asyncio.timeout(self.spec.request_timeout_s)
+        sent_ns = time.monotonic_ns()
+        if row is None:
+            row = self.events.begin(sent_ns, self.begun - 1)
+        row.sent(sent_ns)
+        self.in_time += self.measured_ns <= sent_ns < self.end_ns
+        if due is not None and sent_ns - due > LATE_NS and due >= self.measured_ns:
+            self.late += 1
+        try:
+            async with timeout:
+                reply = await self.target.send(request, row)
+            end_ns = time.monotonic_ns()
+            if timeout.expired():  # the target caught the cancellation and answered all the same
+                reply, failure = None, self._too_late()
+        except asyncio.CancelledError:
+            end_ns = time.monotonic_ns()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                self._end(row, None, self._too_late() if self.expired else Failure("cancelled", "given up"), end_ns)
+                raise
+            failure = Failure("target", "CancelledError: the target cancelled its own request")
+        except Failure as error:
+            end_ns = time.monotonic_ns()
+            failure = error
+        except TimeoutError as error:
+            end_ns = time.monotonic_ns()
+            failure = self._too_late() if timeout.expired() else Failure("timeout", f"TimeoutError: {error}")
+        except Exception as error:  # noqa: BLE001  whatever a system under test raises is a failed request
+            end_ns = time.monotonic_ns()
+            failure = Failure("target", f"{type(error).__name__}: {error}")
+        self._end(row, reply, failure, end_ns)
+        if self.on_reply is not None:
+            self.on_reply(request, reply, failure, row)
+
+    def _end(self, row: Row, reply: Reply | None, failure: Failure | None, end_ns: int) -> None:
+        self.last_end_ns = max(self.last_end_ns, end_ns)
+        if reply is None:
+            failure = failure or Failure("target", "send() returned nothing")
+            kind = failure.kind if failure.kind in _STATUS else "target"
+            row.end(_STATUS[kind], at_ns=end_ns)
+            examples = self.examples.setdefault(kind, [])
+            if len(examples) < EXAMPLES and kind != "cancelled":
+                examples.append(_shortened(str(failure)))
+            return
+        prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
+        row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
+        self.tokens += (prompt or 0) + (row.tokens if completion is None else completion)
+        if self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens:
+            self._close(f"the limit of {self.spec.max_tokens:,} tokens was reached")
+
+    # ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _no_more(self) -> None:
+        self.over.set()
+        if self.alarm is not None:
+            self.alarm.ring()
+
+    def _close(self, reason: str) -> None:
+        if not self.closed:
+            self.closed = True
+            self.reasons.append(reason)
+            self._no_more()
+
+    async def _obey(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._close("stopped")
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self.over.wait()
+        except TimeoutError:
+            return
+
+    async def _drain(self) -> None:
+        """Awaits what is due, up to the time-out of a request; the rest has timed out."""
+        if self.tasks and self.broken is None:
+            await asyncio.wait(self.tasks, timeout=self.spec.request_timeout_s)
+        if self.broken is None:
+            self.expired = not self.closed
+            await _cancelled(list(self.tasks))
+            if self.expired:
+                now = time.monotonic_ns()
+                for row in self.waiting:
+                    self._end(row, None, self._too_late(), now)
+
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            self._break(task.exception())
+        if not self.tasks and self.spec.rate is None:
+            self._no_more()
+
+    def _break(self, error: BaseException | None) -> None:
+        """An error of the run itself: nothing more is sent, and what is in flight is given up."""
+        if error is not None and self.broken is None:
+            self.broken = error
+            self._close(f"{type(error).__name__}: {error}")
+            for task in self.tasks:
+                task.cancel()
+
+    def _too_late(self) -> Failure:
+        return Failure("timeout", f"no end within {self.spec.request_timeout_s:g} s")
+
+    # ── beside the load ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _tick(self) -> None:
+        ticks = 0
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                ticks += 1
+                if self.progress is not None:
+                    self.progress(min(1.0, (time.monotonic_ns() - self.start_ns) / (self.end_ns - self.start_ns)))
+                if self.raw is not None and ticks % TICKS_A_FLUSH == 0:
+                    await self._pour(self.raw)
+        except Exception as error:  # noqa: BLE001  raised again by run()
+            self._break(error)
+
+    async def _pour(self, raw: RawWriter) -> None:
+        """Writes the raw rows, a few at a time, so that no send and no token waits for it."""
+        data = memoryview(self.events.drain_rows())
+        step = ROWS_AT_ONCE * raw.row_bytes
+        for start in range(0, len(data), step):
+            raw.write(data[start : start + step])
+            await asyncio.sleep(0)
+        raw.flush()
+
+    def _delivered(self, before: tuple[int, int, int]) -> Delivered:
+        events, spec = self.events, self.spec
+        started, completed, failed = (
+            now - then for now, then in zip((events.started, events.completed, events.failed), before, strict=True)
+        )
+        until = min(self.last_end_ns, self.end_ns) if self.closed else self.end_ns
+        measured_s = max(0, until - self.measured_ns) / SECOND
+        rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
+        reasons = list(self.reasons)
+        if spec.rate is None and events.max_in_flight < (spec.concurrency or 1):
+            reasons.append(f"held at most {events.max_in_flight} of {spec.concurrency} in flight")
+        if spec.rate is not None and self.in_time < 0.99 * started - 1:
+            reasons.append(f"sent {self.in_time:,} of the {started:,} requests that fell due within the time")
+        return Delivered(
+            max_in_flight=events.max_in_flight,
+            rate=rate,
+            requests=started,
+            completed=completed,
+            failed=failed,
+            duration_s=measured_s,
+            late_sends=self.late,
+            short="; ".join(reasons) or None,
+            examples=self.examples,
+        )
+
+
+async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
+    """Cancels them and waits until each has gone; errors of theirs were seen to by ``_done``."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _told(tokens: int | None) -> int | None:
+    """A token count that a server may have told; None for what cannot be one."""
+    return tokens if tokens is not None and 0 <= tokens <= MOST_TOKENS else None
+
+
+def _shortened(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= EXAMPLE_LENGTH else line[: EXAMPLE_LENGTH - 1] + "…"
