@@ -36,9 +36,9 @@ def run(names: str | Sequence[str] | None = None, target: str | None = None, **s
 
 async def arun(names: str | Sequence[str] | None = None, target: str | None = None, **settings: object) -> Result:
     """``run`` in a running event loop.  When the task is cancelled what was measured is lost."""
+    plan = _plan(names, target, settings)
     from perfsuite.runner import execute_async
 
-    plan = _plan(names, target, settings)
     result = await execute_async(plan)
     if settings.get("output") is not None:
         from perfsuite.reports import write

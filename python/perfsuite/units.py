@@ -170,7 +170,11 @@ def format_duration(seconds: float) -> str:
 
 
 def format_size(size: float) -> str:
-    """``size`` bytes in the largest binary unit that leaves at least one: ``14 GiB``, ``95.4 MiB``."""
+    """``size`` bytes in the largest unit that leaves at least one: ``14 GiB``, ``95.4 MiB``; what is round in powers of
+    ten, as ``100 MB`` is, stays so."""
+    for factor, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
+        if size and size % factor == 0 and size % 2**20:
+            return f"{_short(size / factor)} {unit}"
     for factor, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
         if abs(size) >= factor:
             return f"{_short(size / factor)} {unit}"

@@ -176,6 +176,7 @@ def test_formats() -> None:
         "∞",
     ]
     assert units.format_quantity(14 * 2**30, "bytes") == "14 GiB"
+    assert [units.format_size(n) for n in (0, 10**8, 2**20, 10**8 + 1)] == ["0 B", "100 MB", "1 MiB", "95.37 MiB"]
     assert units.format_quantity(0.999, "ratio") == "99.9 %"
     assert units.format_quantity(500, "ms") == "500 ms"
     assert units.format_quantity(10, "count") == "10"

@@ -1,0 +1,145 @@
+"""plan, schema, report, doctor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perfsuite.cli import doctor, main
+from perfsuite.result import dump
+from played import a_result
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_plan_shows_lengths_criteria_and_where_everything_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "perfsuite.toml").write_text("concurrency = 3\n[threshold]\nload.error_rate = '2%'\n")
+    monkeypatch.setenv("PERFSUITE_RATE", "7")
+    assert main(["plan", "load", "token", "--seed", "5", "-t", "ttft.p99<500ms"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "target reference, profile quick, seed 5, 30 s of measuring"
+    assert "load: Load, 20 s (documented: 4 h)" in lines
+    assert "token: Token management, 10 s (documented: 2 h)" in lines
+
+    def words(start: str) -> list[str]:
+        (line,) = [line for line in lines if line.split()[: len(start.split())] == start.split()]
+        return line.split()[len(start.split()) :]
+
+    assert words("error_rate") == ["<", "2", "%", "perfsuite.toml"]
+    assert words("ttft p99") == ["<", "500", "ms", "--threshold"]
+    assert words("response_time p95") == ["<", "5", "s", "built-in"]
+    assert words("concurrency") == ["3", "perfsuite.toml"]
+    assert words("rate") == ["7", "PERFSUITE_RATE"]
+    assert words("seed") == ["5", "--seed"]
+    assert words("timeout") == ["-", "built-in"]
+    assert not any(line.startswith("baseline") for line in lines)
+
+
+def test_plan_names_beforehand_what_its_length_cannot_decide(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "load"]) == 0
+    short = capsys.readouterr().out
+    assert "this run cannot decide it: " in short
+    assert main(["plan", "load", "--profile", "full"]) == 0
+    assert "this run cannot decide it: " not in capsys.readouterr().out
+
+
+def test_plan_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--json", "-m", "ttft"]) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert [phase["metrics"] for phase in made["phases"]] == [["ttft"]] * 3
+    assert {"name": "metrics", "value": ["ttft"], "origin": "--metrics"} in made["settings"]
+    assert isinstance(made["undecidable"], list)
+
+
+def test_a_plan_that_cannot_run_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "lod"]) == 2
+    assert "did you mean load" in capsys.readouterr().err
+
+
+def test_schema_describes_results(capsys: pytest.CaptureFixture[str]) -> None:
+    import jsonschema
+
+    assert main(["schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.validate(json.loads(dump(a_result())), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"schema_version": 1, "run": {}}, schema)
+
+
+def test_report_renders_beside_the_result_or_elsewhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there/results-T.json").write_bytes(dump(a_result()))
+    assert main(["report", "there/results-T.json"]) == 0
+    out = capsys.readouterr().out
+    assert "PASSED" in out
+    assert out.splitlines()[-2:] == ["there/report-T.md", "there/metrics-T.html"]
+    first = (tmp_path / "there/report-T.md").read_bytes()
+    assert main(["report", "there/results-T.json", "-o", "deep/er", "-f", "md"]) == 0
+    assert capsys.readouterr().out == "deep/er/report-T.md\n"
+    assert (tmp_path / "deep/er/report-T.md").read_bytes() == first
+    assert main(["report", "there/results-T.json"]) == 0
+    assert len(list((tmp_path / "there").iterdir())) == 3
+
+
+def test_report_of_a_partial_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results-T.partial.json").write_bytes(dump(a_result("interrupted", 130)))
+    assert main(["report", "results-T.partial.json", "-f", "md"]) == 0
+    assert (tmp_path / "report-T.md").exists()
+
+
+def test_report_renders_what_it_can_and_names_what_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = dump(a_result())
+    (tmp_path / "results-good.json").write_bytes(good)
+    (tmp_path / "cut.json").write_bytes(good[:-40])
+    (tmp_path / "other.json").write_bytes(b"[1, 2]")
+    (tmp_path / "binary.json").write_bytes(bytes(range(256)))
+    files = ["cut.json", "other.json", "binary.json", "results-good.json", "none.json", "."]
+    assert main(["report", *files, "-f", "md"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "report-good.md\n"
+    assert err.splitlines()[0] == "perfsuite: 5 mistakes"
+    assert len(err.splitlines()) == 6
+    assert main(["report", "results-good.json", "-o", "cut.json"]) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_doctor_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for name in ("python", "perfsuite", "msgspec", "[codecs]", "C compiler", "full-text search", "clock", "open files"):
+        assert f" {name} " in out
+    assert main(["doctor", "--json"]) == 0
+    assert {"ok"} <= {finding["state"] for finding in json.loads(capsys.readouterr().out)}
+
+
+def test_doctor_says_what_is_missing_and_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda package: None if package in ("psutil", "lz4") else "1.0")
+    assert main(["doctor"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    (missing,) = [index for index, line in enumerate(lines) if line.startswith("missing")]
+    assert lines[missing].split()[1] == "psutil"
+    assert lines[missing + 1].endswith("-m pip install psutil")
+    (absent,) = [index for index, line in enumerate(lines) if "[codecs]" in line]
+    assert "no lz4" in lines[absent]
+    assert lines[absent + 1].endswith("-m pip install lz4")
+
+
+def test_a_check_of_the_doctors_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise OSError("hidden")
+
+    monkeypatch.setattr("resource.getrlimit", lambda _: broken())
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["files"].value == "could not be looked at: hidden"
+    assert "processor" in found

@@ -1,0 +1,225 @@
+"""``perfsuite run``: files, streams, exit codes, signals."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from perfsuite import cli
+from perfsuite.cli import main
+from perfsuite.cli.driving import Meter
+from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.result import load
+from played import Played, a_result
+
+PACKAGES = str(Path(cli.__file__).resolve().parents[2])
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_three_files_and_the_screen(played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "load", "--seed", "7"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert sorted(path.name for path in (tmp_path / "test-results").iterdir()) == [
+        "metrics-20261121_101500.html",
+        "report-20261121_101500.md",
+        "results-20261121_101500.json",
+    ]
+    assert "PASSED" in out
+    assert "test-results/metrics-20261121_101500.html" in out
+    assert [(plan.seed, [phase.name for phase in plan.phases]) for plan in played.plans] == [(7, ["load"])]
+
+
+def test_json_is_all_of_stdout(played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--json", "-", "-o", "out"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert json.loads(out)["run"]["verdict"] == "passed"
+    assert json.loads(out) == json.loads((tmp_path / "out/results-20261121_101500.json").read_text())
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 4, 5, 130])
+def test_the_exit_code_is_the_results(code: int, played: Played) -> None:
+    played.result = a_result("failed", code)
+    assert main(["run"]) == code
+
+
+def test_errors_of_the_runner(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    for error, code in ((UsageError("no such target"), 2), (PerfsuiteError("gone"), 1), (KeyboardInterrupt(), 130)):
+        played.error = error
+        assert main(["run"]) == code
+    assert capsys.readouterr().err.splitlines() == [
+        "perfsuite: no such target",
+        "perfsuite: gone",
+        "perfsuite: interrupted",
+    ]
+
+
+def test_the_partial_file_is_there_during_the_run_and_gone_after_it(played: Played, tmp_path: Path) -> None:
+    seen: list[list[str]] = []
+
+    def during(*, save: Any, **_: object) -> None:
+        save(a_result())
+        save(a_result())
+        seen.append([path.name for path in (tmp_path / "test-results").iterdir()])
+
+    played.during = during
+    assert main(["run"]) == 0
+    assert seen == [["results-20261121_101500.partial.json"]]
+    assert not list((tmp_path / "test-results").glob("*.partial.json"))
+
+
+def test_a_folder_that_stops_taking_files_loses_nothing(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perfsuite.reports import fileset
+
+    written = fileset.write_atomically
+
+    def full(path: Path, data: bytes, **more: Any) -> Path:
+        if "test-results" in str(path):
+            raise PerfsuiteError(f"cannot write {path}: No space left on device")
+        return written(path, data, **more)
+
+    monkeypatch.setattr(fileset, "write_atomically", full)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert main(["run"]) == 1
+    err = capsys.readouterr().err
+    assert "No space left on device" in err
+    (refuge,) = tmp_path.glob("perfsuite-results-*")
+    assert str(refuge) in err
+    assert load(refuge / "results-20261121_101500.json").verdict == "passed"
+
+
+def test_saving_that_fails_is_told_to_the_runner_as_an_oserror(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def during(*, save: Any, **_: object) -> None:
+        (tmp_path / "test-results").rmdir()
+        (tmp_path / "test-results").write_text("now a file")
+        with pytest.raises(OSError, match="test-results"):
+            save(a_result())
+
+    played.during = during
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    assert main(["run"]) == 1
+    assert list(tmp_path.glob("perfsuite-results-*/results-*.json"))
+
+
+RUN = """
+import asyncio, os, sys
+from types import ModuleType
+sys.path.insert(0, {tests!r})
+from played import a_result
+async def execute_async(plan, *, progress, stop, save):
+    save(a_result())
+    print("running", flush=True)
+    {wait}
+    return a_result("interrupted", 130)
+module = ModuleType("perfsuite.runner")
+module.execute_async = execute_async
+sys.modules["perfsuite.runner"] = module
+from perfsuite.cli import main
+sys.exit(main(["run", "-o", "out"]))
+"""
+
+
+def interrupted(tmp_path: Path, wait: str, signals: list[int], pause: float = 0.3) -> tuple[int, str, str]:
+    tests = str(Path(__file__).resolve().parents[2])
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN.format(tests=tests, wait=wait)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": PACKAGES},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "running\n"
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(pause)
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_first_signal_finishes_the_sample_and_writes_what_there_is(tmp_path: Path, number: int) -> None:
+    code, out, err = interrupted(tmp_path, "await stop.wait()", [number])
+    assert code == 130
+    assert "finishing the sample; Ctrl-C again ends at once" in err
+    assert "Traceback" not in err
+    assert "INTERRUPTED" in out
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+@pytest.mark.parametrize("wait", ["await asyncio.sleep(50)", "import time; time.sleep(50)"])
+def test_a_second_ctrl_c_ends_at_once_and_leaves_the_partial_file(tmp_path: Path, wait: str) -> None:
+    code, _, err = interrupted(tmp_path, wait, [signal.SIGINT, signal.SIGINT])
+    assert code == 130
+    assert "Traceback" not in err
+    (partial,) = (tmp_path / "out").iterdir()
+    assert load(partial).verdict == "interrupted"
+
+
+def test_a_second_ctrl_c_does_not_wait_for_what_never_ends(tmp_path: Path) -> None:
+    stubborn = "asyncio.get_running_loop().run_in_executor(None, __import__('time').sleep, 50); await asyncio.sleep(50)"
+    code, _, _ = interrupted(tmp_path, stubborn, [signal.SIGINT, signal.SIGINT])
+    assert code == 130
+
+
+def test_the_handlers_of_the_caller_come_back(played: Played) -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    assert main(["run"]) == 0
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def progress(share: float) -> Any:
+    return SimpleNamespace(phase="load", number=3, phases=5, share=share, remaining_s=42.4)
+
+
+def test_progress_is_one_line_on_a_terminal_and_is_wiped() -> None:
+    stream = Terminal()
+    with Meter(stream) as meter:
+        meter.show(progress(0.5))
+        meter.show(progress(0.5))
+        meter.say("a word")
+        meter.show(progress(0.75))
+    text = stream.getvalue()
+    assert text.count("load 3/5") == 2
+    assert "50%, 42 s left" in text
+    assert "\nload" not in text
+    assert "perfsuite: a word\n" in text
+    assert text.endswith("\r")
+    assert text.rpartition("\r")[0].rpartition("\r")[2].strip() == ""
+
+
+def test_progress_is_silent_elsewhere() -> None:
+    stream = io.StringIO()
+    with Meter(stream) as meter:
+        meter.show(progress(0.5))
+    assert stream.getvalue() == ""
+    with Meter(None) as meter:
+        meter.show(progress(0.5))
+        meter.say("nobody listens")
