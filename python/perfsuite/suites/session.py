@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
 from perfsuite.evidence import Evidence, Exact, NotMeasured, Samples, Share
-from perfsuite.load import Delivered, LoadSpec, drive
+from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.suites.probes import STREAMING
 
 if TYPE_CHECKING:
-    from perfsuite.load import OnReply, RawWriter
+    from perfsuite.loadgen import OnReply, RawWriter
     from perfsuite.plan import Load, Phase, Plan, Tuning, Workload
     from perfsuite.targets.base import Request, Target
 

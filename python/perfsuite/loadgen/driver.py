@@ -15,13 +15,13 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS, Arrivals
-from perfsuite.load.alarm import SECOND, Alarm
-from perfsuite.load.spec import Delivered, LoadSpec
+from perfsuite.loadgen.alarm import SECOND, Alarm
+from perfsuite.loadgen.spec import Delivered, LoadSpec
 from perfsuite.targets.base import Failure, Reply, Request
 
 if TYPE_CHECKING:
     from perfsuite._core import Events, Row
-    from perfsuite.load.raw import RawWriter
+    from perfsuite.loadgen.raw import RawWriter
     from perfsuite.targets.base import Target
 
 OnReply = Callable[[Request, "Reply | None", "Failure | None", "Row"], object]

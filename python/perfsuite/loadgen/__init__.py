@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perfsuite.load.driver import OnReply, drive
-from perfsuite.load.raw import RawWriter
-from perfsuite.load.spec import Delivered, LoadSpec
+from perfsuite.loadgen.driver import OnReply, drive
+from perfsuite.loadgen.raw import RawWriter
+from perfsuite.loadgen.spec import Delivered, LoadSpec
 
 __all__ = ["Delivered", "LoadSpec", "OnReply", "RawWriter", "drive"]

@@ -15,9 +15,9 @@ import pytest
 
 from perfsuite._core import Events, Row
 from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.load import Delivered, LoadSpec, RawWriter, drive
-from perfsuite.load.alarm import Alarm
-from perfsuite.load.raw import COLUMNS
+from perfsuite.loadgen import Delivered, LoadSpec, RawWriter, drive
+from perfsuite.loadgen.alarm import Alarm
+from perfsuite.loadgen.raw import COLUMNS
 from perfsuite.targets.base import Failure, Reply, Request
 
 Send = Callable[[Request, Row], Awaitable[Reply]]
@@ -349,7 +349,7 @@ def test_the_alarm_is_never_early_and_can_be_rung(precise: bool, monkeypatch: py
         raise OSError("none here")
 
     if not precise:
-        monkeypatch.setattr("perfsuite.load.alarm._make_timer", no_timer)
+        monkeypatch.setattr("perfsuite.loadgen.alarm._make_timer", no_timer)
 
     async def main() -> None:
         with Alarm() as alarm:
