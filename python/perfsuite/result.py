@@ -110,7 +110,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """One of a collector's series, ``[[t_s, value], …]``, in a unit of the catalogue (``bytes``, ``ratio``, ``1/s``, …)."""
+    """One of a collector's series, ``[[t_s, value], …]``, in a unit of the catalogue (``bytes``, ``1/s``, …)."""
 
     unit: str
     series: Series

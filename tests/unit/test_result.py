@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import results_made
+from perfsuite._core import Histogram
 from perfsuite.errors import UsageError
-from perfsuite.result import MetricResult, PhaseResult, Result, dump, load, parse, schema
+from perfsuite.result import MetricResult, PhaseResult, Result, dump, encode_histogram, load, parse, schema
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -228,6 +229,20 @@ def test_metrics_are_found_by_phase_and_name_and_stat() -> None:
     assert result.phase("p") is phase
     with pytest.raises(KeyError):
         result.phase("q")
+
+
+def test_a_damaged_histogram_is_named() -> None:
+    metric = with_metric(histogram="%%%").phases[0].metrics[0]
+    with pytest.raises(UsageError, match="histogram of m"):
+        metric.distribution()
+    assert with_metric().phases[0].metrics[0].distribution() is None
+
+
+def test_a_histogram_comes_back_as_it_was() -> None:
+    histogram = Histogram()
+    histogram.record_many([1.0, 2.0, 3.5])
+    metric = parse(dump(with_metric(histogram=encode_histogram(histogram)))).phases[0].metrics[0]
+    assert metric.distribution() == histogram
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("result-v1-*.json")), ids=lambda path: path.stem)

@@ -1,0 +1,140 @@
+"""What the Markdown and the HTML report both say, in the order in which they say it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perfsuite.analysis.ranking import Placed, Totals, margin, ordered, totals, worst
+from perfsuite.analysis.verdict import tally
+from perfsuite.reports.figures import Shown, figure, number, printable, shown
+from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
+
+LONGEST_DETAIL = 400
+Rows = list[tuple[MetricResult, Shown]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A metric somewhere, ready to be shown."""
+
+    phase: str
+    metric: MetricResult
+    row: Shown
+    margin: str
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseContent:
+    """A phase with its metrics sorted by what is said of them."""
+
+    name: str
+    title: str
+    verdict: str
+    reason: str
+    duration_s: float
+    criteria: Rows
+    informative: Rows
+    missing: Rows
+    errors: list[ErrorCount]
+    unhandled: list[str]
+    load: str
+    details: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The whole report."""
+
+    verdict: str
+    tally: str
+    totals: Totals
+    failures: list[Place]
+    worst: list[Place]
+    phases: list[PhaseContent]
+    environment: list[tuple[str, str]]
+
+
+def content(result: Result) -> Content:
+    """The report of a result."""
+    counts = tally(placed.metric for placed in ordered(result.phases))
+    failed = [p for p in ordered(result.phases) if p.metric.verdict == "failed"]
+    return Content(
+        verdict=result.verdict.upper(),
+        tally=str(counts) if any(counts) else "Nothing was measured",
+        totals=totals(result.phases),
+        failures=[_place(p) for p in failed],
+        worst=[_place(p) for p in worst(result.phases)],
+        phases=[_phase(phase) for phase in result.phases],
+        environment=list(_environment(result)),
+    )
+
+
+def _place(placed: Placed) -> Place:
+    gap = margin(placed.metric)
+    return Place(placed.phase, placed.metric, shown(placed.metric), "" if gap is None else _percent(gap))
+
+
+def _percent(gap: float) -> str:
+    text = number(gap / 0.01, 2)
+    return f"{'+' if gap > 0 else ''}{text} %".replace("∞ %", "∞")
+
+
+def _phase(phase: PhaseResult) -> PhaseContent:
+    rows = [(p.metric, shown(p.metric)) for p in ordered([phase])]
+    return PhaseContent(
+        name=phase.name,
+        title=phase.title,
+        verdict=phase.verdict,
+        reason=phase.reason,
+        duration_s=phase.duration_s,
+        criteria=[(m, row) for m, row in rows if m.target is not None and m.verdict != "not measured"],
+        informative=[(m, row) for m, row in rows if m.target is None and m.verdict != "not measured"],
+        missing=[(m, row) for m, row in rows if m.verdict == "not measured"],
+        errors=phase.errors,
+        unhandled=phase.unhandled,
+        load=_load(phase),
+        details=[
+            (f"{m.name}, {name}", printable(_said(value), LONGEST_DETAIL))
+            for m in phase.metrics
+            for name, value in m.details.items()
+        ],
+    )
+
+
+def _load(phase: PhaseResult) -> str:
+    asked = [f"{name} {_said(value)}" for name, value in phase.requested.items() if value is not None]
+    got = [f"{name} {_said(value)}" for name, value in phase.delivered.items() if value is not None]
+    return "; ".join(
+        f"{head} {', '.join(texts)}" for head, texts in (("requested", asked), ("delivered", got)) if texts
+    )
+
+
+def _said(value: Any) -> str:
+    """A detail as text: numbers short, lists and mappings in the order that they have."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "–"}[value]
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return number(value, 4)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_said(item)}" for name, item in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_said, value))
+    return str(value)
+
+
+def _environment(result: Result) -> Iterator[tuple[str, str]]:
+    here = result.environment
+    yield "host", here.host
+    yield "system", here.os
+    yield "processor", f"{here.cpu}, {here.cores} cores"
+    yield "memory", figure(here.memory_bytes, "bytes")
+    yield "Python", here.python
+    yield "perfsuite", here.perfsuite + (f", commit {here.commit}" if here.commit else "")
+    yield "clock", here.clock
+    yield "times from", here.stamps
+    if here.packages:
+        yield "packages", ", ".join(f"{name} {version}" for name, version in here.packages.items())

@@ -1,0 +1,66 @@
+"""``report-TS.md``: each phase's verdict, every figure beside its target, what failed and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from perfsuite.reports.content import content
+from perfsuite.reports.figures import figure, label, number, printable
+from perfsuite.result import MetricResult, Result
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+# What would be markup where it stands; an underscore inside a name, a lone < or a bracket without a link is none, and
+# stays readable (and findable by grep).
+_SPECIAL = re.compile(r"([\\`*|~]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^[#+=-](?=[ #+=-])|<(?=[A-Za-z/!?]))")
+
+
+def render(result: Result) -> str:
+    """The report as Markdown."""
+    text = _template().render(run=result.run, recommendations=result.recommendations, **_fields(result))
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _fields(result: Result) -> dict[str, object]:
+    whole = content(result)
+    return {name: getattr(whole, name) for name in type(whole).__dataclass_fields__}
+
+
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined
+
+    # Not HTML: every value goes through ``md``, which leaves nothing that Markdown or HTML would take for markup.
+    made = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False)
+    made.filters |= {
+        "md": escape,
+        "count": lambda value: f"{value:,}",
+        "plain": number,
+        "seconds": lambda value: figure(value * 1e3, "ms"),
+        "label": label,
+        "samples": samples,
+        "stat": stat,
+    }
+    return made.from_string(files("perfsuite.reports").joinpath("report.md").read_text(encoding="utf-8"))
+
+
+def escape(text: str) -> str:
+    """Foreign text that stays on its line and in its cell, and means nothing to Markdown."""
+    text = printable(text, 2000).replace("&", "&amp;")
+    return _SPECIAL.sub(lambda match: "&lt;" if match[1] == "<" else "\\" + match[1], text)
+
+
+def samples(m: MetricResult) -> str:
+    """How many samples, and how many independent ones they are worth where that is fewer."""
+    if m.n_effective is None or round(m.n_effective) >= m.samples:
+        return f"{m.samples:,}"
+    return f"{m.samples:,} (worth {max(1, round(m.n_effective)):,})"
+
+
+def stat(m: MetricResult, name: str) -> str:
+    """One of the metric's stats with its unit."""
+    return "" if m.stats is None else figure(getattr(m.stats, name), m.unit)

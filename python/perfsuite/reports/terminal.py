@@ -1,0 +1,112 @@
+"""The screen at the end of a run: the verdict, what was sent, the criteria worst first, and the files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from perfsuite.analysis.ranking import Placed, ordered, totals
+from perfsuite.analysis.verdict import tally
+from perfsuite.reports.figures import Shown, number, printable, shown
+from perfsuite.result import Result
+
+MOST_ROWS = 24
+NARROWEST = 40
+_COLOURS = {"passed": "32", "failed": "31;1", "undecided": "33", "interrupted": "33", "not measured": "35"}
+
+
+def render(
+    result: Result, files: Sequence[Path] = (), *, width: int = 100, colour: bool = False, verbose: bool = False
+) -> str:
+    """The screen as text, its last line ended.  ``verbose`` also lists what is informative or was not measured."""
+    lines = [_headline(result, colour)]
+    lines += [f"  simulated: {printable(text)}" for text in result.run.simulated]
+    if result.run.profile == "quick":
+        lines.append("  a quick run: enough to see that all works, too short for most intervals")
+    if result.run.error is not None:
+        lines.append(_paint("  ended by an error: ", "failed", colour) + printable(result.run.error))
+    placed = [p for p in ordered(result.phases) if p.metric.target is not None or verbose]
+    if not verbose:
+        placed = [p for p in placed if p.metric.verdict != "not measured"]
+    several = len({p.phase for p in placed}) > 1
+    rows = placed if verbose else placed[:MOST_ROWS]
+    lines += _table(rows, several, width, colour)
+    if len(rows) < len(placed):
+        lines.append(f"  … and {len(placed) - len(rows)} more, no worse (--verbose lists them)")
+    counts = tally(p.metric for p in ordered(result.phases))
+    text = str(counts) if any(counts) else "nothing was measured against a target"
+    lines.append(text + (" (--verbose lists them)" if counts.not_measured and not verbose else ""))
+    for phase in result.phases:
+        if phase.verdict in ("failed", "not measured", "interrupted"):
+            lines.append(
+                f"  {printable(phase.name)} {_paint(phase.verdict, phase.verdict, colour)}: {_said(phase.reason)}"
+            )
+    lines += [printable(str(path), 4096) for path in files]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def write(result: Result, files: Sequence[Path] | None, stream: TextIO, *, verbose: bool = False) -> None:
+    """Writes the screen to ``stream``, as wide as its terminal, coloured only on one (and not under NO_COLOR).
+
+    What the stream's encoding cannot hold is written as an escape.
+    """
+    terminal = stream.isatty()
+    width = shutil.get_terminal_size().columns if terminal else 100
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    text = render(result, files or (), width=width, colour=colour, verbose=verbose)
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def _headline(result: Result, colour: bool) -> str:
+    sums = totals(result.phases)
+    parts = [f"{sums.sent:,} sent, {sums.failed:,} failed"] if sums.sent else []
+    if sums.delivered is not None and sums.wanted is not None:
+        parts.append(f"{number(sums.delivered)} of {number(sums.wanted)} requests/s delivered")
+    verdict = _paint(result.verdict.upper(), result.verdict, colour)
+    return f"{verdict}  {printable(result.run.target)}   {', '.join(parts)}"
+
+
+def _said(reason: str) -> str:
+    return printable(reason) if reason else "no reason is known"
+
+
+def _table(rows: Iterable[Placed], several: bool, width: int, colour: bool) -> list[str]:
+    table = [(f"{printable(p.phase)}." if several else "", p.metric.verdict, shown(p.metric)) for p in rows]
+    if not table:
+        return []
+    cells = [_cells(prefix, row) for prefix, _, row in table]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    # The interval and the error go first where the screen is too narrow for all.
+    kept = list(range(len(widths)))
+    for dropped in (3, 2):
+        if sum(widths[i] + 2 for i in kept) + 12 > max(width, NARROWEST):
+            kept.remove(dropped)
+    lines = []
+    for (_, verdict, row), texts in zip(table, cells, strict=True):
+        start = "  " + "".join(texts[i].ljust(widths[i]) + "  " for i in kept if widths[i])
+        lines += _fit(start, row.verdict, verdict, width, colour)
+    return lines
+
+
+def _cells(prefix: str, row: Shown) -> list[str]:
+    return [prefix + row.name, row.value or "–", row.interval, row.error, row.target]
+
+
+def _fit(start: str, text: str, verdict: str, width: int, colour: bool) -> list[str]:
+    """The row and its verdict; a reason that is too long goes on, indented, in lines of its own."""
+    import textwrap
+
+    room = max(width, NARROWEST) - len(start)
+    if len(text) <= room:
+        return [start + _paint(verdict, verdict, colour) + text[len(verdict) :]]
+    rest = text[len(verdict) + 2 :]
+    folded = textwrap.wrap(rest, max(width, NARROWEST) - 8) if rest else []
+    return [start + _paint(verdict, verdict, colour), *("      " + line for line in folded)]
+
+
+def _paint(text: str, verdict: str, colour: bool) -> str:
+    return f"\x1b[{_COLOURS[verdict]}m{text}\x1b[0m" if colour and verdict in _COLOURS else text

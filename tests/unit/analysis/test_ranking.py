@@ -1,0 +1,56 @@
+"""What comes first is what is worst."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+import results_made
+from perfsuite.analysis.ranking import margin, ordered, totals, worst
+from perfsuite.result import MetricResult, PhaseResult
+
+
+def metric(
+    value: float | None, target: float | None, comparison: str, unit: str = "ms", **fields: object
+) -> MetricResult:
+    given = {"name": "m", "unit": unit, "kind": "gauge", "value": value, "target": target, "comparison": comparison}
+    return MetricResult(**{**given, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (metric(50.0, 100.0, "<"), 0.5),
+        (metric(150.0, 100.0, "<="), -0.5),
+        (metric(150.0, 100.0, ">"), 0.5),
+        (metric(0.98, 0.99, ">=", "ratio"), -1.0),
+        (metric(1.0, 0.99, ">=", "ratio"), 1.0),
+        (metric(1.0, 1.0, ">=", "ratio"), 0.0),
+        (metric(0.9, 1.0, ">=", "ratio"), -math.inf),
+        (metric(0.005, 0.01, "<", "ratio"), 0.5),
+        (metric(3.0, 100.0, "<", censored=True), -math.inf),
+        (metric(None, 100.0, "<"), None),
+        (metric(3.0, None, "<"), None),
+        (metric(1.0, 0.0, "<="), -math.inf),
+    ],
+)
+def test_margins(one: MetricResult, expected: float | None) -> None:
+    assert margin(one) == (None if expected is None else pytest.approx(expected))
+
+
+def test_worst_first() -> None:
+    placed = ordered(results_made.full().phases)
+    assert [p.metric.verdict for p in placed] == ["failed", "undecided", "not measured", "passed", "passed"]
+    assert [p.metric.name for p in placed][-2:] == ["response_time", "memory_growth"]
+    assert [p.metric.name for p in worst(results_made.full().phases, 2)] == ["ttft", "response_time"]
+    assert worst([]) == []
+
+
+def test_totals_add_the_phases_up() -> None:
+    delivered = {"rate": 9.9, "requests": 5, "failed": 1}
+    one = PhaseResult(name="a", verdict="passed", requested={"rate": 10.0}, delivered=delivered)
+    two = PhaseResult(name="b", verdict="passed", requested={"rate": None}, delivered={"requests": 7, "failed": 0})
+    assert totals([one, two]) == (12, 1, 9.9, 10.0)
+    assert totals([one, one]) == (10, 2, None, None)
+    assert totals([]) == (0, 0, None, None)

@@ -1,0 +1,105 @@
+"""The last screen: worst first, readable without a terminal, and nothing on it that a server could have drawn."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import results_made
+from perfsuite.reports import terminal
+from perfsuite.result import Result
+
+
+def screen(result: Result, **options: object) -> str:
+    return terminal.render(result, **options)  # type: ignore[arg-type]
+
+
+def test_the_screen_of_a_run() -> None:
+    lines = screen(results_made.full(), files=[Path("test-results/metrics-X.html")]).splitlines()
+    assert lines[0] == "FAILED  reference   412 sent, 7 failed"
+    assert "simulated: language model" in lines[1]
+    assert "quick run" in lines[2]
+    assert [line.split()[0] for line in lines[3:7]] == ["ttft", "system_stability", "response_time", "memory_growth"]
+    assert lines[5].split() == ["response_time", "p95", "2.1", "s", "[1.9–2.6]", "<", "5", "s", "passed"]
+    assert "undecided: run 5 min or more" in lines[4]
+    assert "passed 2 of 4, 1 undecided, 1 not measurable here (--verbose lists them)" in lines
+    assert lines[-1] == "test-results/metrics-X.html"
+
+
+def test_the_delivered_rate_is_in_the_headline() -> None:
+    load = results_made.full().phases[0]
+    load = msgspec.structs.replace(load, requested={"rate": 10.0})
+    text = screen(msgspec.structs.replace(results_made.full(), phases=[load]))
+    assert text.splitlines()[0].endswith("412 sent, 7 failed, 9.9 of 10 requests/s delivered")
+
+
+def test_verbose_lists_what_was_not_measured_and_why() -> None:
+    assert "cache_hit_rate" not in screen(results_made.full())
+    text = screen(results_made.full(), verbose=True, width=200)
+    assert "not measured: the target does not show its cache" in text
+    assert "(--verbose" not in text
+
+
+def test_metrics_of_several_phases_carry_their_phase() -> None:
+    result = results_made.full()
+    other = msgspec.structs.replace(result.phases[0], name="token")
+    text = screen(msgspec.structs.replace(result, phases=[result.phases[0], other]))
+    assert "load.ttft p95" in text
+    assert "token.ttft p95" in text
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_a_narrow_screen_keeps_the_verdicts(width: int) -> None:
+    text = screen(results_made.full(), width=width)
+    rows = [line for line in text.splitlines() if line.startswith("  ttft")]
+    assert "failed" in rows[0]
+    wide = max(len(line) for line in text.splitlines() if line.startswith(("  ttft", "  system", "      ")))
+    assert wide <= max(width, 70)
+    assert ("[1.9–2.6]" in text) == (width >= 80)
+
+
+def test_colour_only_where_it_is_wanted() -> None:
+    assert "\x1b" not in screen(results_made.full())
+    assert "\x1b[31;1mFAILED\x1b[0m" in screen(results_made.full(), colour=True)
+
+
+class Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_no_colour_without_a_terminal_or_against_the_users_will(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    on_terminal, piped, refused = Screen(), io.StringIO(), Screen()
+    terminal.write(results_made.full(), None, on_terminal)
+    terminal.write(results_made.full(), None, piped)
+    monkeypatch.setenv("NO_COLOR", "1")
+    terminal.write(results_made.full(), None, refused)
+    assert "\x1b" in on_terminal.getvalue()
+    assert "\x1b" not in piped.getvalue()
+    assert "\x1b" not in refused.getvalue()
+
+
+def test_an_ascii_stream_gets_escapes_instead_of_an_error() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    terminal.write(results_made.full(), None, stream)
+    stream.flush()
+    assert b"[1.9\\u20132.6]" in raw.getvalue()
+
+
+def test_a_hostile_target_draws_nothing() -> None:
+    result = results_made.empty()
+    run = msgspec.structs.replace(result.run, target=results_made.HOSTILE, error=results_made.HOSTILE)
+    text = screen(msgspec.structs.replace(result, run=run))
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "ended by an error" in text
+
+
+def test_a_run_with_nothing_measured_says_so() -> None:
+    assert "nothing was measured against a target" in screen(results_made.empty())
