@@ -186,10 +186,12 @@ class _Drive:
         if self.closed or (self.spec.rate is None and time.monotonic_ns() >= self.end_ns):
             return None
         if self.spec.max_requests is not None and self.begun >= self.spec.max_requests:
-            return self._close(f"the limit of {self.spec.max_requests:,} requests was reached")
+            self._close(f"the limit of {self.spec.max_requests:,} requests was reached")
+            return None
         request = next(self.requests, None)
         if request is None:
-            return self._close(f"the requests ran out after {self.begun:,}")
+            self._close(f"the requests ran out after {self.begun:,}")
+            return None
         self.begun += 1
         return request
 
