@@ -159,6 +159,13 @@ static inline uint64_t pfs_lru_mix(uint64_t hash)
     return (hash ^ (hash >> 32)) * UINT64_C(0x9E3779B97F4A7C15);
 }
 
+/* The hash that was mixed. */
+static inline uint64_t pfs_lru_unmix(uint64_t mixed)
+{
+    uint64_t folded = mixed * UINT64_C(0xF1DE83E19937733D); /* times the factor: 1 */
+    return folded ^ (folded >> 32);
+}
+
 static inline uint32_t pfs_lru_next(const pfs_lru *lru, pfs_lru_probe *probe)
 {
     for (;;) {

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perfsuite.api import arun as arun
     from perfsuite.api import load as load
     from perfsuite.api import run as run
+    from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
     from perfsuite.errors import MissingExtra as MissingExtra
     from perfsuite.errors import PerfsuiteError as PerfsuiteError
     from perfsuite.errors import UsageError as UsageError
@@ -32,6 +33,7 @@ __version__ = "0.1.0"
 
 # Public name → the module that has it; a name that is itself a module maps to that module.
 LAZY = {
+    "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
     "LRUCache": "perfsuite._core",
     "MissingExtra": "perfsuite.errors",
