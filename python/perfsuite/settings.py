@@ -25,10 +25,10 @@ class Option:
     environment variable.  ``parse(value, where)`` takes what a flag, a variable or a file gave and returns the value.
     ``switch``: a flag without a value.  ``repeat``: several flags make a list.  ``scope``: ``any``, ``phase`` (also in
     a ``[[phases]]`` table, for that phase), ``flag`` (nowhere but on the command line) or ``ambient`` (not in the file
-    that ``--plan`` names).
+    that ``--plan`` names).  ``unit``: of a value that is a number with one (``s``).
     """
 
-    __slots__ = ("choices", "default", "flags", "help", "metavar", "name", "parse", "repeat", "scope", "switch")
+    __slots__ = ("choices", "default", "flags", "help", "metavar", "name", "parse", "repeat", "scope", "switch", "unit")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Option:
         repeat: bool = False,
         choices: tuple[str, ...] = (),
         scope: str = "any",
+        unit: str = "",
     ) -> None:
         self.name = name
         self.parse = parse
@@ -54,6 +55,7 @@ class Option:
         self.repeat = repeat
         self.choices = choices
         self.scope = scope
+        self.unit = unit
 
     @property
     def flag(self) -> str:
@@ -194,20 +196,22 @@ OPTIONS: tuple[Option, ...] = (
         default="quick",
         choices=PROFILES,
     ),
-    Option("duration", positive_duration, "length of each phase, such as 30s; overrides the profile", metavar="TIME"),
+    Option(
+        "duration",
+        positive_duration,
+        "length of each phase, such as 30s; overrides the profile",
+        metavar="TIME",
+        unit="s",
+    ),
     Option(
         "timeout",
         partial(positive_duration, bare="ms"),
         "the longest a phase may take; a bare number is in milliseconds",
         metavar="TIME",
+        unit="s",
     ),
     Option(
-        "request_timeout",
-        positive_duration,
-        "the longest a request may take",
-        default=60.0,
-        metavar="TIME",
-        scope="any",
+        "request_timeout", positive_duration, "the longest a request may take", default=60.0, metavar="TIME", unit="s"
     ),
     Option("max_requests", _at_least(1), "send no more requests than this", metavar="N", scope="phase"),
     Option("max_tokens", _at_least(1), "stop sending once this many tokens were counted", metavar="N", scope="phase"),

@@ -84,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             _traceback()
         where = f"{error.filename}: " if error.filename else ""
         _say(f"{where}{error.strerror or error}")
-        _abandon_stdout()
+        try:
+            _flush()
+        except OSError:
+            _abandon_stdout()
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless it was asked for
         if verbose:
@@ -146,7 +149,8 @@ def _usage() -> str:
 
 def _asked_verbose(arguments: Sequence[str]) -> bool:
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    return "-v" in options or "--verbose" in options or bool(os.environ.get("PERFSUITE_VERBOSE"))
+    variable = os.environ.get("PERFSUITE_VERBOSE", "").lower()
+    return "-v" in options or "--verbose" in options or variable in ("1", "true", "yes", "on")
 
 
 def _accept_any_text() -> None:

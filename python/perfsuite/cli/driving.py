@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
@@ -22,53 +21,67 @@ PATIENCE_S = 3.0
 """How long a second Ctrl-C waits for the clean end of what is open."""
 
 
-def drive(plan: Plan, save: Callable[[Result], None]) -> Result:
-    """Runs the plan in an event loop of its own.
-
-    Ctrl-C (or SIGTERM) once: the sample is finished and the result, marked interrupted, returned.  Twice:
+class Interrupts:
+    """Ctrl-C and SIGTERM while a run measures and writes: the first asks it to come to an end, the second is a
     KeyboardInterrupt, and the process ends after PATIENCE_S whatever is still open.
-    """
-    return asyncio.run(_drive(plan, save))
-
-
-async def _drive(plan: Plan, save: Callable[[Result], None]) -> Result:
-    from perfsuite.runner import execute_async
-
-    stop = asyncio.Event()
-    with Meter(sys.stderr) as meter, stopping(asyncio.get_running_loop(), stop, meter.say):
-        return await execute_async(plan, progress=meter.show, stop=stop, save=save)
-
-
-@contextmanager
-def stopping(loop: asyncio.AbstractEventLoop, stop: asyncio.Event, say: Callable[[str], None]) -> Iterator[None]:
-    """Turns the first Ctrl-C or SIGTERM into ``stop`` and the second into a KeyboardInterrupt.
 
     Python's own handlers, not the loop's: they run even while a target holds up the loop.  Outside the main thread
     signals are somebody else's.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    seen = 0
 
-    def handle(number: int, frame: FrameType | None) -> None:
-        nonlocal seen
-        seen += 1
-        if seen == 1:
-            loop.call_soon_threadsafe(stop.set)
-            say("finishing the sample; Ctrl-C again ends at once")
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.count = 0
+        self._say = say
+        self._ask: Callable[[], object] | None = None
+        self._before: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Interrupts:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def asking(self, ask: Callable[[], object]) -> Iterator[None]:
+        """While it lasts the first signal calls ``ask``; otherwise it is only counted."""
+        self._ask = ask
+        try:
+            if self.count:
+                ask()
+            yield
+        finally:
+            self._ask = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count == 1:
+            if self._ask is not None:
+                self._ask()
+                self._say("finishing the sample; Ctrl-C again ends at once")
+            else:
+                self._say("writing the results; Ctrl-C again ends at once")
             return
         deadline = threading.Timer(PATIENCE_S, os._exit, [INTERRUPTED])
         deadline.daemon = True
         deadline.start()
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+def drive(plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: Interrupts) -> Result:
+    """Runs the plan in an event loop of its own; interrupted once, the result so far comes back, marked so."""
+
+    async def run() -> Result:
+        from perfsuite.runner import execute_async
+
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)):
+            return await execute_async(plan, progress=meter.show, stop=stop, save=save)
+
+    return asyncio.run(run())
 
 
 class Meter:
@@ -84,6 +97,10 @@ class Meter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Wipes the line."""
         self._draw("")
 
     def show(self, progress: Progress) -> None:
@@ -102,7 +119,7 @@ class Meter:
         """A line of its own, on a terminal or not."""
         if self._stream is None:
             return
-        self._draw("")
+        self.clear()
         self._write(f"perfsuite: {text}\n")
 
     def _draw(self, line: str) -> None:

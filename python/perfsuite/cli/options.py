@@ -70,7 +70,9 @@ def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None
 def _help(text: str, default: object, *, switch: bool) -> str:
     if switch or default is None or default == ():
         return text
-    return f"{text} [{f'{default:g}s' if isinstance(default, float) else default}]"
+    from perfsuite.units import format_duration
+
+    return f"{text} [{format_duration(default) if isinstance(default, float) else default}]"
 
 
 def plan_of(arguments: Namespace) -> Plan:

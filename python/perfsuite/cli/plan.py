@@ -36,6 +36,7 @@ def execute(arguments: Namespace) -> int:
 def lines(plan: Plan) -> Iterator[str]:
     """The plan for people."""
     from perfsuite.analysis.verdict import undecidable
+    from perfsuite.settings import BY_NAME
     from perfsuite.units import format_duration
 
     total = sum(phase.duration_s for phase in plan.phases)
@@ -57,7 +58,8 @@ def lines(plan: Plan) -> Iterator[str]:
     yield "settings, each with where it comes from"
     width = max(len(setting.name) for setting in plan.settings)
     for setting in plan.settings:
-        yield f"  {setting.name:<{width}}  {shown(setting.value):<24} {setting.origin}"
+        value = shown(setting.value, BY_NAME[setting.name].unit)
+        yield f"  {setting.name:<{width}}  {value:<24} {setting.origin}"
 
 
 def _phase(phase: Phase) -> Iterator[str]:
@@ -87,8 +89,12 @@ def _criterion(criterion: Criterion) -> str:
     return f"    {what:<28} {target:<14} {criterion.origin}{f' ({chr(44).join(marks)})' if marks else ''}"
 
 
-def shown(value: object) -> str:
+def shown(value: object, unit: str = "") -> str:
     """A setting's value on one line."""
+    if unit == "s" and isinstance(value, float):
+        from perfsuite.units import format_duration
+
+        return format_duration(value)
     if value is None or value == ():
         return "-"
     if isinstance(value, bool):

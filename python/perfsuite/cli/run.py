@@ -33,17 +33,19 @@ def execute(arguments: Namespace) -> int:
     check_inputs(plan)
     check_folder(plan)
 
-    from perfsuite.cli.driving import drive
+    from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter, drive
     from perfsuite.cli.saving import Saver
 
     saver = Saver(plan.output)
-    result = drive(plan, saver.save)
-    paths, trouble = saver.finish(result)
-    show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
-    if trouble is None:
-        return result.run.exit_code
-    print(f"perfsuite: {trouble}", file=sys.stderr)
-    return result.run.exit_code if result.run.exit_code in (130, 2) else 1
+    with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
+        result = drive(plan, saver.save, meter, interrupts)
+        meter.clear()
+        paths, trouble = saver.finish(result)
+        show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
+    if trouble is not None:
+        print(f"perfsuite: {trouble}", file=sys.stderr)
+    code = INTERRUPTED if interrupts.count else result.run.exit_code
+    return code if trouble is None or code in (INTERRUPTED, 2) else 1
 
 
 def check_inputs(plan: Plan) -> None:

@@ -169,6 +169,24 @@ def test_a_first_signal_finishes_the_sample_and_writes_what_there_is(tmp_path: P
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+def test_a_ctrl_c_while_the_files_are_written_lets_them_be_written(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perfsuite.reports import fileset
+
+    written = fileset.write_atomically
+
+    def interrupting(path: Path, data: bytes, **more: Any) -> Path:
+        if path.name.startswith("results-"):
+            os.kill(os.getpid(), signal.SIGINT)
+        return written(path, data, **more)
+
+    monkeypatch.setattr(fileset, "write_atomically", interrupting)
+    assert main(["run"]) == 130
+    assert "writing the results; Ctrl-C again ends at once" in capsys.readouterr().err
+    assert len(list((tmp_path / "test-results").iterdir())) == 3
+
+
 @pytest.mark.parametrize("wait", ["await asyncio.sleep(50)", "import time; time.sleep(50)"])
 def test_a_second_ctrl_c_ends_at_once_and_leaves_the_partial_file(tmp_path: Path, wait: str) -> None:
     code, _, err = interrupted(tmp_path, wait, [signal.SIGINT, signal.SIGINT])
