@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from perfsuite._core import Histogram
 from perfsuite.result import (
     Environment,
     ErrorCount,
@@ -16,6 +17,7 @@ from perfsuite.result import (
     Result,
     Run,
     Stats,
+    encode_histogram,
 )
 
 HOSTILE = "<script>alert('x')</script> | `code` **b** \x1b[31m\n\u202e& \"quoted\""
@@ -40,10 +42,13 @@ def run(**changes: object) -> Run:
 def full() -> Result:
     """A run with one phase of every verdict."""
     series = [(t / 10, 100.0 + 10 * math.sin(t)) for t in range(100)]
+    histogram = Histogram(10)
+    histogram.record_many([20.0 * 1.0135**i for i in range(396)])
     response = MetricResult(
         name="response_time", unit="ms", kind="histogram", value=2100.0, stat="p95", target=5000.0, comparison="<",
         critical=True, verdict="passed", samples=412, n_effective=212.5, interval=(1900.0, 2600.0),
         stats=Stats(mean=900.0, min=20.0, max=4000.0, p50=800.0, p95=2100.0, p99=3900.0, p999=None), series=series,
+        histogram=encode_histogram(histogram),
         definition="From the moment the request was due to its last byte.",
     )  # fmt: skip
     censored = MetricResult(

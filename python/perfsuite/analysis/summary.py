@@ -44,7 +44,7 @@ def summarise(metric: Metric, evidence: Evidence, stat: str | None = None) -> Me
 
 
 def quantile_level(stat: str) -> float | None:
-    """The quantile that a stat's name stands for: 0.95 for ``p95``, 0.999 for ``p999``; None for ``mean`` and others."""
+    """The quantile that a stat's name stands for: 0.95 for ``p95``, 0.999 for ``p999``; None for a mean and others."""
     return float(f"0.{stat[1:]}") if stat[:1] == "p" and stat[1:].isdecimal() else None
 
 

@@ -38,6 +38,7 @@ class PhaseContent:
     informative: Rows
     missing: Rows
     errors: list[ErrorCount]
+    events: list[tuple[str, str]]
     unhandled: list[str]
     load: str
     details: list[tuple[str, str]]
@@ -93,6 +94,7 @@ def _phase(phase: PhaseResult) -> PhaseContent:
         informative=[(m, row) for m, row in rows if m.target is None and m.verdict != "not measured"],
         missing=[(m, row) for m, row in rows if m.verdict == "not measured"],
         errors=phase.errors,
+        events=[(figure(event.t_s * 1e3, "ms"), printable(event.text)) for event in phase.events],
         unhandled=phase.unhandled,
         load=_load(phase),
         details=[

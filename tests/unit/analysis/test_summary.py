@@ -71,7 +71,7 @@ def test_independent_samples(stat: str, truth: float) -> None:
 
 
 def walk(rng: random.Random, n: int, memory: float) -> list[float]:
-    """Log-normal values whose logarithms are an autoregression: their quantiles are known, their dependence is strong."""
+    """Log-normal values whose logarithms are an autoregression: known quantiles, strong dependence."""
     state, values = rng.gauss(0, 1), []
     for _ in range(n):
         state = memory * state + math.sqrt(1 - memory**2) * rng.gauss(0, 1)

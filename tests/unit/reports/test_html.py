@@ -107,10 +107,10 @@ def test_the_verdict_the_worst_margins_and_the_simulated_come_first(page: str) -
 def test_every_chart_has_a_label_and_a_table(page: str) -> None:
     drawn = charts(results_made.full().phases[0])
     parsed = Page(page)
-    assert len(drawn) == 5
+    assert len(drawn) == 6
     labels = [a["aria-label"] for a in parsed.named("div") if a.get("role") == "img"]
     assert labels == [chart.label for chart in drawn]
-    assert len(parsed.named("figure")) == 5
+    assert len(parsed.named("figure")) == 6
     for chart in drawn:
         assert chart.rows
         assert all(len(row) == len(chart.header) for row in chart.rows)

@@ -29,6 +29,7 @@ def test_the_report_of_a_run() -> None:
         "| system_stability | 100 % | [55–100] | >= 99 % | undecided: run 5 min or more | 5 |",
         "- cache_hit_rate: the target does not show its cache",
         "| processor | Test CPU, 2 cores |",
+        "Events:\n\n- 2 s: ",
         "exit code 3",
     ):
         assert part in text, part
