@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perfsuite.api import arun as arun
     from perfsuite.api import load as load
     from perfsuite.api import run as run
+    from perfsuite.compression import measure_compression as measure_compression
     from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
     from perfsuite.errors import MissingExtra as MissingExtra
     from perfsuite.errors import PerfsuiteError as PerfsuiteError
@@ -47,6 +48,7 @@ LAZY = {
     "UsageError": "perfsuite.errors",
     "arun": "perfsuite.api",
     "load": "perfsuite.api",
+    "measure_compression": "perfsuite.compression",
     "run": "perfsuite.api",
     "stats": "perfsuite.stats",
     "trim": "perfsuite.trimming",

@@ -368,3 +368,16 @@ class VectorStore:
     def clear(self) -> None: ...
     def __len__(self) -> int: ...
     def __contains__(self, digest: bytes, /) -> bool: ...
+
+# ── compression measurement (perfsuite.compression) ───────────────────────────────────────────────────────────────────
+
+def measure_codec(
+    compress: Callable[[bytes], Buffer],
+    decompress: Callable[[bytes], Buffer],
+    payloads: tuple[bytes, ...],
+    repeat: int,
+    warmup: int,
+    seed: int,
+    /,
+) -> tuple[list[int], list[int], bytes, bytes, set[int], dict[int, str]]: ...
+def byte_entropy(payloads: tuple[bytes, ...], /) -> float: ...

@@ -1,0 +1,221 @@
+"""Compression measurement: sizes, round trips, bad codecs, and whether the times are the truth."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import sys
+import time
+import zlib
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from perfsuite import MissingExtra, PerfsuiteError, UsageError, _core
+from perfsuite.compression import available_codecs, measure_compression, open_codec
+
+TEXT = b"It is a truth universally acknowledged, that a single man in possession of a good fortune " * 20
+
+
+def identity(data: bytes) -> bytes:
+    return data
+
+
+@pytest.mark.parametrize("name", ["zlib", "bz2", "lzma", "zstd", "lz4", "brotli", "zlib:1", "zstd:19", "lz4:9",
+                                  "lzma:0", "bz2:1", "brotli:3", "ZSTANDARD"])  # fmt: skip
+def test_codecs_give_everything_back(name: str) -> None:
+    base = {"ZSTANDARD": "zstd"}.get(name, name.partition(":")[0])
+    if base not in available_codecs():
+        pytest.skip(f"{base} is not installed: pip install perfsuite[codecs]")
+    payloads = [TEXT, b"", os.urandom(300), TEXT[:100]]
+    report = measure_compression(name, payloads, repeat=3, warmup=1)
+    assert report.codec == name
+    assert (report.recovered, report.mismatches, report.errors) == (1.0, (), {})
+    assert report.payloads == 4
+    assert report.original_bytes == sum(map(len, payloads))
+    _, compress, _ = open_codec(name)
+    assert report.compressed_bytes == sum(len(bytes(compress(p))) for p in payloads)
+    assert report.ratio == 1 - report.compressed_bytes / report.original_bytes
+    assert report.factor == report.original_bytes / report.compressed_bytes
+    assert 0 < report.savings_with_overhead < report.ratio
+    for timing in (report.compress_ms, report.decompress_ms, *report.compress_ms_by_payload):
+        assert timing is not None
+        assert 0 <= timing.min <= timing.median <= timing.p99 < 1e5
+        assert timing.min <= timing.mean
+
+
+def test_objects_modules_and_pairs() -> None:
+    class Codec:
+        def compress(self, data: bytes) -> bytes:
+            return data[:1]
+
+        def decompress(self, data: bytes) -> bytes:
+            return data * 3
+
+    report = measure_compression(Codec(), [b"aaa", b"abc", bytearray(b"bbb")])
+    assert (report.codec, report.mismatches, report.recovered) == ("Codec", (1,), pytest.approx(2 / 3))
+    assert (report.ratio, report.factor) == (pytest.approx(2 / 3), 3.0)
+    assert measure_compression(zlib, [TEXT]).codec == "zlib"
+    assert measure_compression((identity, bytearray), [TEXT]).recovered == 1.0
+
+
+def test_interleaving_and_rounds() -> None:
+    calls: list[tuple[str, bytes]] = []
+
+    def compress(data: bytes) -> bytes:
+        calls.append(("compress", data))
+        return data
+
+    def decompress(data: bytes) -> bytes:
+        calls.append(("decompress", data))
+        return data
+
+    payloads = [bytes([i]) for i in range(6)]
+    report = measure_compression((compress, decompress), payloads, repeat=5, warmup=2)
+    assert report.recovered == 1
+    assert len(calls) == (5 + 2) * 6 * 2
+    rounds = [[data for step, data in calls[i : i + 12] if step == "compress"] for i in range(0, len(calls), 12)]
+    assert all(sorted(r) == payloads for r in rounds)
+    assert len({tuple(r) for r in rounds}) > 3  # another order each time
+    assert all(a[1] == b[1] for a, b in zip(calls[::2], calls[1::2], strict=True))
+
+
+def test_a_codec_that_fails_is_reported_and_the_rest_is_measured() -> None:
+    class Odd(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    def compress(data: bytes) -> object:
+        if data == b"raise":
+            raise ValueError("not that one")
+        if data == b"odd":
+            raise Odd
+        return "text" if data == b"text" else data
+
+    def decompress(data: bytes) -> object:
+        if data == b"none":
+            return None
+        return data + b"!" if data == b"more" else data
+
+    payloads = [b"fine", b"raise", b"text", b"none", b"more", b"odd"]
+    report = measure_compression((compress, decompress), payloads)  # type: ignore[arg-type]
+    assert report.mismatches == (1, 2, 3, 4, 5)
+    assert report.errors == {
+        1: "compress raised ValueError: not that one",
+        2: "compress raised TypeError: it returned a str, not bytes",
+        3: "decompress raised TypeError: it returned a NoneType, not bytes",
+        5: "compress raised Odd",
+    }
+    assert report.original_bytes == 8
+    assert report.compress_ms_by_payload[1] is None
+    assert report.recovered == pytest.approx(1 / 6)
+    with pytest.raises(PerfsuiteError, match="failed on every payload; the first: compress raised ValueError"):
+        measure_compression((compress, decompress), [b"raise"])  # type: ignore[arg-type]
+
+
+def test_a_codec_that_forgets_is_caught_in_any_round() -> None:
+    state = {"calls": 0}
+
+    def decompress(data: bytes) -> bytes:
+        state["calls"] += 1
+        return b"?" if state["calls"] == 7 else data
+
+    assert measure_compression((identity, decompress), [b"a"], repeat=10, warmup=0).mismatches == (0,)
+    state["calls"] = 100
+    assert measure_compression((identity, decompress), [b"a"], repeat=10, warmup=0).mismatches == ()
+
+
+def test_a_codec_that_changes_what_it_returned_or_was_given() -> None:
+    kept: list[bytearray] = []
+
+    def compress(data: bytes) -> bytearray:
+        kept.append(bytearray(data))
+        return kept[-1]
+
+    def decompress(data: bytes) -> bytes:
+        result = bytes(data)
+        for old in kept:
+            old.clear()
+        kept.clear()
+        return result
+
+    original = bytearray(b"mine")
+    assert measure_compression((compress, decompress), [original]).recovered == 1
+    assert original == b"mine"
+
+
+def test_interrupts_are_not_swallowed() -> None:
+    def compress(data: bytes) -> bytes:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure_compression((compress, identity), [b"a", b"b"])
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=4))
+def test_entropy(payloads: list[bytes]) -> None:
+    whole = b"".join(payloads)
+    expected = -sum(n / len(whole) * math.log2(n / len(whole)) for n in Counter(whole).values()) if whole else 0.0
+    assert _core.byte_entropy(tuple(payloads)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_entropy_is_a_yardstick() -> None:
+    rng = random.Random(1)
+    noise = rng.randbytes(100_000)
+    report = measure_compression("zlib", [noise], repeat=1, warmup=0)
+    assert report.entropy_bits_per_byte == pytest.approx(8, abs=0.01)
+    assert report.ratio < 0
+    assert measure_compression("zlib", [bytes(1000)], repeat=1).entropy_bits_per_byte == 0
+
+
+def test_times_are_of_the_call_alone() -> None:
+    """A codec that spins for a known time: what is reported is that time, not the loop around it."""
+    own: list[int] = []
+
+    def spin(data: bytes) -> bytes:
+        start = now = time.perf_counter_ns()
+        while now - start < 300_000:
+            now = time.perf_counter_ns()
+        own.append(now - start)
+        return data
+
+    report = measure_compression((spin, identity), [b"a", b"b"], repeat=15, warmup=0)
+    truth_ms = min(own) / 1e6
+    assert truth_ms <= report.compress_ms.min < 1.05 * truth_ms  # the least is what a busy machine cannot move
+    assert report.decompress_ms.min < 0.05 * truth_ms
+    assert report.compress_ms.mean >= sum(own) / len(own) / 1e6
+
+
+def test_isolated() -> None:
+    report = measure_compression("zlib", [TEXT[:100]] * 3, isolate=True)
+    assert report.recovered == 1
+    assert report.compressed_bytes == 3 * len(zlib.compress(TEXT[:100]))
+    with pytest.raises(UsageError, match="another process"):
+        measure_compression((lambda data: data, identity), [b"a"], isolate=True)
+    with pytest.raises(PerfsuiteError, match="failed on every payload"):
+        measure_compression((zlib.compress, zlib.compressobj), [b"a"], isolate=True)  # type: ignore[arg-type]
+
+
+def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageError, match=r"unknown codec 'zlob'.*zlib"):
+        measure_compression("zlob", [b"a"])
+    with pytest.raises(UsageError, match="level"):
+        measure_compression("zlib:fast", [b"a"])
+    with pytest.raises(UsageError, match="no payloads"):
+        measure_compression("zlib", [])
+    with pytest.raises(UsageError, match="repeat 0"):
+        measure_compression("zlib", [b"a"], repeat=0)
+    with pytest.raises(UsageError, match="int has not"):
+        measure_compression(7, [b"a"])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="pair"):
+        measure_compression((identity, 3), [b"a"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        measure_compression("zlib", ["text"])  # type: ignore[list-item]
+    for module in ("zstandard", "lz4.block", "brotli"):
+        monkeypatch.setitem(sys.modules, module, None)  # as if it were not installed
+    for name in ("zstd", "lz4", "brotli"):
+        with pytest.raises(MissingExtra, match=r'pip install "perfsuite\[codecs\]"'):
+            measure_compression(name, [b"a"])
