@@ -82,7 +82,8 @@ static PyObject *Histogram_copy(PyObject *self, PyTypeObject *defining, PyObject
 
 /* ── recording ── */
 
-static PyObject *Histogram_record(PyObject *self, PyObject *value)
+/* Out of line, so that Histogram_record needs no stack frame. */
+__attribute__((noinline)) static PyObject *record_slow(PyObject *self, PyObject *value)
 {
     double x;
     if (pfs_py_double(value, &x) < 0) {
@@ -92,10 +93,21 @@ static PyObject *Histogram_record(PyObject *self, PyObject *value)
     PFS_LOCK(self);
     status = pfs_histogram_record(SELF(self), x);
     PFS_UNLOCK();
-    if (status != PFS_OK) {
-        return pfs_raise(status, "record");
+    return status == PFS_OK ? Py_NewRef(Py_None) : pfs_raise(status, "record");
+}
+
+static PyObject *Histogram_record(PyObject *self, PyObject *value)
+{
+    if (PyFloat_CheckExact(value)) {
+        bool recorded;
+        PFS_LOCK(self);
+        recorded = pfs_histogram_record_fast(SELF(self), PyFloat_AS_DOUBLE(value));
+        PFS_UNLOCK();
+        if (recorded) {
+            Py_RETURN_NONE;
+        }
     }
-    Py_RETURN_NONE;
+    return record_slow(self, value);
 }
 
 static PyObject *Histogram_record_n(PyObject *self, PyObject *const *args, Py_ssize_t count)
@@ -300,7 +312,7 @@ static PyObject *Histogram_cdf(PyObject *self, PyObject *value)
 }
 
 /* Making Python objects can run anything, so a list is made from a copy. */
-static PyObject *list_of(PyObject *self, PyObject *(*make)(const pfs_histogram *))
+static PyObject *list_of(PyObject *self, PyObject *(*make)(pfs_histogram *))
 {
     pfs_histogram copy;
     pfs_status status;
@@ -315,7 +327,7 @@ static PyObject *list_of(PyObject *self, PyObject *(*make)(const pfs_histogram *
     return list;
 }
 
-static PyObject *make_buckets(const pfs_histogram *h)
+static PyObject *make_buckets(pfs_histogram *h)
 {
     PyObject *list = PyList_New(0);
     size_t cursor = 0;
@@ -331,7 +343,7 @@ static PyObject *make_buckets(const pfs_histogram *h)
     return list;
 }
 
-static PyObject *make_edges(const pfs_histogram *h)
+static PyObject *make_edges(pfs_histogram *h)
 {
     size_t length = h->table == NULL ? 0 : h->table->length;
     PyObject *list = PyList_New(length == 0 ? 0 : (Py_ssize_t)length + 1);

@@ -279,8 +279,7 @@ int Histogram_getbuffer(PyObject *self, Py_buffer *view, int flags)
 
 void Histogram_releasebuffer(PyObject *self, Py_buffer *view)
 {
-    (void)self;
     PFS_LOCK(self);
-    pfs_histogram_let_go(view->internal, pfs_py_alloc());
+    pfs_histogram_let_go(&((HistogramObject *)self)->histogram, view->internal);
     PFS_UNLOCK();
 }

@@ -49,36 +49,31 @@ pfs_status pfs_histogram_init(pfs_histogram *h, unsigned precision, const pfs_al
     if (precision < PFS_HISTOGRAM_MIN_PRECISION || precision > PFS_HISTOGRAM_MAX_PRECISION) {
         return PFS_EINVAL;
     }
-    memset(h, 0, offsetof(pfs_histogram, pending));
+    h->first_key = h->keys = 0;
+    h->pending_count = 0;
+    h->blocks_stale = false;
     h->precision = precision;
     h->shift = FRACTION_BITS - precision;
     /* Blocks near the square root of some twenty octaves, never more than an octave. */
     h->block_shift = (precision + 5) / 2 < precision ? (precision + 5) / 2 : precision;
     pfs_moments_init(&h->moments);
-    h->zeros = h->rejected_nan = h->rejected_inf = h->rejected_negative = 0;
+    h->zeros = h->pending_zeros = 0;
+    h->rejected_nan = h->rejected_inf = h->rejected_negative = 0;
     h->table = NULL;
     h->alloc = alloc;
     return PFS_OK;
 }
 
-void pfs_histogram_let_go(pfs_histogram_table *table, const pfs_alloc *alloc)
+static void release(pfs_histogram_table *table, const pfs_alloc *alloc)
 {
     if (table != NULL && --table->references == 0) {
         pfs_alloc_release(alloc, table);
     }
 }
 
-pfs_histogram_table *pfs_histogram_hold(pfs_histogram *h)
-{
-    if (h->table != NULL) {
-        h->table->references++;
-    }
-    return h->table;
-}
-
 void pfs_histogram_clear(pfs_histogram *h)
 {
-    pfs_histogram_let_go(h->table, h->alloc);
+    release(h->table, h->alloc);
     h->table = NULL;
     h->keys = 0;
 }
@@ -94,8 +89,10 @@ void pfs_histogram_reset(pfs_histogram *h)
         memset(h->table->counts, 0, cells(h, h->table->length) * sizeof(uint64_t));
     }
     h->pending_count = 0;
+    h->blocks_stale = false;
     pfs_moments_init(&h->moments);
-    h->zeros = h->rejected_nan = h->rejected_inf = h->rejected_negative = 0;
+    h->zeros = h->pending_zeros = 0;
+    h->rejected_nan = h->rejected_inf = h->rejected_negative = 0;
 }
 
 static pfs_histogram_table *new_table(const pfs_histogram *h, int64_t first, size_t length)
@@ -110,18 +107,34 @@ static pfs_histogram_table *new_table(const pfs_histogram *h, int64_t first, siz
     return table;
 }
 
-/* Makes `table` the window.  record sees only its normal numbers: the bits of a subnormal one or of
- * zero, shifted, would look like a key below one octave. */
+/* Makes `table`, which must not be shared, the window.  record sees only its normal numbers: the
+ * bits of a subnormal one or of zero, shifted, would look like a key below one octave. */
 static void adopt(pfs_histogram *h, pfs_histogram_table *table)
 {
-    int64_t first = table->first;
-    size_t hidden = first >= octave(h) ? 0 : (size_t)(octave(h) - first);
-    hidden = hidden < table->length ? hidden : table->length;
+    int64_t first = table->first, hidden = octave(h) - first;
+    hidden = hidden < 0 ? 0 : hidden;
+    hidden = hidden < (int64_t)table->length ? hidden : (int64_t)table->length;
     h->table = table;
-    h->counts = table->counts + hidden;
-    h->blocks = blocks_of(table) + (hidden >> h->block_shift);
-    h->first_key = (uint64_t)(first + (int64_t)hidden);
-    h->keys = table->length - hidden;
+    h->first_key = (uint64_t)(first + hidden);
+    h->keys = table->length - (size_t)hidden;
+}
+
+pfs_histogram_table *pfs_histogram_hold(pfs_histogram *h)
+{
+    if (h->table != NULL) {
+        pfs_histogram_fold(h);
+        h->keys = 0;
+        h->table->references++;
+    }
+    return h->table;
+}
+
+void pfs_histogram_let_go(pfs_histogram *h, pfs_histogram_table *table)
+{
+    release(table, h->alloc);
+    if (table != NULL && table == h->table && table->references == 1) {
+        adopt(h, table);
+    }
 }
 
 static int64_t floor_octave(const pfs_histogram *h, int64_t key)
@@ -162,7 +175,7 @@ pfs_status pfs_histogram_reserve(pfs_histogram *h, int64_t low, int64_t high)
         memcpy(table->counts + at, old->counts, old->length * sizeof(uint64_t));
         memcpy(blocks_of(table) + (at >> h->block_shift), blocks_of(old),
                (old->length >> h->block_shift) * sizeof(uint64_t));
-        pfs_histogram_let_go(old, h->alloc);
+        release(old, h->alloc);
     }
     adopt(h, table);
     return PFS_OK;
@@ -184,20 +197,73 @@ pfs_status pfs_histogram_copy(pfs_histogram *out, const pfs_histogram *h, const 
     return PFS_OK;
 }
 
-void pfs_histogram_settle(pfs_histogram *h)
+/* A window of so many cells is added up in under half a microsecond. */
+#define SMALL_WINDOW 4096
+
+static inline uint64_t cell_of(const pfs_histogram *h, double x)
 {
-    if (h->pending_count != 0) {
-        pfs_moments_look look = pfs_moments_look_at(h->pending, h->pending_count);
-        pfs_moments_add(&h->moments, h->pending, h->pending_count, &look);
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits >> h->shift) - (uint64_t)h->table->first;
+}
+
+static void fold(pfs_histogram *h, bool keep_blocks)
+{
+    uint32_t n = h->pending_count;
+    if (n != 0) {
         h->pending_count = 0;
+        pfs_moments block = pfs_moments_of(&h->moments, h->pending, n);
+        pfs_moments_merge(&h->moments, &block);
+        uint64_t *counts = h->table->counts;
+        uint32_t i = 0;
+        for (; i + 4 <= n; i += 4) { /* four cells found before any is changed */
+            uint64_t a = cell_of(h, h->pending[i]), b = cell_of(h, h->pending[i + 1]);
+            uint64_t c = cell_of(h, h->pending[i + 2]), d = cell_of(h, h->pending[i + 3]);
+            counts[a]++;
+            counts[b]++;
+            counts[c]++;
+            counts[d]++;
+        }
+        for (; i < n; i++) {
+            counts[cell_of(h, h->pending[i])]++;
+        }
+        if (!keep_blocks) {
+            h->blocks_stale = true;
+        } else if (!h->blocks_stale) {
+            uint64_t *blocks = blocks_of(h->table);
+            for (i = 0; i < n; i++) {
+                blocks[cell_of(h, h->pending[i]) >> h->block_shift]++;
+            }
+        }
+    }
+    if (h->pending_zeros != 0) {
+        pfs_moments_add_times(&h->moments, 0.0, h->pending_zeros);
+        h->pending_zeros = 0;
     }
 }
 
-static void push(pfs_histogram *h, double x)
+void pfs_histogram_fold(pfs_histogram *h)
 {
-    h->pending[h->pending_count++] = x;
-    if (h->pending_count == PFS_HISTOGRAM_PENDING) {
-        pfs_histogram_settle(h);
+    fold(h, h->pending_count < PFS_HISTOGRAM_PENDING || h->table->length > SMALL_WINDOW);
+}
+
+/* Folds, and sees to the block sums. */
+static void settle(pfs_histogram *h)
+{
+    pfs_histogram_fold(h);
+    if (!h->blocks_stale) {
+        return;
+    }
+    h->blocks_stale = false;
+    const uint64_t *cell = h->table->counts;
+    uint64_t *blocks = blocks_of(h->table);
+    size_t per_block = (size_t)1 << h->block_shift;
+    for (size_t block = 0; block < h->table->length >> h->block_shift; block++) {
+        uint64_t sum = 0;
+        for (size_t i = 0; i < per_block; i++) {
+            sum += *cell++;
+        }
+        blocks[block] = sum;
     }
 }
 
@@ -215,6 +281,12 @@ static uint64_t *rejection(pfs_histogram *h, double x)
 
 pfs_status pfs_histogram_record_slow(pfs_histogram *h, double x)
 {
+    if (h->pending_count == PFS_HISTOGRAM_PENDING) {
+        pfs_histogram_fold(h);
+        if (pfs_histogram_record_fast(h, x)) {
+            return PFS_OK;
+        }
+    }
     uint64_t *rejected = rejection(h, x);
     if (rejected != NULL) {
         ++*rejected;
@@ -222,14 +294,14 @@ pfs_status pfs_histogram_record_slow(pfs_histogram *h, double x)
     }
     if (x == 0.0) {
         h->zeros++;
-        push(h, 0.0); /* not -0.0 */
+        h->pending_zeros++;
         return PFS_OK;
     }
     int64_t key = pfs_histogram_key(h, x);
     pfs_status status = pfs_histogram_reserve(h, key, key);
     if (status == PFS_OK) {
         pfs_histogram_put(h, key, 1);
-        push(h, x);
+        pfs_moments_add_times(&h->moments, x, 1);
     }
     return status;
 }
@@ -286,60 +358,52 @@ pfs_status pfs_histogram_merge(pfs_histogram *into, const pfs_histogram *from)
         if (status != PFS_OK) {
             return status;
         }
-        table = from->table; /* `from` may be `into` */
+        pfs_histogram_fold(into); /* `from` may be `into`, and has nothing pending then */
         uint64_t *counts = into->table->counts + (table->first - into->table->first);
         for (size_t i = 0; i < table->length; i++) {
             counts[i] += table->counts[i];
         }
-        uint64_t *blocks =
-            blocks_of(into->table) + ((table->first - into->table->first) >> into->block_shift);
-        const uint64_t *more = table->counts + table->length;
-        for (size_t i = 0; i < table->length >> into->block_shift; i++) {
-            blocks[i] += more[i];
-        }
+        into->blocks_stale = true;
     }
+    pfs_moments_merge(&into->moments, &from->moments);
+    for (uint32_t i = 0; i < from->pending_count; i++) {
+        (void)pfs_histogram_record(into, from->pending[i]); /* in the window: cannot fail */
+    }
+    into->pending_zeros += from->pending_zeros;
     into->zeros += from->zeros;
     into->rejected_nan += from->rejected_nan;
     into->rejected_inf += from->rejected_inf;
     into->rejected_negative += from->rejected_negative;
-    pfs_histogram_settle(into);
-    /* By now nothing is pending in `from` if it is `into`. */
-    pfs_moments moments = from->moments;
-    if (from->pending_count != 0) {
-        pfs_moments_look look = pfs_moments_look_at(from->pending, from->pending_count);
-        pfs_moments_add(&moments, from->pending, from->pending_count, &look);
-    }
-    pfs_moments_merge(&into->moments, &moments);
     return PFS_OK;
 }
 
 double pfs_histogram_sum(pfs_histogram *h)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     return pfs_moments_sum(&h->moments);
 }
 
 double pfs_histogram_mean(pfs_histogram *h)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     return pfs_moments_mean(&h->moments);
 }
 
 double pfs_histogram_variance(pfs_histogram *h)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     return pfs_moments_variance(&h->moments);
 }
 
 double pfs_histogram_min(pfs_histogram *h)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     return h->moments.count == 0 ? (double)NAN : h->moments.min;
 }
 
 double pfs_histogram_max(pfs_histogram *h)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     return h->moments.count == 0 ? (double)NAN : h->moments.max;
 }
 
@@ -399,7 +463,7 @@ static double quantile(const pfs_histogram *h, double q)
 
 pfs_status pfs_histogram_quantiles(pfs_histogram *h, const double *qs, size_t n, double *out)
 {
-    pfs_histogram_settle(h);
+    settle(h);
     for (size_t i = 0; i < n; i++) {
         if (!(qs[i] >= 0.0 && qs[i] <= 1.0)) {
             return PFS_EINVAL;
@@ -421,7 +485,7 @@ pfs_status pfs_histogram_quantile(pfs_histogram *h, double q, double *out)
 
 uint64_t pfs_histogram_rank(pfs_histogram *h, double x)
 {
-    pfs_histogram_settle(h);
+    settle(h);
     if (h->moments.count == 0 || !(x >= h->moments.min)) {
         return 0;
     }
@@ -453,11 +517,12 @@ double pfs_histogram_edge(const pfs_histogram *h, size_t i)
     return inside(h, h->table->first + (int64_t)i, 0);
 }
 
-bool pfs_histogram_next(const pfs_histogram *h, size_t *cursor, pfs_histogram_bucket *out)
+bool pfs_histogram_next(pfs_histogram *h, size_t *cursor, pfs_histogram_bucket *out)
 {
     size_t at = *cursor; /* 0: the zeros; i + 1: cell i */
     if (at == 0) {
         *cursor = at = 1;
+        pfs_histogram_fold(h);
         if (h->zeros != 0) {
             *out = (pfs_histogram_bucket){0.0, 0.0, h->zeros};
             return true;
@@ -478,7 +543,7 @@ bool pfs_histogram_next(const pfs_histogram *h, size_t *cursor, pfs_histogram_bu
 
 double pfs_histogram_value(pfs_histogram *h, const pfs_histogram_bucket *bucket)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     double low = bucket->low;
     if (low == 0.0 && bucket->high == 0.0) {
         return 0.0;
@@ -494,8 +559,8 @@ bool pfs_histogram_equal(pfs_histogram *a, pfs_histogram *b)
         a->rejected_inf != b->rejected_inf || a->rejected_negative != b->rejected_negative) {
         return false;
     }
-    pfs_histogram_settle(a);
-    pfs_histogram_settle(b);
+    pfs_histogram_fold(a);
+    pfs_histogram_fold(b);
     if (a->moments.min != b->moments.min || a->moments.max != b->moments.max) {
         return false;
     }

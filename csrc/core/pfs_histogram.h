@@ -6,16 +6,17 @@
  * brought into the normal form first and keep that promise.  Zero has a bucket of its own; NaN,
  * infinities and negative numbers are counted apart, by kind, and touch nothing else.
  *
- * Counts are a dense window over the octaves seen, which grows both ways.  Beside it stands a row
- * of block sums, kept up by every record (a third of a nanosecond) rather than rebuilt by the
- * first question after one: a quantile then never costs more than a walk over the block sums and
- * over one block, whichever way records and questions alternate.  Values are also put in a short
- * row of pending ones, from which minimum, maximum, sum and variance are taken block-wise.
+ * Counts are a dense window over the octaves seen, which grows both ways.  A value that falls in it
+ * is only put in a row of pending ones: the row is folded in when it is full or when something is
+ * asked, its minimum, maximum, sum and variance taken block-wise and its buckets counted in one
+ * loop that needs no checks and cannot fail.  Beside the counts stands a row of block sums, so that
+ * a quantile walks over those and one block.  Folding keeps them up in a large window; in a small
+ * one it is cheaper to add them up again when a quantile is asked for after many new values.
  *
  * Idea: HdrHistogram (Gil Tene, http://hdrhistogram.org) and DDSketch's bit-pattern mapping
  * (Masson, Rim, Lee, VLDB 2019, section 2.2).
  *
- * Thread rule: one owner at a time per histogram; questions settle what is pending, so they count
+ * Thread rule: one owner at a time per histogram; questions fold in what is pending, so they count
  * as writes unless the parameter is const.  A histogram may be moved by plain assignment (it holds
  * no pointer to itself), not copied that way.
  */
@@ -33,11 +34,12 @@
 
 #define PFS_HISTOGRAM_MIN_PRECISION 1
 #define PFS_HISTOGRAM_MAX_PRECISION 12
-#define PFS_HISTOGRAM_PENDING       128
+#define PFS_HISTOGRAM_PENDING       256
 #define PFS_HISTOGRAM_MAX_COUNT     INT64_MAX /* of record_n, merge and decode */
 
 /* The window: `length` counts, then their block sums.  Shared with whoever looks at it from
- * outside (pfs_histogram_hold), so growing leaves a held table where it is, frozen. */
+ * outside (pfs_histogram_hold): while it is shared, record writes through, so that the view is
+ * live; growing leaves it where it is, frozen. */
 typedef struct {
     size_t references;
     size_t length;
@@ -46,14 +48,16 @@ typedef struct {
 } pfs_histogram_table;
 
 typedef struct pfs_histogram {
-    /* The part of the window that holds normal numbers, as record wants it. */
-    uint64_t *counts, *blocks;
+    /* The keys that record may leave pending: normal numbers in the window; none while the table is
+     * shared. */
     uint64_t first_key, keys;
-    uint32_t shift, block_shift;
-    uint32_t pending_count, precision;
+    uint32_t shift, pending_count;
     double pending[PFS_HISTOGRAM_PENDING];
-    pfs_moments moments; /* of what is settled */
-    uint64_t zeros;
+    uint32_t precision, block_shift;
+    bool blocks_stale;   /* the block sums are to be added up anew */
+    pfs_moments moments; /* of what is not pending */
+    uint64_t zeros;      /* all of them, of which so many are not in the moments: */
+    uint64_t pending_zeros;
     uint64_t rejected_nan, rejected_inf, rejected_negative;
     pfs_histogram_table *table; /* NULL until the first positive number */
     const pfs_alloc *alloc;
@@ -77,29 +81,32 @@ void pfs_histogram_reset(pfs_histogram *h);
 /* Makes `out` (not initialised) a copy of `h`.  PFS_ENOMEM. */
 pfs_status pfs_histogram_copy(pfs_histogram *out, const pfs_histogram *h, const pfs_alloc *alloc);
 
-/* The rest of pfs_histogram_record: what does not fall in the window. */
+/* The rest of pfs_histogram_record: a full row, or what may not be left pending. */
 pfs_status pfs_histogram_record_slow(pfs_histogram *h, double x);
 
-/* Takes what is pending into the moments.  Cannot fail. */
-void pfs_histogram_settle(pfs_histogram *h);
+/* Folds in what is pending.  Cannot fail. */
+void pfs_histogram_fold(pfs_histogram *h);
+
+/* The fast half of pfs_histogram_record, for callers that want the other half out of line: whether
+ * x was recorded; if not, pfs_histogram_record_slow has to be called. */
+static inline bool pfs_histogram_record_fast(pfs_histogram *h, double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t n = h->pending_count;
+    if ((bits >> h->shift) - h->first_key >= h->keys || n == PFS_HISTOGRAM_PENDING) {
+        return false;
+    }
+    h->pending[n] = x;
+    h->pending_count = n + 1;
+    return true;
+}
 
 /* PFS_ENOMEM only when the window had to grow; then nothing was recorded.  A value that cannot be
  * recorded is counted as rejected, which is PFS_OK. */
 static inline pfs_status pfs_histogram_record(pfs_histogram *h, double x)
 {
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    uint64_t i = (bits >> h->shift) - h->first_key;
-    if (i >= h->keys) {
-        return pfs_histogram_record_slow(h, x);
-    }
-    h->counts[i]++;
-    h->blocks[i >> h->block_shift]++;
-    h->pending[h->pending_count++] = x;
-    if (h->pending_count == PFS_HISTOGRAM_PENDING) {
-        pfs_histogram_settle(h);
-    }
-    return PFS_OK;
+    return pfs_histogram_record_fast(h, x) ? PFS_OK : pfs_histogram_record_slow(h, x);
 }
 
 /* The same value n times.  PFS_ENOMEM; PFS_ERANGE when there would be more than
@@ -116,7 +123,7 @@ pfs_status pfs_histogram_merge(pfs_histogram *into, const pfs_histogram *from);
 /* Values recorded, rejected ones left out. */
 static inline uint64_t pfs_histogram_count(const pfs_histogram *h)
 {
-    return h->moments.count + h->pending_count;
+    return h->moments.count + h->pending_count + h->pending_zeros;
 }
 
 double pfs_histogram_sum(pfs_histogram *h);      /* 0 when empty */
@@ -139,7 +146,7 @@ uint64_t pfs_histogram_rank(pfs_histogram *h, double x);
 
 /* Steps through the buckets that are not empty, lowest first.  *cursor starts at 0 and is the
  * function's own; false when there are no more.  The histogram must not change meanwhile. */
-bool pfs_histogram_next(const pfs_histogram *h, size_t *cursor, pfs_histogram_bucket *out);
+bool pfs_histogram_next(pfs_histogram *h, size_t *cursor, pfs_histogram_bucket *out);
 
 /* Midpoint of a bucket of `h`, clamped to its minimum and maximum: what stands for its values. */
 double pfs_histogram_value(pfs_histogram *h, const pfs_histogram_bucket *bucket);
@@ -154,10 +161,11 @@ size_t pfs_histogram_footprint(const pfs_histogram *h);
 /* The lower edge of cell i of the table; i = length is the upper edge of the last. */
 double pfs_histogram_edge(const pfs_histogram *h, size_t i);
 
-/* The present table (NULL: nothing recorded) with one more reference: it stays valid, if possibly
- * outgrown, until pfs_histogram_let_go, which wants the allocator that made it. */
+/* The present table (NULL: no positive number recorded) with one more reference: it stays valid
+ * and, until the histogram outgrows it, live.  Every hold needs a let_go of the same histogram,
+ * which must not have been cleared; until then recording is slower. */
 pfs_histogram_table *pfs_histogram_hold(pfs_histogram *h);
-void pfs_histogram_let_go(pfs_histogram_table *table, const pfs_alloc *alloc);
+void pfs_histogram_let_go(pfs_histogram *h, pfs_histogram_table *table);
 
 /* The versioned byte form described in pfs_histogram_code.c.  *out is the caller's, to be released
  * with the histogram's allocator.  PFS_ENOMEM. */

@@ -124,7 +124,7 @@ static void put_counts(const pfs_histogram *h, writer *w)
 
 pfs_status pfs_histogram_encode(pfs_histogram *h, unsigned char **out, size_t *length)
 {
-    pfs_histogram_settle(h);
+    pfs_histogram_fold(h);
     writer w = {NULL, HEADER};
     put_counts(h, &w);
     size_t body = w.length;

@@ -71,47 +71,6 @@ static inline double pair_high(pair a)
 }
 #endif
 
-#define PAIRS 4
-#define LANES (2 * PAIRS)
-
-pfs_moments_look pfs_moments_look_at(const double *values, size_t count)
-{
-    pair min[PAIRS], max[PAIRS], sum[PAIRS];
-    for (size_t p = 0; p < PAIRS; p++) {
-        min[p] = pair_of(INFINITY);
-        max[p] = pair_of(-INFINITY);
-        sum[p] = pair_of(0.0);
-    }
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        for (size_t p = 0; p < PAIRS; p++) {
-            pair x = pair_at(values + i + 2 * p);
-            min[p] = pair_min(x, min[p]);
-            max[p] = pair_max(x, max[p]);
-            sum[p] = pair_add(sum[p], x);
-        }
-    }
-    for (size_t half = PAIRS / 2; half > 0; half /= 2) {
-        for (size_t p = 0; p < half; p++) {
-            min[p] = pair_min(min[p], min[p + half]);
-            max[p] = pair_max(max[p], max[p + half]);
-            sum[p] = pair_add(sum[p], sum[p + half]);
-        }
-    }
-    pfs_moments_look look = {pair_low(min[0]), pair_low(max[0]),
-                             pair_low(sum[0]) + pair_high(sum[0])};
-    look.min = pair_high(min[0]) < look.min ? pair_high(min[0]) : look.min;
-    look.max = pair_high(max[0]) > look.max ? pair_high(max[0]) : look.max;
-    double rest = 0.0; /* apart, so that a few small ones are not lost one by one */
-    for (; i < count; i++) {
-        look.min = values[i] < look.min ? values[i] : look.min;
-        look.max = values[i] > look.max ? values[i] : look.max;
-        rest += values[i];
-    }
-    look.sum += rest;
-    return look;
-}
-
 /* What the addition sum = a + b rounded away (Knuth's two-sum). */
 static double lost(double a, double b, double sum)
 {
@@ -160,52 +119,81 @@ void pfs_moments_add_times(pfs_moments *moments, double x, uint64_t times)
     pfs_moments_merge(moments, &same);
 }
 
-void pfs_moments_add(pfs_moments *moments, const double *values, size_t count,
-                     const pfs_moments_look *look)
+#define WIDE 2 /* pairs at a time: five accumulators of each still fit in sixteen registers */
+
+typedef struct {
+    double min, max, sum, first, second; /* powers of the distance from a centre */
+} powers;
+
+static powers powers_about(double centre, const double *values, size_t count)
 {
-    if (!isfinite(look->sum)) { /* values near the largest double: their block's sum overflows */
-        for (size_t i = 0; i < count; i++) {
-            pfs_moments_add_times(moments, values[i], 1);
-        }
-        return;
-    }
-    double n = (double)count;
-    double centre = look->sum / n;
-    pair centres = pair_of(centre), firsts[PAIRS], seconds[PAIRS];
-    for (size_t p = 0; p < PAIRS; p++) {
-        firsts[p] = seconds[p] = pair_of(0.0);
+    pair centres = pair_of(centre), min[WIDE], max[WIDE], sum[WIDE], first[WIDE], second[WIDE];
+    for (size_t p = 0; p < WIDE; p++) {
+        min[p] = pair_of(INFINITY);
+        max[p] = pair_of(-INFINITY);
+        sum[p] = first[p] = second[p] = pair_of(0.0);
     }
     size_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        for (size_t p = 0; p < PAIRS; p++) {
-            pair d = pair_sub(pair_at(values + i + 2 * p), centres);
-            firsts[p] = pair_add(firsts[p], d);
-            seconds[p] = pair_add(seconds[p], pair_mul(d, d));
+    for (; i + 2 * WIDE <= count; i += 2 * WIDE) {
+        for (size_t p = 0; p < WIDE; p++) {
+            pair x = pair_at(values + i + 2 * p), d = pair_sub(x, centres);
+            min[p] = pair_min(x, min[p]);
+            max[p] = pair_max(x, max[p]);
+            sum[p] = pair_add(sum[p], x);
+            first[p] = pair_add(first[p], d);
+            second[p] = pair_add(second[p], pair_mul(d, d));
         }
     }
-    for (size_t half = PAIRS / 2; half > 0; half /= 2) {
-        for (size_t p = 0; p < half; p++) {
-            firsts[p] = pair_add(firsts[p], firsts[p + half]);
-            seconds[p] = pair_add(seconds[p], seconds[p + half]);
-        }
-    }
-    double first = pair_low(firsts[0]) + pair_high(firsts[0]);
-    double second = pair_low(seconds[0]) + pair_high(seconds[0]);
+    powers r = {INFINITY, -INFINITY, 0.0, 0.0, 0.0};
     for (; i < count; i++) {
-        double d = values[i] - centre;
-        first += d;
-        second += d * d;
+        double x = values[i], d = x - centre;
+        r.min = x < r.min ? x : r.min;
+        r.max = x > r.max ? x : r.max;
+        r.sum += x;
+        r.first += d;
+        r.second += d * d;
     }
-    /* first is what rounding left of a sum of deviations: it corrects sum, mean and squares. */
-    pfs_moments block = {.count = count, .sum = look->sum, .min = look->min, .max = look->max};
-    block.sum_low = fma(n, centre, -look->sum) + first;
-    block.mean = centre;
-    block.mean_low = first / n;
-    block.squares = second - first / n * first;
-    if (!(block.squares >= 0.0)) {
-        block.squares = isinf(second) ? INFINITY : 0.0;
+    pair low = pair_min(min[0], min[1]), high = pair_max(max[0], max[1]);
+    sum[0] = pair_add(sum[0], sum[1]);
+    first[0] = pair_add(first[0], first[1]);
+    second[0] = pair_add(second[0], second[1]);
+    r.min = pair_low(low) < r.min ? pair_low(low) : r.min;
+    r.min = pair_high(low) < r.min ? pair_high(low) : r.min;
+    r.max = pair_low(high) > r.max ? pair_low(high) : r.max;
+    r.max = pair_high(high) > r.max ? pair_high(high) : r.max;
+    r.sum += pair_low(sum[0]) + pair_high(sum[0]);
+    r.first += pair_low(first[0]) + pair_high(first[0]);
+    r.second += pair_low(second[0]) + pair_high(second[0]);
+    return r;
+}
+
+pfs_moments pfs_moments_of(const pfs_moments *so_far, const double *values, size_t count)
+{
+    double n = (double)count;
+    double centre = so_far->count != 0 ? so_far->mean : values[0];
+    powers r = powers_about(centre, values, count);
+    double squares = r.second - r.first / n * r.first;
+    if (!(squares >= r.second * 0x1p-10) && isfinite(r.sum)) {
+        centre = r.sum / n;
+        r = powers_about(centre, values, count);
+        squares = r.second - r.first / n * r.first;
     }
-    pfs_moments_merge(moments, &block);
+    pfs_moments block = {.count = count, .sum = r.sum, .min = r.min, .max = r.max};
+    if (!isfinite(r.sum) || !isfinite(r.first)) { /* near the largest double: one by one */
+        pfs_moments_init(&block);
+        for (size_t i = 0; i < count; i++) {
+            pfs_moments_add_times(&block, values[i], 1);
+        }
+        return block;
+    }
+    if (!(squares >= 0.0)) { /* rounding, or an overflow of the squares */
+        squares = isinf(r.second) ? INFINITY : 0.0;
+    }
+    double step = r.first / n;
+    block.mean = centre + step;
+    block.mean_low = lost(centre, step, block.mean);
+    block.squares = squares;
+    return block;
 }
 
 double pfs_moments_sum(const pfs_moments *moments)

@@ -1,12 +1,13 @@
 /* Count, sum, mean, variance, minimum and maximum of a stream of finite numbers, taken in blocks.
  *
- * A block is summed in lanes (so that compilers use vectors without being allowed to reorder),
- * then its squares are taken about its own mean, and the block is merged into the total by
- * Chan, Golub and LeVeque's update ("Updating formulae and a pairwise algorithm for computing
- * sample variances", Stanford STAN-CS-79-773, 1979).  Nothing is ever squared about zero, so data
- * that sit far from it lose no digits, and merging two streams is as exact as having had one.
- * The sum carries its own rounding error along (Neumaier), so that it is good to about one unit in
- * the last place however many values there were.
+ * A block is taken in one pass of vector lanes: minimum, maximum, sum, and the first two powers of
+ * the distance from the mean so far, which is near the block's own; if it turns out not to be (more
+ * than ten bits would be lost), the block is taken again about its own mean.  It is then merged
+ * into the total by Chan, Golub and LeVeque's update ("Updating formulae and a pairwise algorithm
+ * for computing sample variances", Stanford STAN-CS-79-773, 1979).  So data that sit far from zero
+ * lose no digits, and merging two streams is as exact as having had one.  Total sum and mean carry
+ * their rounding errors along (Neumaier): the sum of whole numbers is exact, that of others good to
+ * a few units in the last place, however many there were.
  *
  * Thread rule: one owner per object.  Nothing here allocates or fails.
  */
@@ -25,18 +26,12 @@ typedef struct {
     double min, max; /* +inf and -inf while count is 0 */
 } pfs_moments;
 
-/* One look at a block: `min` and `max` pass over NaN, `sum` does not. */
-typedef struct {
-    double min, max, sum;
-} pfs_moments_look;
-
 void pfs_moments_init(pfs_moments *moments);
 
-pfs_moments_look pfs_moments_look_at(const double *values, size_t count);
-
-/* Adds a block of 1 to 2^20 finite values >= 0; `look` is what pfs_moments_look_at said of it. */
-void pfs_moments_add(pfs_moments *moments, const double *values, size_t count,
-                     const pfs_moments_look *look);
+/* The moments of a block of 1 to 2^20 values alone, ready to be merged into `so_far`, which only
+ * says about where they lie.  If any is NaN, so is the sum; minimum and maximum pass over NaN but
+ * show infinities and negative values.  In each of these cases the rest is meaningless. */
+pfs_moments pfs_moments_of(const pfs_moments *so_far, const double *values, size_t count);
 
 /* Adds the finite value x >= 0, `times` times. */
 void pfs_moments_add_times(pfs_moments *moments, double x, uint64_t times);

@@ -2,7 +2,7 @@
  *
  * A run of equal keys makes every increment wait for the one before it (a store and a load of the
  * same cell), so four tables take turns and are added up at the end; 32-bit cells keep them in the
- * nearest cache.  A block is looked at first, for its minimum, maximum and sum.  If these say that
+ * nearest cache.  The moments of a block come first.  If its minimum, maximum and sum say that
  * it has nothing but positive normal numbers, every key lies between those of the minimum and the
  * maximum and the counting loop needs no check; else the block goes value by value.
  */
@@ -141,23 +141,23 @@ pfs_status pfs_tally_add(pfs_tally *tally, const double *values, size_t n)
     pfs_histogram *h = &tally->histogram;
     while (n != 0) {
         size_t block = n < BLOCK ? n : BLOCK;
-        pfs_moments_look look = pfs_moments_look_at(values, block);
+        pfs_moments moments = pfs_moments_of(&h->moments, values, block);
         pfs_status status = PFS_OK;
         /* A NaN shows in the sum only, which an overflow makes infinite but not NaN. */
-        bool plain = look.min >= DBL_MIN && look.max <= DBL_MAX && look.sum == look.sum;
+        bool plain = moments.min >= DBL_MIN && moments.max <= DBL_MAX && moments.sum == moments.sum;
         if (plain) {
             if (tally->held > tally->limit - block) {
                 status = empty(tally);
             }
             if (status == PFS_OK) {
-                status = cover(tally, pfs_histogram_key(h, look.min),
-                               pfs_histogram_key(h, look.max), &plain);
+                status = cover(tally, pfs_histogram_key(h, moments.min),
+                               pfs_histogram_key(h, moments.max), &plain);
             }
         }
         if (status == PFS_OK) {
             if (plain) {
                 count_block(tally, values, block);
-                pfs_moments_add(&h->moments, values, block, &look);
+                pfs_moments_merge(&h->moments, &moments);
             } else {
                 status = add_singly(h, values, block);
             }

@@ -48,6 +48,8 @@ static bool close_to(double a, double b, double relative)
 /* Every invariant that the parts rely on. */
 static void check_whole(pfs_histogram *h)
 {
+    CHECK(pfs_histogram_rank(h, DBL_MAX) ==
+          pfs_histogram_count(h)); /* all folded, blocks seen to */
     uint64_t total = h->zeros;
     if (h->table != NULL) {
         CHECK(h->table->references >= 1);
@@ -337,10 +339,23 @@ TEST(a_held_table_outlives_growth)
     CHECK(table->counts[0] == 2); /* live */
     CHECK(pfs_histogram_record(&h, 1e6) == PFS_OK);
     CHECK(pfs_histogram_record(&h, 1.0) == PFS_OK);
+    CHECK(pfs_histogram_rank(&h, 2.0) == 3);
     CHECK(table->counts[0] == 2 && h.table != table && table->references == 1); /* frozen */
+    pfs_histogram_let_go(&h, table);
+    /* A view of the present table: live, and recording is fast again when it ends. */
+    table = pfs_histogram_hold(&h);
+    pfs_histogram_table *second = pfs_histogram_hold(&h);
+    CHECK(second == table && h.keys == 0);
+    for (int i = 0; i < 1000; i++) {
+        CHECK(pfs_histogram_record(&h, 1.0) == PFS_OK);
+        CHECK(table->counts[0] == 4 + (unsigned)i);
+    }
+    pfs_histogram_let_go(&h, table);
+    CHECK(h.keys == 0);
+    pfs_histogram_let_go(&h, second);
+    CHECK(h.keys == table->length);
+    check_whole(&h);
     pfs_histogram_clear(&h);
-    CHECK(table->counts[0] == 2);
-    pfs_histogram_let_go(table, pfs_alloc_libc());
 }
 
 TEST(bytes_come_back)
