@@ -42,8 +42,9 @@ def execute(arguments: Namespace) -> int:
         meter.clear()
         paths, trouble = saver.finish(result)
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
-    if trouble is not None:
-        print(f"perfsuite: {trouble}", file=sys.stderr)
+    for text in [result.run.error, trouble, *(result.run.notes if plan.verbose else ())]:
+        if text:
+            print(f"perfsuite: {text}", file=sys.stderr)
     code = INTERRUPTED if interrupts.count else result.run.exit_code
     return code if trouble is None or code in (INTERRUPTED, 2) else 1
 

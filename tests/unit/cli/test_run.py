@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
 from perfsuite import cli
@@ -67,6 +67,19 @@ def test_errors_of_the_runner(played: Played, capsys: pytest.CaptureFixture[str]
         "perfsuite: gone",
         "perfsuite: interrupted",
     ]
+
+
+def test_what_ended_a_run_is_said_and_what_was_measured_is_kept(
+    played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = a_result("failed", 1)
+    run = msgspec.structs.replace(before.run, error="the target is gone", notes=["Traceback …"])
+    played.result = msgspec.structs.replace(before, run=run)
+    assert main(["run", "--json", "-"]) == 1
+    assert capsys.readouterr().err == "perfsuite: the target is gone\n"
+    assert len(list((tmp_path / "test-results").iterdir())) == 3
+    assert main(["run", "--json", "-", "-v"]) == 1
+    assert capsys.readouterr().err == "perfsuite: the target is gone\nperfsuite: Traceback …\n"
 
 
 def test_the_partial_file_is_there_during_the_run_and_gone_after_it(played: Played, tmp_path: Path) -> None:
@@ -140,7 +153,8 @@ sys.exit(main(["run", "-o", "out"]))
 """
 
 
-def interrupted(tmp_path: Path, wait: str, signals: list[int], pause: float = 0.3) -> tuple[int, str, str]:
+def interrupted(tmp_path: Path, wait: str, signals: list[int]) -> tuple[int, str, str]:
+    """Sends each signal once the one before was answered: two that wait together are one."""
     tests = str(Path(__file__).resolve().parents[2])
     process = subprocess.Popen(
         [sys.executable, "-c", RUN.format(tests=tests, wait=wait)],
@@ -152,11 +166,14 @@ def interrupted(tmp_path: Path, wait: str, signals: list[int], pause: float = 0.
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "running\n"
-    for number in signals:
+    assert process.stderr is not None
+    said = ""
+    for index, number in enumerate(signals):
+        if index:
+            said += process.stderr.readline()
         process.send_signal(number)
-        time.sleep(pause)
     out, err = process.communicate(timeout=60)
-    return process.returncode, out, err
+    return process.returncode, out, said + err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
