@@ -138,7 +138,8 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
     *out = (pfs_message){0};
     PyObject *key, *value, *role = NULL;
     bool tool_result = false;
-    for (Py_ssize_t at = 0; PyDict_Next(message, &at, &key, &value);) {
+    Py_ssize_t left = PyDict_GET_SIZE(message); /* saves the last, fruitless step */
+    for (Py_ssize_t at = 0; left > 0 && PyDict_Next(message, &at, &key, &value); left--) {
         if (!PyUnicode_Check(key)) {
             continue;
         }

@@ -202,6 +202,7 @@ class Arrivals:
 
 # ── token buckets ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
+@disjoint_base
 class TokenBucket:
     """A bucket of tokens; perfsuite.limits.TokenBucket adds the waiting."""
 
