@@ -12,7 +12,7 @@ from itertools import count
 from types import SimpleNamespace
 
 from perfsuite._core import Events, Row
-from perfsuite.load import Delivered, LoadSpec, drive
+from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.targets.base import Reply, Request
 
 
