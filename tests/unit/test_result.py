@@ -7,6 +7,7 @@ import math
 import os
 import re
 from pathlib import Path
+from types import MappingProxyType
 
 import jsonschema
 import msgspec
@@ -125,6 +126,16 @@ def test_a_lone_surrogate_and_a_huge_integer_do_not_lose_the_run() -> None:
     metric = parse(data).phases[0].metrics[0]
     assert (metric.reason, metric.value) == ("before ? after", 1.5)
     assert metric.details == {"n": float(2**70), "huge": None}
+
+
+def test_data_of_other_types_is_written_as_what_it_is() -> None:
+    details = {"path": Path("a/b"), "mapping": MappingProxyType({"x": 1}), "range": range(3), "tuple": (1, 2)}
+    assert parse(dump(with_metric(details=details))).phases[0].metrics[0].details == {
+        "path": "a/b",
+        "mapping": {"x": 1},
+        "range": [0, 1, 2],
+        "tuple": [1, 2],
+    }
 
 
 def test_what_is_no_data_is_refused_by_name() -> None:

@@ -98,6 +98,8 @@ def _(evidence: RatioOfSums, metric: Metric, stat: str) -> MetricResult:
     if not total > 0.0:
         return _not_measured(metric, stat, "there was nothing to take a ratio of", evidence)
     ratio = math.fsum(parts) / total
+    if not math.isfinite(ratio):
+        return _not_measured(metric, stat, f"the figure came out as {ratio}", evidence)
     if n > 1:
         squares = math.fsum((p - ratio * w) ** 2 for p, w in zip(parts, wholes, strict=True))
         found = stats.mean_interval_of(ratio, math.sqrt(squares / (n - 1)) / (total / n), n)

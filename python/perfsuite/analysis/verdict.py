@@ -284,7 +284,8 @@ def _remedy(result: MetricResult, criterion: Criterion, low: float, high: float,
         side = high if meets == better_when_low else low
         if value == criterion.target:
             return "the value is at its target: no length of run would tell"
-        factor = ((side - value) / (criterion.target - value)) ** 2
+        narrower = (side - value) / (criterion.target - value)
+        factor = narrower * narrower  # not ** 2, which raises where this is infinite
     if not factor < LONGEST_ADVISED:
         return "too few samples for any bound" if math.isinf(factor) else "too close to its target for any run to tell"
     if duration_s:

@@ -143,6 +143,14 @@ def test_no_answer_at_all(stat: str) -> None:
     assert summarise(TIME, samples([]), stat).verdict == "not measured"
 
 
+def test_extremes_are_facts_of_the_run() -> None:
+    low, high = (summarise(TIME, samples([3.0, 9.0]), stat) for stat in ("min", "max"))
+    assert (low.value, low.interval, high.value, high.interval) == (3.0, (3.0, 3.0), 9.0, (9.0, 9.0))
+    failing = summarise(TIME, samples([3.0, 9.0], failed=1, longest_wait=50.0), "max")
+    assert (failing.value, failing.censored, failing.interval) == (50.0, True, (math.inf, math.inf))
+    assert summarise(TIME, samples([3.0, 9.0], failed=1), "min").value == 3.0
+
+
 def test_too_few_samples_leave_the_bound_open() -> None:
     found = summarise(TIME, samples([1.0, 2.0, 3.0]), "p99")
     assert found.interval is not None
@@ -222,6 +230,7 @@ def test_ratios_of_sums() -> None:
     assert same.interval == (pytest.approx(0.3), pytest.approx(0.3))
     assert summarise(RATIO, RatioOfSums(parts=[], wholes=[])).verdict == "not measured"
     assert summarise(RATIO, RatioOfSums(parts=[0.0], wholes=[0.0])).verdict == "not measured"
+    assert summarise(RATIO, RatioOfSums(parts=[math.nan, 1.0], wholes=[1.0, 1.0])).verdict == "not measured"
     with pytest.raises(ValueError, match="1 parts of 2 wholes"):
         summarise(RATIO, RatioOfSums(parts=[1.0], wholes=[1.0, 2.0]))
 

@@ -125,6 +125,7 @@ def test_a_narrower_interval_never_reverses_a_verdict(
         (99.0, 90.0, 150.0, "run 4 h or more"),
         (100.0, 90.0, 110.0, "at its target"),
         (99.9999, 90.0, 110.0, "too close"),
+        (math.nextafter(100.0, 0.0), -1e300, 1e300, "too few samples for any bound"),
     ],
 )
 def test_undecided_says_how_long_a_run_would_decide(value: float, low: float, high: float, needed: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import results_made
 from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.reports import FileSet
+from perfsuite.reports import FileSet, write
 from perfsuite.reports.files import numbered, write_atomically
 from perfsuite.result import load
 
@@ -137,6 +137,11 @@ def test_a_run_leaves_three_files_of_one_time(tmp_path: Path) -> None:
     ]
     assert load(paths.results).verdict == "failed"
     assert all(stat.S_IMODE(path.stat().st_mode) & 0o600 == 0o600 for path in paths)
+
+
+def test_a_result_can_be_written_without_partial_files(tmp_path: Path) -> None:
+    paths = write(results_made.full(), tmp_path)
+    assert names(tmp_path) == sorted(path.name for path in paths)
 
 
 def test_the_partial_file_is_a_result_that_was_interrupted(tmp_path: Path) -> None:

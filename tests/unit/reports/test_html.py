@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import results_made
-from perfsuite.charts import charts
+from perfsuite.charts import charts, layout
 from perfsuite.reports.html import render
 from perfsuite.result import Event, MetricResult, PhaseResult, Resource, Result, load
 
@@ -131,6 +131,12 @@ def test_a_long_series_is_thinned_and_keeps_its_peak() -> None:
     assert len(y) <= 2000
     assert max(y) == 5000.0
     assert len(chart.rows) <= 40
+
+
+def test_a_notebook_gets_all_charts_in_one_layout() -> None:
+    figures = [child for child in layout(results_made.full()).children if hasattr(child, "renderers")]
+    assert len(figures) == 6
+    assert [child.text for child in layout(results_made.empty()).children] == ["Nothing was measured."]
 
 
 def test_a_phase_without_series_has_no_chart() -> None:
