@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfsuite.configuration import configure, showing
@@ -435,6 +435,7 @@ def test_models_may_live_on_servers_of_their_own() -> None:
     assert (a.name, a.url, b.name, b.url) == ("org/a@v2", None, "b", "http://h:1/v1")
 
 
+@settings(deadline=None)  # no wall clock in tests
 @given(
     st.dictionaries(
         st.sampled_from([option.name for option in OPTIONS]),

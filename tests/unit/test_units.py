@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfsuite import units
@@ -134,6 +134,7 @@ def test_no_run_takes_more_than_a_year() -> None:
         units.parse_duration("9000h")
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1e-8, max_value=1e6))
 def test_a_formatted_duration_reads_back(seconds: float) -> None:
     text = units.format_duration(seconds)
@@ -142,11 +143,13 @@ def test_a_formatted_duration_reads_back(seconds: float) -> None:
     assert units.parse_duration(text) == pytest.approx(seconds, abs=slack)
 
 
+@settings(deadline=None)
 @given(st.floats(min_value=1, max_value=1e15))
 def test_a_formatted_size_reads_back(size: float) -> None:
     assert units.parse_size(units.format_size(size)) == pytest.approx(size, rel=1e-3)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.sampled_from(UNITS))
 def test_any_text_is_a_quantity_or_a_usage_error(text: str, unit: str) -> None:
     try:
