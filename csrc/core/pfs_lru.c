@@ -190,30 +190,51 @@ pfs_status pfs_lru_reserve(pfs_lru *lru, size_t total)
     return PFS_OK;
 }
 
+/* Links an entry that is in no ring as the newest. */
+static void link_newest(pfs_lru *lru, uint32_t id)
+{
+    pfs_lru_entry *entries = lru->entries;
+    uint32_t newest = entries[0].older;
+    entries[id].older = newest;
+    entries[id].newer = 0;
+    entries[newest].newer = id;
+    entries[0].older = id;
+}
+
 pfs_status pfs_lru_insert(pfs_lru *lru, uint64_t hash, pfs_lru_word key, pfs_lru_word value,
                           pfs_lru_pair *evicted)
 {
+    uint64_t mixed = pfs_lru_mix(hash);
+    uint32_t id;
     if (lru->count >= lru->maxsize) {
-        *evicted = pfs_lru_remove(lru, lru->entries[0].newer);
+        /* The new entry takes the oldest one's place in the array. */
+        id = lru->entries[0].newer;
+        pfs_lru_entry *entry = &lru->entries[id];
+        *evicted = (pfs_lru_pair){entry->key, entry->value, true};
+        if (!unplace(lru, &lru->index, id)) {
+            (void)unplace(lru, &lru->old, id);
+        }
+        lru->entries[0].newer = entry->newer;
+        lru->entries[entry->newer].older = 0;
     } else {
         pfs_status status = pfs_lru_reserve(lru, (size_t)lru->count + 1);
         if (status != PFS_OK) {
             return status;
         }
         *evicted = (pfs_lru_pair){.present = false};
+        id = lru->free;
+        if (id != 0) {
+            lru->free = lru->entries[id].newer;
+        } else {
+            id = ++lru->used;
+        }
+        lru->count++;
     }
-    uint32_t id = lru->free;
-    if (id != 0) {
-        lru->free = lru->entries[id].newer;
-    } else {
-        id = ++lru->used;
-    }
-    pfs_lru_entry *ring = &lru->entries[0];
-    lru->entries[id] = (pfs_lru_entry){pfs_lru_mix(hash), key, value, ring->older, 0};
-    lru->entries[ring->older].newer = id;
-    ring->older = id;
-    place(&lru->index, lru->entries[id].hash, id);
-    lru->count++;
+    lru->entries[id].hash = mixed;
+    lru->entries[id].key = key;
+    lru->entries[id].value = value;
+    link_newest(lru, id);
+    place(&lru->index, mixed, id);
     lru->version++;
     if (lru->old_left > 0) {
         migrate(lru, MIGRATED);
