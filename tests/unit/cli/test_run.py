@@ -119,6 +119,28 @@ def test_a_folder_that_stops_taking_files_loses_nothing(
     assert load(refuge / "results-20261121_101500.json").verdict == "passed"
 
 
+def test_when_no_folder_takes_files_the_last_state_saved_is_named(
+    played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from perfsuite.reports import fileset
+
+    def full(path: Path, data: bytes, **more: Any) -> Path:
+        raise PerfsuiteError(f"cannot write {path}: No space left on device")
+
+    def during(*, save: Any, **_: object) -> None:
+        save(a_result())
+        monkeypatch.setattr(fileset, "write_atomically", full)
+
+    played.during = during
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["run"]) == 1
+    out, err = capsys.readouterr()
+    assert "nor in a temporary folder" in err
+    assert "the last state saved is test-results/results-20261121_101500.partial.json" in err
+    assert "PASSED" in out
+    assert load(tmp_path / "test-results/results-20261121_101500.partial.json").verdict == "interrupted"
+
+
 def test_saving_that_fails_is_told_to_the_runner_as_an_oserror(
     played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
