@@ -74,7 +74,7 @@ def test_a_stall_of_the_system_is_felt_by_everyone_who_was_due() -> None:
     assert times.count == 80
     assert times.quantile(0.75) > 50.0, "40 of 80 were due during the stall and waited 100 ms on average"
     _, closed = run(freezing(), LoadSpec(duration_s=0.4, concurrency=1, think_s=0.005))
-    assert closed.histogram("response_time").quantile(0.75) < 50.0
+    assert closed.histogram("response_time").quantile(0.75) < times.quantile(0.75) / 2
 
 
 def test_a_closed_loop_holds_exactly_its_number_all_the_time() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import csv
 import json
 import math
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
@@ -122,6 +123,20 @@ def test_a_cap_makes_the_rest_wait_and_the_wait_counts() -> None:
     assert events.histogram("response_time").max > 250.0
     assert events.histogram("service_time").quantile(0.5) < 100.0
     assert delivered.late_sends <= 1, "waiting for a slot is not a late client"
+
+
+def test_a_client_that_is_late_at_the_end_still_sends_what_fell_due() -> None:
+    async def blocks(request: Request, row: Row) -> Reply:
+        if request.message == "m15":
+            time.sleep(0.15)  # noqa: ASYNC251  the client's own event loop stands still beyond the end
+        return Reply(text="")
+
+    delivered, events = run(Fake(blocks), LoadSpec(duration_s=0.1, rate=200, arrivals="constant"))
+    assert delivered.requests == delivered.completed == 20
+    assert delivered.late_sends >= 4
+    assert delivered.short is not None
+    assert "of the 20" in delivered.short
+    assert events.histogram("response_time").max > 100.0
 
 
 def test_warm_up_is_driven_and_counted_apart() -> None:
@@ -343,8 +358,6 @@ def test_a_load_that_cannot_be_is_refused(wrong: dict[str, float], named: str) -
 
 @pytest.mark.parametrize("precise", [True, False])
 def test_the_alarm_is_never_early_and_can_be_rung(precise: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    import time
-
     def no_timer() -> None:
         raise OSError("none here")
 

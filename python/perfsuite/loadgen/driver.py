@@ -108,7 +108,6 @@ class _Drive:
         self.measured_ns = self.start_ns + round(spec.warmup_s * SECOND)
         self.end_ns = self.start_ns + round(spec.duration_s * SECOND)
         loop = asyncio.get_running_loop()
-        deadline = loop.call_later(spec.duration_s, self._no_more)
         helpers = [loop.create_task(self._tick())]
         if stop is not None:
             helpers.append(loop.create_task(self._obey(stop)))
@@ -116,7 +115,6 @@ class _Drive:
             await (self._closed_loop() if spec.rate is None else self._open_loop(spec.rate))
             await self._drain()
         finally:
-            deadline.cancel()
             await _cancelled([*self.tasks, *helpers])
             self.waiting.clear()
         if self.raw is not None:
@@ -133,9 +131,13 @@ class _Drive:
     # ── what goes out ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _closed_loop(self) -> None:
+        deadline = asyncio.get_running_loop().call_later(self.spec.duration_s, self._no_more)
         for _ in range(self.spec.concurrency or 1):
             self._spawn(self._worker())
-        await self.over.wait()
+        try:
+            await self.over.wait()
+        finally:
+            deadline.cancel()
 
     async def _worker(self) -> None:
         while not self.over.is_set():
@@ -156,7 +158,7 @@ class _Drive:
                 if due >= self.end_ns:
                     break
                 await self.alarm.until(due)
-                if self.over.is_set():
+                if self.closed:  # not when the time is over: a late client owes what fell due before
                     return
                 if spec.concurrency is not None and self.slots_used >= spec.concurrency:
                     self.waiting.append(self.events.begin(due, self.begun + len(self.waiting)))
@@ -166,7 +168,8 @@ class _Drive:
                     return
                 self.slots_used += 1
                 self._spawn(self._slot(request, self.events.begin(due, self.begun - 1), due))
-            await self.over.wait()
+            if not self.closed:
+                await self.alarm.until(self.end_ns)
 
     async def _slot(self, request: Request, row: Row, due: int) -> None:
         """Sends one request, and then what waits for a slot."""
