@@ -1,1 +1,58 @@
-"""Systems under test."""
+"""Systems under test, opened by the form of ``--target``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from perfsuite.errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from perfsuite.plan import Plan
+    from perfsuite.targets.base import Target
+
+    Make = Callable[[Plan, str, Path], Target]
+
+SCHEMES = {
+    "reference": "perfsuite.targets.reference:make",
+    "python": "perfsuite.targets.function:make",
+}
+"""What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
+
+LATER = ("http", "https", "responses", "anthropic", "ollama", "realtime", "template", "memory")
+"""Schemes that the documentation names and that this version does not drive."""
+
+
+def scheme_of(target: str) -> tuple[str, str]:
+    """(scheme, rest) of a target: ``python:shop.chat:answer`` is (``python``, ``shop.chat:answer``)."""
+    scheme, _, rest = target.partition(":")
+    return scheme.partition("+")[0], rest
+
+
+def check_target(target: str) -> None:
+    """Raises UsageError for a target that no scheme drives; opens nothing."""
+    scheme, _ = scheme_of(target)
+    if scheme in SCHEMES:
+        return
+    if scheme in LATER:
+        raise UsageError(
+            f"this version does not drive {scheme} targets ({target}); it drives: "
+            "reference, python:package.module:function"
+        )
+    raise unknown("target", target, (*SCHEMES, *LATER))
+
+
+async def open_target(plan: Plan, workdir: Path) -> Target:
+    """The plan's target, open.  ``workdir`` is a folder for its files, kept by the caller until it is closed.
+
+    Raises UsageError for a target that cannot be opened.
+    """
+    check_target(plan.target)
+    scheme, rest = scheme_of(plan.target)
+    module, _, name = SCHEMES[scheme].partition(":")
+    make = cast("Make", getattr(import_module(module), name))
+    target = make(plan, rest, workdir)
+    await target.open()
+    return target

@@ -18,21 +18,21 @@ from dataclasses import dataclass
 from itertools import count
 
 from perfsuite.targets.base import Fact, Message
-from perfsuite.workloads.prose import passages
+from perfsuite.workloads.prose import passages, sentences
 from perfsuite.workloads.topics import invented_name
 from perfsuite.workloads.zipf import Zipf
 
-EXPONENT = 1.1
+EXPONENT = 1.2
 USERS = 1_000
-PASSAGES = 256
+PASSAGES = 48
 AGES = (1, 2, 5, 10, 20, 50)
 """Turns between a fact and the question for it."""
 TURNS = (30, 90)
-PLANT_SHARE = 0.2
+PLANT_SHARE = 0.06
 UPDATE_SHARE = 0.2
 """Of the facts, those that replace an earlier one."""
-REPEAT_SHARE = 0.1
-"""Turns that ask again what was asked before."""
+REPEAT_SHARE = 0.36
+"""Turns that ask again what was asked before: so many, that a minute of conversations decides what is remembered."""
 ACCESS_PATTERN = (
     f"Zipf, exponent {EXPONENT}, over {PASSAGES} passages of prose, {USERS:,} users and the questions of a conversation"
 )
@@ -106,29 +106,39 @@ def acknowledgement(number: int) -> str:
 
 
 def conversations(
-    seed: int, *, minimum_bytes: int = 0, turns: tuple[int, int] = TURNS, ages: Sequence[int] = AGES, start: int = 0
+    seed: int,
+    *,
+    minimum_bytes: int = 0,
+    turns: tuple[int, int] = TURNS,
+    ages: Sequence[int] = AGES,
+    start: int = 0,
+    repeats: bool | None = None,
 ) -> Iterator[Conversation]:
     """Conversations without end, from number ``start`` on.
 
     ``minimum_bytes``: each is continued until its transcript, as JSON in UTF-8, is that large.  ``turns``: the fewest
-    and the most user messages otherwise.
+    and the most user messages otherwise.  ``repeats``: whether passages recur by Zipf's law, as for a cache; else each
+    sentence of a conversation is said once in it, as for a compressor.  Default: only without ``minimum_bytes``.
     """
     if not ages or min(ages) < 1:
         raise ValueError("ages must be turns of 1 or more")
     if not 1 <= turns[0] <= turns[1]:
         raise ValueError(f"turns must be 1 or more and in order, not {turns}")
     for number in count(start):
-        yield _Writer(seed, number, tuple(ages)).write(turns, minimum_bytes)
+        yield _Writer(seed, number, tuple(ages), not minimum_bytes if repeats is None else repeats).write(
+            turns, minimum_bytes
+        )
 
 
 class _Writer:
     """Writes one conversation."""
 
-    def __init__(self, seed: int, number: int, ages: tuple[int, ...]) -> None:
+    def __init__(self, seed: int, number: int, ages: tuple[int, ...], repeats: bool) -> None:
         self._seed, self._number, self._ages = seed, number, ages
         self._rng = random.Random(f"conversation {seed} {number}")
         self._passages = passages(PASSAGES)
-        self._passage = Zipf(PASSAGES, EXPONENT, self._rng)
+        self._rank = Zipf(PASSAGES, EXPONENT, self._rng)
+        self._fresh = None if repeats else sentences(self._rng.getrandbits(48))
         self._facts: dict[str, tuple[Fact, str]] = {}  # key → the newest, and the subject of its questions
         self._due: list[tuple[int, str]] = []
         self._asked: list[str] = []
@@ -161,7 +171,7 @@ class _Writer:
             return self._plant(turn)
         if choice < PLANT_SHARE + REPEAT_SHARE and self._asked:
             return self._ask(self._asked[-1 - Zipf(len(self._asked), EXPONENT, rng).draw()], turn)
-        return Turn(message=self._passages[self._passage.draw()])
+        return Turn(message=self._passage())
 
     def _ask(self, key: str, turn: int) -> Turn:
         fact, _ = self._facts[key]
@@ -191,9 +201,14 @@ class _Writer:
         fact = Fact(key=key, value=value, statement=statement, question=question, turn=turn)
         self._facts[key] = (fact, subject)
         heapq.heappush(self._due, (turn + rng.choice(self._ages), key))
-        prose = self._passages[self._passage.draw()]
+        prose = self._passage()
         message = rng.choice((f"{statement} {prose}", f"{prose} {statement}", statement))
         return Turn(message=message, plants=fact)
+
+    def _passage(self) -> str:
+        if self._fresh is None:
+            return self._passages[self._rank.draw()]
+        return " ".join(next(self._fresh) for _ in range(self._rng.randint(2, 4)))
 
     def _marker(self) -> str:
         # A bijection of the running number, so that two facts cannot share a value.

@@ -1,0 +1,10 @@
+"""An embedded chat system with memory: real software, of which only the language model is simulated.
+
+store.py         users, sessions, messages, memories, agent logs and archives in SQLite
+memory.py        hot, warm and cold memories, and their retrieval by full text and embeddings
+embedding.py     hashed n-grams, and the cache in front of them
+context.py       what goes into a prompt, within a budget of tokens
+counter.py       the system's token counter         tokenizer.py  the model's own, which it is held against
+model.py         the simulated models               agents.py     planner, memory, responder
+codecs.py        how what is cold is compressed     system.py     all of it together
+"""
