@@ -156,7 +156,7 @@ def _(evidence: Samples, metric: Metric, stat: str) -> MetricResult:
     q = quantile_level(stat)
     value, interval, worth = _moment(evidence, stat) if q is None else _quantile(evidence, q)
     censored = math.isinf(value)
-    return _result(
+    found = _result(
         metric,
         stat,
         evidence,
@@ -167,11 +167,14 @@ def _(evidence: Samples, metric: Metric, stat: str) -> MetricResult:
         shape,
         histogram=histogram,
         censored=censored,
-        reason=_reason(n, failed, evidence) if censored else "",
+        reason=_reason(n, failed) if censored else "",
     )
+    if failed:
+        found.details["failed"] = failed
+    return found
 
 
-def _reason(n: int, failed: int, evidence: Samples) -> str:
+def _reason(n: int, failed: int) -> str:
     if not n:
         return f"none of {failed:,} requests was answered"
     return f"{failed:,} of {n + failed:,} requests failed, which is slower than any answer"

@@ -277,6 +277,13 @@ def _remedy(result: MetricResult, criterion: Criterion, low: float, high: float,
             return f"none of {result.samples:,} was bad, but no sample can show {share} of all"
     elif math.isinf(high if better_when_low else low):
         needed = _samples_to_pass(criterion)
+        level, failed = quantile_level(criterion.stat), result.details.get("failed")
+        if needed is not None and level is not None and isinstance(failed, int) and failed:
+            # The bound lies among the failures: the quantile has to come clear of their share.
+            room = 1.0 - failed / result.samples - level
+            if room <= 0.0:
+                return f"{failed:,} of {result.samples:,} requests failed: too many for a {criterion.stat}"
+            needed = max(needed, (1.96 / room) ** 2 * level * (1.0 - level))
     if needed is not None and n > 0:
         factor = max(needed / n, 1.0)
     else:

@@ -75,6 +75,15 @@ def test_a_busy_machine_is_a_conflict_for_resources(level: float, advised: bool)
     assert issues(phase(resources={"process.cpu_percent": busy})) == [], "the system under test may be busy"
 
 
+def test_slow_is_what_took_long() -> None:
+    fast = metric("response_time", stat="mean", value=44.0, target=1000.0)
+    assert issues(phase(fast)) == [], "it failed for the errors beside it"
+    assert issues(phase(metric("response_time", value=6000.0, target=None, verdict="informative"))) == [
+        "Slow responses"
+    ]
+    assert issues(phase(metric("response_time", value=900.0, target=None, verdict="informative"))) == []
+
+
 def test_late_sends_are_the_measuring_sides_fault() -> None:
     (found,) = advise([phase(delivered={"late_sends": 60, "requests": 1000})])
     assert "60 of 1,000 requests were sent late" in found.text

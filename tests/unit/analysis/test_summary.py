@@ -111,6 +111,8 @@ def test_failures_are_slower_than_any_answer() -> None:
     assert clean.value == pytest.approx(45, rel=0.001)
     assert failing.value == pytest.approx(50, rel=0.001)
     assert failing.samples == 100
+    assert failing.details == {"failed": 10}
+    assert "failed" not in clean.details
     assert failing.interval is not None
     assert clean.interval is not None
     assert failing.interval[1] > clean.interval[1]  # type: ignore[operator]

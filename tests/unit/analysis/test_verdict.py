@@ -157,6 +157,15 @@ def test_a_p99_without_an_upper_bound_needs_299_samples() -> None:
     assert (judged.verdict, judged.reason) == ("undecided", "run 1 min or more")
 
 
+@pytest.mark.parametrize(
+    ("failed", "said"),
+    [(0, "run 10 s or more"), (19, "run 20 s or more"), (60, "60 of 1,000 requests failed: too many")],
+)
+def test_a_bound_among_the_failures_needs_the_quantile_clear_of_them(failed: int, said: str) -> None:
+    few = measured(50.0, 40.0, math.inf, samples=1000, n_effective=100.0, details={"failed": failed})
+    assert judge(few, criterion(), duration_s=10.0).reason.startswith(said)
+
+
 def test_no_sample_shows_100_per_cent() -> None:
     all_good = measured(1.0, 0.99, 1.0, name="budget_compliance", unit="ratio", kind="ratio", stat="value", samples=412)
     judged = judge(all_good, criterion(1.0, ">=", metric="budget_compliance", stat="value"))
