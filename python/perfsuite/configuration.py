@@ -107,7 +107,11 @@ class _Builder:
 
     def plan(self) -> Plan:
         """The plan; meaningful only when no mistake was noted."""
+        from perfsuite.targets import check_target
+
         value = self.values
+        with self.mistakes.noted():
+            check_target(cast("str", value["target"]))
         models = self._models()
         phases = self._phases()
         quick = cast("Profile", value["profile"])

@@ -325,6 +325,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"output": ""}, "not a path"),
         ({"output": "a\0b"}, "not a path"),
         ({"target": " "}, "empty"),
+        ({"target": "refrence"}, "did you mean reference"),
         ({"model": ["@http://x"]}, "no model's name"),
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
