@@ -66,7 +66,7 @@ pfs_status pfs_stats_quantile_ranks(double n, double q, double confidence, doubl
 /* The least n for which neither side of that interval is open; 0 outside the domain. */
 double pfs_stats_samples_needed(double q, double confidence);
 
-/* ---- means and tests (pfs_stats_test.c) ---- */
+/* ---- means and tests (pfs_stats_sample.c) ---- */
 
 /* Mean and the sum of squares of deviations from it; n >= 1. */
 void pfs_stats_moments(const double *data, size_t n, double *mean, double *squares, double *cubes);
