@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from perfsuite.reference.context import Message
 from perfsuite.reference.counter import TokenCounter
 from perfsuite.reference.model import SimulatedModel
 from perfsuite.reference.tokenizer import count_prompt, render
@@ -13,6 +14,7 @@ PLANNER, MEMORY, RESPONDER = "planner", "memory", "responder"
 PLAN = "Plan: reply recall or answer."
 EXTRACT = "Extract: reply the numbers worth remembering."
 PLAN_CHARACTERS = 600
+PLAN_OUTPUT = 2
 EXTRACT_TOKENS = 400
 """Most prompt tokens of the memory agent: what a longer message says beyond them is not remembered."""
 OUTPUT_TOKENS = 32
@@ -29,21 +31,23 @@ class Spent:
     completion_tokens: int
 
 
-async def plan(text: str, model: SimulatedModel) -> tuple[bool, Spent]:
-    """Whether a message needs what was said before, by the planner."""
+def plan_messages(text: str) -> list[Message]:
+    """The planner's prompt: of a long message its beginning and its end."""
     if len(text) > PLAN_CHARACTERS:
         text = f"{text[: PLAN_CHARACTERS // 2]} {text[-PLAN_CHARACTERS // 2 :]}"
-    messages = [{"role": "system", "content": PLAN}, {"role": "user", "content": text}]
-    prompt = render(messages)
-    reply = [piece async for piece in model.stream(prompt, 2)]
-    return "".join(reply) == "recall", Spent(PLANNER, model.spec.name, count_prompt(prompt), len(reply))
+    return [{"role": "system", "content": PLAN}, {"role": "user", "content": text}]
 
 
 def plan_tokens(text: str, counter: TokenCounter) -> int:
     """The most tokens that planning for a message takes."""
-    # No text has more tokens than characters; 2 of output, the rest for the seam and the message's own.
-    fixed = counter.prompt([{"role": "system", "content": PLAN}, {"role": "user", "content": ""}])
-    return min(counter.text(text) + 2, PLAN_CHARACTERS + 1) + fixed + 2
+    return counter.prompt(plan_messages(text)) + PLAN_OUTPUT
+
+
+async def plan(text: str, model: SimulatedModel) -> tuple[bool, Spent]:
+    """Whether a message needs what was said before, by the planner."""
+    prompt = render(plan_messages(text))
+    reply = [piece async for piece in model.stream(prompt, PLAN_OUTPUT)]
+    return "".join(reply) == "recall", Spent(PLANNER, model.spec.name, count_prompt(prompt), len(reply))
 
 
 def sentences(text: str) -> list[str]:

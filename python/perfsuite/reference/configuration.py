@@ -54,7 +54,7 @@ class ReferenceConfig:
     cold_block: int = 64
     max_conversations: int = 256
     max_sessions: int = 5_000
-    max_archives: int = 1_000
+    max_archives: int = 4_000
     max_agent_logs: int = 20_000
     embedding_entries: int = 5_000
     rate_per_s: float = 10_000.0

@@ -70,7 +70,7 @@ class Assembler:
         """A context of at most ``budget`` tokens.  Raises BudgetExceeded when system text, pinned facts and question
         alone are more."""
         counter = self._counter
-        system = " ".join((self._system_prompt, *map(_flat, pinned)))
+        system = " ".join(filter(None, map(_flat, (self._system_prompt, *pinned))))
         asked: Message = {"role": "user", "content": question}
         tokens = counter.prompt([{"role": "system", "content": system}, asked])
         room = budget - tokens
@@ -106,7 +106,9 @@ class Assembler:
             room -= costs[first]
             recent += costs[first]
         chosen.sort(key=lambda pair: pair[0])  # oldest first, so that a correction comes after what it corrects
-        system = " ".join((system, *(note.text for _, note in chosen)))
+        if chosen:
+            known = " ".join(note.text for _, note in chosen)
+            system = f"{system} {known}"
         messages = [{"role": "system", "content": system}, *(m for turn in turns[first:] for m in turn), asked]
         return Context(messages, tokens + recent, [note.id for _, note in chosen], dropped)
 

@@ -8,8 +8,8 @@ cold    packed by ``cold_block`` into compressed blocks, the longest unused firs
 All are in one full-text index, so that nothing is lost to a search by being cold.  A cold memory that is used becomes
 hot, and at its second use a row again.
 
-Retrieval: full text narrows (all content words of the question; when no memory has them all, any of them), embeddings
-rank what is left.  What is found only by some of the words must be near the best to count.
+Retrieval: full text narrows (all content words of the question; when no memory has them all, most of them),
+embeddings rank what is left.  What has only most of the words must be near the best to count.
 """
 
 from __future__ import annotations
@@ -111,6 +111,8 @@ class Memories:
             exact = False
             rows = self._match(owner, words, "OR", RANKED)
         found = [(row, text) for row in rows if (text := self._text(row)) is not None]
+        if not exact:
+            found = [(row, text) for row, text in found if _covers(text, words)]
         if not found:
             return []
         query = self.cache.get_or_compute(question, embed)
@@ -235,6 +237,12 @@ class Memories:
             self._hot.pop(row, None)
         self._blocks.pop(block, None)
         self._cold -= len(rows)
+
+
+def _covers(text: str, words: list[str]) -> bool:
+    """Whether most of the words are in a text, their endings aside."""
+    low = text.lower()
+    return 2 * sum(word[: max(4, len(word) - 2)] in low for word in words) > len(words)
 
 
 def _row(identifier: str) -> int | None:

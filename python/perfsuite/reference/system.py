@@ -76,6 +76,7 @@ class Conversation:
     unarchived_bytes: int = 0
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     remembering: asyncio.Task[None] | None = None
+    users: int = 0
 
 
 class ChatSystem:
@@ -194,6 +195,7 @@ class ChatSystem:
             answer = Answer("".join(said), wanted.spec.name, context, used.prompt_tokens, len(said), [planned, used])
             self._keep(conversation, text, answer)
             conversation.remembering = asyncio.create_task(self._remember(conversation, text))
+        await asyncio.sleep(0)  # models without delays would let nothing else run
         return answer
 
     def _check_fits(self, text: str, conversation: Conversation, budget: int) -> None:
@@ -234,8 +236,18 @@ class ChatSystem:
         conversation = self._conversations.get(name)
         if conversation is None:
             conversation = self._conversations[name] = self._open_conversation(name, user, history)
-            self._forget_idle()
         self._conversations.move_to_end(name)
+        conversation.users += 1
+        try:
+            self._forget_idle()
+            async with self._turn(conversation):
+                yield conversation
+        finally:
+            conversation.users -= 1
+
+    @staticmethod
+    @contextlib.asynccontextmanager
+    async def _turn(conversation: Conversation) -> AsyncIterator[None]:
         async with conversation.lock:
             task = conversation.remembering
             if task is not None:
@@ -244,7 +256,7 @@ class ChatSystem:
                 finally:
                     if task.done():
                         conversation.remembering = None
-            yield conversation
+            yield
 
     def _open_conversation(self, name: str, user: str, history: Sequence[Mapping[str, object]]) -> Conversation:
         session = self.store.session(name, user)
@@ -273,7 +285,7 @@ class ChatSystem:
             if len(self._conversations) <= self.config.max_conversations:
                 return
             task = one.remembering
-            if not one.lock.locked() and (task is None or (task.done() and task.exception() is None)):
+            if not one.users and (task is None or (task.done() and task.exception() is None)):
                 del self._conversations[name]
 
     def remember(self, text: str, user_id: str) -> str:
