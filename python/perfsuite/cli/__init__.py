@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "measure a system: by default the embedded reference, all five phases, in about a minute",
     "plan": "print the plan that would run, and where each value comes from",
+    "tokens": "where the tokens of conversations go, and what would save some",
     "report": "write the reports of a result again",
     "schema": "print the JSON Schema of the result file",
     "doctor": "what is installed, what is missing and how to get it",
@@ -51,7 +52,6 @@ LATER = (
     "selfcheck",
     "serve",
     "throughput",
-    "tokens",
 )
 """Commands that are documented and not in this version."""
 

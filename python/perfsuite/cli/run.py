@@ -51,19 +51,18 @@ def execute(arguments: Namespace) -> int:
 
 def check_inputs(plan: Plan) -> None:
     """Before an hour is spent: the files are there and the process runs.  Raises UsageError with all that is wrong."""
-    import os
-
     from perfsuite.errors import Mistakes
 
     mistakes = Mistakes()
     path = plan.workload.conversations
     if path is not None:
-        try:
-            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                file.read(1)
-        except (OSError, ValueError) as error:
-            text = (error.strerror if isinstance(error, OSError) else None) or error
-            mistakes.add(f"--conversations {path}: {text}; name a readable file")
+        from perfsuite.workloads.files import ConversationFile
+
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            mistakes.add(f"--conversations {path}: is no plain file; save the conversations in one")
+        else:
+            with mistakes.noted():
+                ConversationFile(path)
     raw = plan.raw
     if raw is not None and raw.is_dir():
         mistakes.add(f"--raw {raw}: is a directory; name a file in it, such as {raw / 'rows.csv'}")

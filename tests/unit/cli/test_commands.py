@@ -11,6 +11,8 @@ from perfsuite.cli import doctor, main
 from perfsuite.result import dump
 from played import a_result
 
+ROLES = ("user", "assistant")
+
 
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +146,29 @@ def test_a_check_of_the_doctors_that_fails_does_not_stop_the_others(monkeypatch:
     found = {finding.name: finding for finding in doctor.findings()}
     assert found["files"].value == "could not be looked at: hidden"
     assert "processor" in found
+
+
+def test_tokens_counts_what_it_can_use_and_names_what_it_cannot(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns = [{"role": role, "content": f"{role} says a few words in turn {n}"} for n in range(9) for role in ROLES]
+    (tmp_path / "good.jsonl").write_text(json.dumps({"messages": turns}) + "\n" + "nonsense\n" * 7)
+    (tmp_path / "bad.jsonl").write_text("")
+    assert main(["tokens", "good.jsonl"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("1 conversations, 18 messages, 9 turns; ")
+    assert [line.partition(": ")[0] for line in err.splitlines()] == [
+        *(f"good.jsonl:{n}" for n in range(2, 7)),
+        "good.jsonl",
+    ]
+    assert "and 2 more" in err
+    assert main(["tokens", "bad.jsonl", "good.jsonl", "--json", "-v", "-w", "50"]) == 2
+    out, err = capsys.readouterr()
+    made = json.loads(out)
+    assert made["conversations"] == 1
+    assert 0 < made["stored"] < made["sent"]
+    assert [saving["setting"] for saving in made["savings"] if "window" in saving["setting"]] == [
+        "a window of 50 tokens"
+    ]
+    assert err.count("good.jsonl:") == 7
+    assert err.splitlines()[-1].startswith("perfsuite: bad.jsonl is empty")

@@ -1,0 +1,89 @@
+"""``perfsuite tokens FILE…``: where the tokens of conversations go."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perfsuite.analysis.tokens import TokenReport
+    from perfsuite.workloads.files import ConversationFile
+
+SHOWN = 5
+"""Unusable parts of a file that are shown without --verbose."""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Files, windows, --json."""
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="conversations: messages as JSON or JSONL, or ShareGPT"
+    )
+    parser.add_argument(
+        "-w", "--window", action="append", metavar="N", help="a context window to try, in tokens (repeatable)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the figures as JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show all that could not be used; tracebacks")
+
+
+def execute(arguments: Namespace) -> int:
+    """Counts all files together; 2 when one cannot be used, but the others are counted first."""
+    from perfsuite.analysis.tokens import WINDOWS, TokenCount
+    from perfsuite.errors import Mistakes
+    from perfsuite.units import parse_count
+    from perfsuite.workloads.files import ConversationFile
+
+    windows = [parse_count(text, "--window", least=1) for text in arguments.window or ()]
+    counting = TokenCount(windows=tuple(dict.fromkeys(windows)) or WINDOWS)
+    mistakes = Mistakes()
+    for name in arguments.files:
+        with mistakes.noted():
+            file = ConversationFile(name)
+            try:
+                for recorded in file:
+                    counting.add(recorded.messages)
+            finally:
+                _say_unusable(file, everything=arguments.verbose)
+    report = counting.report()
+    if report.conversations:
+        _print(report, as_json=arguments.json)
+    mistakes.check()
+    return 0
+
+
+def _say_unusable(file: ConversationFile, *, everything: bool) -> None:
+    """On stderr, as a compiler would: file:line: reason."""
+    shown = file.unusable if everything else file.unusable[:SHOWN]
+    for part in shown:
+        print(f"{file.path}:{part.line}: {part.reason}", file=sys.stderr)
+    if file.unusable_count > len(shown):
+        hint = "" if everything else " (--verbose shows more)"
+        print(f"{file.path}: and {file.unusable_count - len(shown):,} more that cannot be used{hint}", file=sys.stderr)
+
+
+def _print(report: TokenReport, *, as_json: bool) -> None:
+    if as_json:
+        import msgspec
+
+        print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
+        return
+    for line in lines(report):
+        print(line)
+
+
+def lines(report: TokenReport) -> Iterator[str]:
+    """The report for people."""
+    yield (
+        f"{report.conversations:,} conversations, {report.messages:,} messages, {report.turns:,} turns; "
+        f"the longest prompt has {report.longest_prompt:,} tokens"
+    )
+    yield f"tokens by {report.tokenizer}"
+    if not report.all_told_apart:
+        yield "more different messages than are told apart: repeated ones are at least as many as shown"
+    rows = list(report.rows())
+    names = max(len(name) for name, _, _ in rows)
+    figures = max(len(f"{tokens:,}") for _, tokens, _ in rows)
+    for name, tokens, share in rows:
+        yield f"  {name:<{names}}  {tokens:>{figures},}  {share:7.1%}"
