@@ -199,56 +199,60 @@ static pfs_status exact_tail(size_t nx, size_t ny, double u, const pfs_alloc *al
     return PFS_OK;
 }
 
-/* From both samples as sorted keys: the number of pairs with y below x, and of those tied; returns
- * the sum of t^3 - t over groups of t equal values in the two samples together. */
-static double count_pairs(const uint64_t *x, size_t nx, const uint64_t *y, size_t ny,
-                          uint64_t *merged, double *below, double *tied)
+/* From both samples as sorted keys: the number of pairs with y below x; returns whether any value
+ * occurs twice. */
+static bool count_pairs(const uint64_t *x, size_t nx, const uint64_t *y, size_t ny, double *below)
 {
-    /* Without branches: which sample comes next cannot be predicted. */
-    size_t i = 0, j = 0, k = 0;
-    uint64_t less = 0;
-    while (i < nx && j < ny) {
-        uint64_t a = x[i], b = y[j];
-        size_t from_x = a <= b;
-        merged[k++] = from_x ? a : b;
-        less += (0 - (uint64_t)from_x) & j;
-        i += from_x;
-        j += 1 - from_x;
+    /* Merged from both ends at once, without branches: which sample comes next cannot be predicted,
+     * and two chains of steps wait for each other less than one.  Equal values count x as first. */
+    size_t i = 0, j = 0, last_x = nx, last_y = ny;
+    uint64_t less = 0, any = 0;
+    while (last_x - i >= 2 && last_y - j >= 2) {
+        uint64_t a = x[i], b = y[j], c = x[last_x - 1], d = y[last_y - 1];
+        size_t front_x = a <= b, back_x = c > d;
+        any |= (a == b) | (c == d);
+        less += (0 - (uint64_t)front_x) & j;
+        less += (0 - (uint64_t)back_x) & last_y;
+        i += front_x;
+        j += 1 - front_x;
+        last_x -= back_x;
+        last_y -= 1 - back_x;
     }
-    for (; i < nx; i++) {
-        merged[k++] = x[i];
-        less += j;
+    while (i < last_x && j < last_y) {
+        size_t front_x = x[i] <= y[j];
+        any |= x[i] == y[j];
+        less += (0 - (uint64_t)front_x) & j;
+        i += front_x;
+        j += 1 - front_x;
     }
-    for (; j < ny; j++) {
-        merged[k++] = y[j];
+    less += (uint64_t)(last_x - i) * last_y;
+    for (size_t at = 1; at < nx; at++) {
+        any |= x[at] == x[at - 1];
+    }
+    for (size_t at = 1; at < ny; at++) {
+        any |= y[at] == y[at - 1];
     }
     *below = (double)less;
-    *tied = 0.0;
-    unsigned any = 0;
-    for (size_t at = 1; at < k; at++) {
-        any |= merged[at] == merged[at - 1];
-    }
-    if (!any) {
-        return 0.0;
-    }
+    return any != 0;
+}
+
+/* The number of tied pairs, and the sum of t^3 - t over groups of t equal values in both. */
+static double count_ties(const uint64_t *x, size_t nx, const uint64_t *y, size_t ny, double *tied)
+{
     double term = 0.0;
-    i = j = 0;
-    for (size_t start = 0; start < k;) {
-        uint64_t value = merged[start];
-        size_t end = start + 1;
-        while (end < k && merged[end] == value) {
-            end++;
-        }
-        size_t first_x = i;
+    for (size_t i = 0, j = 0; i < nx || j < ny;) {
+        uint64_t value = j == ny || (i < nx && x[i] < y[j]) ? x[i] : y[j];
+        size_t first_x = i, first_y = j;
         while (i < nx && x[i] == value) {
             i++;
         }
-        double group = (double)(end - start), of_x = (double)(i - first_x);
+        while (j < ny && y[j] == value) {
+            j++;
+        }
+        double of_x = (double)(i - first_x), of_y = (double)(j - first_y), group = of_x + of_y;
         term += group * group * group - group;
-        *tied += of_x * (group - of_x);
-        start = end;
+        *tied += of_x * of_y;
     }
-    (void)j;
     return term;
 }
 
@@ -280,7 +284,9 @@ pfs_status pfs_stats_mann_whitney(const double *x, size_t nx, const double *y, s
     }
     double below = 0.0, tied = 0.0, term = 0.0;
     if (status == PFS_OK) {
-        term = count_pairs(keys, nx, keys + nx, ny, spare, &below, &tied);
+        if (count_pairs(keys, nx, keys + nx, ny, &below)) {
+            term = count_ties(keys, nx, keys + nx, ny, &tied);
+        }
     }
     pfs_alloc_release(alloc, keys);
     if (status != PFS_OK) {
