@@ -240,9 +240,10 @@ class Memories:
 
 
 def _covers(text: str, words: list[str]) -> bool:
-    """Whether most of the words are in a text, their endings aside."""
-    low = text.lower()
-    return 2 * sum(word[: max(4, len(word) - 2)] in low for word in words) > len(words)
+    """Whether most of the words are in a text, the endings of plain words aside."""
+    said = " ".join(["", *content_words(text), ""])
+    stems = (f" {word[: max(4, len(word) - 2)]}" if word.isalpha() else f" {word} " for word in words)
+    return 2 * sum(stem in said for stem in stems) > len(words)
 
 
 def _row(identifier: str) -> int | None:

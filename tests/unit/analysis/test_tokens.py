@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,7 @@ messages = st.lists(
 
 
 def test_by_hand() -> None:
-    talk = [
+    talk: list[dict[str, Any]] = [
         {"role": "system", "content": "be brief now"},
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "two three"},

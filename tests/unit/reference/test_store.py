@@ -139,9 +139,8 @@ def test_memories_move_through_their_tiers(store: Store) -> None:
     counts = memories.counts()
     assert counts["warm"] + counts["cold"] == store.count("memories")
     again = Memories(store, SMALL)
-    assert {tier: again.counts()[tier] for tier in ("warm", "cold")} == {  # type: ignore[index]
-        tier: counts[tier]
-        for tier in ("warm", "cold")  # type: ignore[index]
+    assert {tier: again.counts()[tier] for tier in ("warm", "cold")} == {
+        tier: counts[tier] for tier in ("warm", "cold")
     }
 
 

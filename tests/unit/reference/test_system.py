@@ -151,7 +151,7 @@ def test_conversations_go_and_come_back() -> None:
 
 
 def test_history_of_an_unknown_conversation_is_taken_in() -> None:
-    history = [
+    history: list[dict[str, Any]] = [
         {"role": "system", "content": "Speak plainly."},
         {"role": "user", "content": [{"type": "text", "text": FACT}]},
         {"role": "assistant", "content": "Noted."},
