@@ -49,6 +49,33 @@ PyObject *Histogram_from_bytes(PyObject *type, PyObject *data)
     return pfs_py_histogram_wrap_as((PyTypeObject *)type, &histogram);
 }
 
+/* With an interned name: the type cache of 3.11 keeps every other string it is asked for. */
+static PyObject *attribute(PyObject *object, const char *name)
+{
+    PyObject *key = PyUnicode_InternFromString(name);
+    PyObject *found = key == NULL ? NULL : PyObject_GetAttr(object, key);
+    Py_XDECREF(key);
+    return found;
+}
+
+/* Calls object.name(*args, **kwargs); NULL with an exception, as when object or args is NULL. */
+static PyObject *call(PyObject *object, const char *name, PyObject *args, PyObject *kwargs)
+{
+    PyObject *found = object == NULL || args == NULL ? NULL : attribute(object, name);
+    PyObject *result = found == NULL ? NULL : PyObject_Call(found, args, kwargs);
+    Py_XDECREF(found);
+    return result;
+}
+
+/* As call, of a function in a module. */
+static PyObject *call_in(const char *module, const char *name, PyObject *args, PyObject *kwargs)
+{
+    PyObject *imported = args == NULL ? NULL : PyImport_ImportModule(module);
+    PyObject *result = call(imported, name, args, kwargs);
+    Py_XDECREF(imported);
+    return result;
+}
+
 PyObject *Histogram_reduce(PyObject *self, PyObject *unused)
 {
     (void)unused;
@@ -57,8 +84,10 @@ PyObject *Histogram_reduce(PyObject *self, PyObject *unused)
         return NULL;
     }
     /* A subclass's attributes, None when there are none. */
-    PyObject *state = PyObject_CallMethod(self, "__getstate__", NULL);
-    PyObject *make = PyObject_GetAttrString((PyObject *)Py_TYPE(self), "from_bytes");
+    PyObject *none = PyTuple_New(0);
+    PyObject *state = call(self, "__getstate__", none, NULL);
+    Py_XDECREF(none);
+    PyObject *make = state == NULL ? NULL : attribute((PyObject *)Py_TYPE(self), "from_bytes");
     PyObject *result = NULL;
     if (state != NULL && make != NULL) {
         result = state == Py_None ? Py_BuildValue("(O(O))", make, bytes)
@@ -67,17 +96,6 @@ PyObject *Histogram_reduce(PyObject *self, PyObject *unused)
     Py_DECREF(bytes);
     Py_XDECREF(state);
     Py_XDECREF(make);
-    return result;
-}
-
-/* Calls module.function(...). */
-static PyObject *call(const char *module, const char *function, PyObject *args, PyObject *kwargs)
-{
-    PyObject *imported = args == NULL ? NULL : PyImport_ImportModule(module);
-    PyObject *found = imported == NULL ? NULL : PyObject_GetAttrString(imported, function);
-    PyObject *result = found == NULL ? NULL : PyObject_Call(found, args, kwargs);
-    Py_XDECREF(imported);
-    Py_XDECREF(found);
     return result;
 }
 
@@ -102,7 +120,7 @@ static void put_big32(unsigned char *to, uint32_t value)
 static PyObject *wrap_hdr(const unsigned char *payload, size_t length)
 {
     PyObject *args = Py_BuildValue("(y#)", (const char *)payload, (Py_ssize_t)length);
-    PyObject *deflated = call("zlib", "compress", args, NULL);
+    PyObject *deflated = call_in("zlib", "compress", args, NULL);
     Py_XDECREF(args);
     if (deflated == NULL) {
         return NULL;
@@ -118,7 +136,7 @@ static PyObject *wrap_hdr(const unsigned char *payload, size_t length)
     Py_DECREF(deflated);
     args = outer == NULL ? NULL : Py_BuildValue("(N)", outer);
     PyObject *kwargs = args == NULL ? NULL : Py_BuildValue("{s:O}", "newline", Py_False);
-    PyObject *text = kwargs == NULL ? NULL : call("binascii", "b2a_base64", args, kwargs);
+    PyObject *text = kwargs == NULL ? NULL : call_in("binascii", "b2a_base64", args, kwargs);
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
     PyObject *result = text == NULL ? NULL
@@ -165,13 +183,15 @@ static PyObject *not_hdr(void)
 /* The payload, as bytes, or NULL with an exception. */
 static PyObject *unwrap_hdr(PyObject *text)
 {
-    PyObject *stripped = PyObject_CallMethod(text, "strip", NULL);
+    PyObject *none = PyTuple_New(0);
+    PyObject *stripped = call(text, "strip", none, NULL);
     PyObject *args = stripped == NULL ? NULL : Py_BuildValue("(N)", stripped);
     PyObject *kwargs = args == NULL ? NULL : Py_BuildValue("{s:O}", "strict_mode", Py_True);
-    PyObject *outer = kwargs == NULL ? NULL : call("binascii", "a2b_base64", args, kwargs);
+    PyObject *outer = kwargs == NULL ? NULL : call_in("binascii", "a2b_base64", args, kwargs);
     Py_XDECREF(args);
     Py_XDECREF(kwargs);
     if (outer == NULL) {
+        Py_XDECREF(none);
         return not_hdr();
     }
     const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(outer);
@@ -184,17 +204,18 @@ static PyObject *unwrap_hdr(PyObject *text)
     }
     if (size < 0 || memcmp(bytes, cookie, 3) != 0 || (bytes[3] & 0x0f) != (cookie[3] & 0x0f) ||
         stated != (uint64_t)size) {
+        Py_XDECREF(none);
         Py_DECREF(outer);
         return not_hdr();
     }
-    PyObject *none = PyTuple_New(0);
-    PyObject *inflater = call("zlib", "decompressobj", none, NULL);
+    PyObject *inflater = call_in("zlib", "decompressobj", none, NULL);
     Py_XDECREF(none);
     PyObject *payload = NULL, *whole = NULL;
     if (inflater != NULL) {
-        payload = PyObject_CallMethod(inflater, "decompress", "y#i", bytes + HDR_OUTER_HEADER, size,
-                                      HDR_MAX_PAYLOAD);
-        whole = payload == NULL ? NULL : PyObject_GetAttrString(inflater, "eof");
+        args = Py_BuildValue("(y#i)", bytes + HDR_OUTER_HEADER, size, HDR_MAX_PAYLOAD);
+        payload = call(inflater, "decompress", args, NULL);
+        Py_XDECREF(args);
+        whole = payload == NULL ? NULL : attribute(inflater, "eof");
     }
     Py_XDECREF(inflater);
     Py_DECREF(outer);

@@ -1,0 +1,113 @@
+"""The extension in several interpreters of one process: from 3.12 with a GIL of their own, at the same time.
+
+Each has its own types and state (a static type would be the same object in all, as int is), and ending one leaves the
+others whole.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from compilers import ROOT
+
+SCRIPT = """
+import os, sys, threading
+
+if sys.version_info >= (3, 13):
+    import _interpreters as interpreters
+    def create():
+        return interpreters.create("isolated")
+    def run(interpreter, code):
+        failed = interpreters.exec(interpreter, code)
+        assert failed is None, failed
+else:
+    import _xxsubinterpreters as interpreters
+    def create():
+        return interpreters.create(isolated=True)  # from 3.12 with its own GIL
+    def run(interpreter, code):
+        interpreters.run_string(interpreter, code)
+
+USE = '''
+import sys
+sys.path[:0] = PATH
+import perfsuite
+import perfsuite._core as core
+
+histogram = perfsuite.Histogram()
+for i in range(3000):
+    histogram.record(i * 0.25)
+histogram.record_many([float(i) for i in range(5000)])
+assert histogram == perfsuite.Histogram.from_bytes(histogram.to_bytes())
+assert (histogram + histogram).count == 16000
+assert sum(memoryview(histogram)) + histogram.zeros == 8000
+watch = perfsuite.Stopwatch(histogram)
+watch.start()
+watch.stop()
+
+cache = core.LRUCache(2)
+for i in range(5):
+    cache[i] = str(i)
+assert list(cache) == [3, 4]
+bucket = perfsuite.TokenBucket(0, 3)
+assert [bucket.try_acquire() for _ in range(4)] == [True] * 3 + [False]
+assert list(core.Arrivals("constant", 10.0).take(2)) == [0, 100_000_000]
+
+ours = [value for value in vars(core).values() if isinstance(value, type)]
+assert len(ours) >= 5
+with open(OUTPUT, "w") as file:
+    print(id(int), *map(id, ours), file=file)
+'''
+
+PATH, FOLDER = [path for path in sys.path if path], sys.argv[1]
+
+def use(name):
+    return USE.replace("PATH", repr(PATH)).replace("OUTPUT", repr(os.path.join(FOLDER, name)))
+
+def ids(name):
+    with open(os.path.join(FOLDER, name)) as file:
+        return [int(word) for word in file.read().split()]
+
+exec(use("main"), {})
+interpreters_made = [create() for _ in range(3)]
+problems = []
+
+def work(interpreter, name):
+    try:
+        for _ in range(3):
+            run(interpreter, use(name))
+    except BaseException as error:
+        problems.append(error)
+
+threads = [threading.Thread(target=work, args=(made, f"sub{i}")) for i, made in enumerate(interpreters_made)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert not problems, problems
+
+seen = [ids(name) for name in ("main", "sub0", "sub1", "sub2")]
+assert len({row[0] for row in seen}) == 1, "int is static: the check below would see a shared type"
+types = [identity for row in seen for identity in row[1:]]
+assert len(set(types)) == len(types), "two interpreters share a type"
+
+interpreters.destroy(interpreters_made.pop())
+exec(use("main"), {})
+run(interpreters_made[0], use("sub0"))
+for _ in range(5):  # made and ended again and again
+    interpreter = create()
+    run(interpreter, use("again"))
+    interpreters.destroy(interpreter)
+for interpreter in interpreters_made:
+    interpreters.destroy(interpreter)
+exec(use("main"), {})
+print("done")
+"""
+
+
+def test_several_interpreters(tmp_path: object) -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", SCRIPT, str(tmp_path)], capture_output=True, text=True,
+                          check=False, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT / "python")})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.endswith("done\n")
