@@ -280,13 +280,15 @@ class ChatSystem:
         return {"role": str(message.get("role", "user")), "content": _UNPRINTABLE.sub(" ", text)}
 
     def _forget_idle(self) -> None:
-        """Lets go of the longest unused conversations beyond the cap, but for those at work; their rows stay."""
+        """Lets go of the longest unused conversations beyond the cap, but for those at work.  What is stored of them
+        stays, all but the newest messages compressed."""
         for name, one in list(self._conversations.items()):
             if len(self._conversations) <= self.config.max_conversations:
                 return
             task = one.remembering
             if not one.users and (task is None or (task.done() and task.exception() is None)):
                 del self._conversations[name]
+                self.store.archive_older(one.session, ARCHIVE_KEEPS)
 
     def remember(self, text: str, user_id: str) -> str:
         """Stores one memory; returns its id."""

@@ -24,7 +24,7 @@ from perfsuite.workloads.zipf import Zipf
 
 EXPONENT = 1.2
 USERS = 1_000
-PASSAGES = 48
+PASSAGES = 32
 AGES = (1, 2, 5, 10, 20, 50)
 """Turns between a fact and the question for it."""
 TURNS = (30, 90)

@@ -138,9 +138,12 @@ def test_conversations_go_and_come_back() -> None:
     async def test(system: ChatSystem) -> None:
         await system.chat(FACT, user_id="u", conversation_id="first")
         for number in range(10):
-            await system.chat("hello there", user_id=f"v{number}", conversation_id=f"c{number}")
+            for _ in range(8):
+                await system.chat("hello there", user_id=f"v{number}", conversation_id=f"c{number}")
         assert len(system._conversations) <= 3
         assert "first" not in system._conversations
+        assert system.store.count("archives") == 8, "what is let go of is compressed"
+        assert len(system.store.transcript("c0")) == 16
         answer = await system.chat(QUESTION, user_id="u", conversation_id="first")
         assert "kite-77" in answer.text
         other = await system.chat(QUESTION, user_id="u", conversation_id="second")
