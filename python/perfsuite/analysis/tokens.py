@@ -56,7 +56,7 @@ def tokenizer() -> Tokenizer:
 
 
 def estimate(why: str) -> Tokenizer:
-    """Pieces of words, digits and punctuation: within about 10 % of usual tokenizers for English."""
+    """Pieces of words, digits and punctuation, as the usual tokenizers cut English; no model's own count."""
     return Tokenizer(f"estimate by word pieces ({why})", lambda text: len(_PIECE.findall(text)), True)
 
 
