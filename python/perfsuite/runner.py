@@ -19,6 +19,7 @@ from perfsuite.analysis.advice import advise
 from perfsuite.analysis.verdict import exit_code, run_verdict
 from perfsuite.environment import environment
 from perfsuite.errors import PerfsuiteError
+from perfsuite.load import RawWriter
 from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
 from perfsuite.suites.phase import PhaseRun
@@ -76,9 +77,10 @@ class _Run:
         self._started = time.time()
         self._environment = environment(stamps="monotonic clock, in the process")
         self._target: Target | None = None
+        self._raw: RawWriter | None = None
 
     async def execute(self) -> Result:
-        with tempfile.TemporaryDirectory(prefix="perfsuite-") as folder:
+        with tempfile.TemporaryDirectory(prefix="perfsuite-") as folder, self._raw_file() as self._raw:
             target = await open_target(self.plan, Path(folder))
             self._target = target
             saver = asyncio.create_task(self._save_regularly())
@@ -96,6 +98,9 @@ class _Run:
                 await self._close(target)
         return self._result(ended=time.time())
 
+    def _raw_file(self) -> contextlib.AbstractContextManager[RawWriter | None]:
+        return contextlib.nullcontext() if self.plan.raw is None else RawWriter(self.plan.raw)
+
     async def _phase(self, number: int, phase: Phase, target: Target, folder: Path) -> None:
         self._current = PhaseRun(
             plan=self.plan,
@@ -104,6 +109,7 @@ class _Run:
             workdir=folder,
             stop=self.stop,
             progress=lambda share: self._report(number, share),
+            raw=self._raw,
         )
         try:
             await self._current.run()

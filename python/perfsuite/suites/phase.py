@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from perfsuite.analysis.summary import summarise
-from perfsuite.analysis.verdict import judge, phase_verdict
+from perfsuite.analysis.verdict import judge, phase_verdict, settle
 from perfsuite.collectors import HostCollector, ProcessCollector, Sampler
 from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
+from perfsuite.load import RawWriter
 from perfsuite.metric import metric
 from perfsuite.plan import Criterion, Phase, Plan
 from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource
 from perfsuite.suites.probes import SAMPLED, Probe, covering, probe
 from perfsuite.suites.session import Session, Stretch, streaming_evidence
 from perfsuite.targets.base import Target
+
+HELD = "concurrent_requests"
+"""Judged last: it counts only while every other criterion of the phase held."""
 
 Settings = TypeVar("Settings")
 RESOURCE_UNITS = {"bytes": "bytes", "percent": "%"}
@@ -36,8 +40,10 @@ class PhaseRun:
         workdir: Path,
         stop: asyncio.Event,
         progress: Callable[[float], None],
+        raw: RawWriter | None = None,
     ) -> None:
         self._plan = plan
+        self._raw = raw
         self._phase = phase
         self._target = target
         self._workdir = workdir
@@ -122,6 +128,7 @@ class PhaseRun:
             seed=self._plan.seed,
             workdir=self._workdir,
             stop=stop,
+            raw=self._raw,
             note=self._note,
             progress=lambda part: self._progress(done + share * min(1.0, max(0.0, part))),
             driven=self._stretches,
@@ -154,7 +161,9 @@ class PhaseRun:
         if self._timed_out:
             unhandled.append(f"the phase did not end within its time-out of {self._plan.phase_timeout_s:g} s")
         interrupted = partial or self._stop.is_set()
-        verdict, reason = phase_verdict(metrics, unhandled, strict=self._plan.strict, interrupted=interrupted)
+        verdict, reason = phase_verdict(
+            metrics, unhandled, strict=self._plan.strict, interrupted=interrupted, named=self._plan.metrics
+        )
         ended = self._ended if self._ended is not None else time.monotonic()
         return PhaseResult(
             name=self._phase.name,
@@ -191,12 +200,21 @@ class PhaseRun:
             criteria = [one for one in self._phase.criteria if one.metric == name]
             if name not in evidence and name not in self._phase.metrics and not criteria:
                 continue
-            if name != "concurrent_requests":
-                found += _judge(name, evidence.get(name), criteria)
-        if "concurrent_requests" in wanted and ("concurrent_requests" in evidence or "concurrent_requests" in self._phase.metrics):
-            criteria = [one for one in self._phase.criteria if one.metric == "concurrent_requests"]
-            found.insert(0, *_judge("concurrent_requests", _held(evidence.get("concurrent_requests"), found), criteria))
+            if name != HELD:
+                found += self._judge(name, evidence.get(name), criteria)
+        found = settle(found, self._phase.duration_s)
+        if HELD in wanted and (HELD in evidence or HELD in self._phase.metrics):
+            criteria = [one for one in self._phase.criteria if one.metric == HELD]
+            found = self._judge(HELD, _held(evidence.get(HELD), found), criteria) + found
         return found
+
+    def _judge(self, name: str, evidence: Evidence | None, criteria: list[Criterion]) -> list[MetricResult]:
+        """The metric held against each of its criteria; once, informative, when it has none."""
+        spec = metric(name)
+        evidence = evidence or NotMeasured("no probe of this phase shows it")
+        if not criteria:
+            return [summarise(spec, evidence)]
+        return [judge(summarise(spec, evidence, one.stat), one, self._phase.duration_s) for one in criteria]
 
     def _requested(self) -> dict[str, object]:
         load = _with(self._plan.load, self._phase)
@@ -221,15 +239,6 @@ def _with(settings: Settings, phase: Phase) -> Settings:
     names = {field.name for field in fields(settings)}  # type: ignore[arg-type]
     changes = {name: value for name, value in phase.settings.items() if name in names}
     return replace(settings, **changes) if changes else settings  # type: ignore[type-var]
-
-
-def _judge(name: str, evidence: Evidence | None, criteria: list[Criterion]) -> list[MetricResult]:
-    """The metric held against each of its criteria; once, informative, when it has none."""
-    spec = metric(name)
-    evidence = evidence or NotMeasured("no probe of this phase shows it")
-    if not criteria:
-        return [summarise(spec, evidence)]
-    return [judge(summarise(spec, evidence, one.stat), one) for one in criteria]
 
 
 def _held(evidence: Evidence | None, others: list[MetricResult]) -> Evidence | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ from perfsuite._core import Events
 from perfsuite.evidence import Evidence, Exact, NotMeasured, Samples, Share
 from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.suites.probes import STREAMING
+from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
     from perfsuite.loadgen import OnReply, RawWriter
@@ -62,6 +63,11 @@ class Session:
             return 0.0
         return max(0.0, self.started + self.duration_s - time.monotonic())
 
+    @property
+    def access_pattern(self) -> str:
+        """What is asked how often, in words."""
+        return access_pattern(self.workload)
+
     async def drive(
         self,
         name: str,
@@ -76,6 +82,8 @@ class Session:
         """Drives requests at the target for ``duration_s`` and returns what happened.  ``name`` tells one stretch of
         the phase from another in errors, raw rows and what was delivered."""
         warmup_s = min(LONGEST_WARMUP_S, duration_s * WARMUP_SHARE) if warmup else 0.0
+        if self.raw is not None:
+            self.raw.label = f"{self.phase.name}/{name}"
         spec = LoadSpec(
             duration_s=duration_s,
             concurrency=concurrency,
@@ -141,8 +149,8 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
         details={"kinds": dict(events.errors)},
     )
     found["goodput"] = NotMeasured("no objective on response_time, ttft or itl is stated")
-    if events.chunks:
-        found["tokens_per_chunk"] = Exact(value=events.tokens / events.chunks, samples=events.chunks)
+    if events.tokens_per_chunk is not None:
+        found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
     else:
         found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
     return found
@@ -181,17 +189,3 @@ def good_windows(stretches: Iterable[Stretch]) -> Evidence:
     if not trials:
         return NotMeasured("no full second was measured")
     return Share(hits=hits, trials=trials, series=series)
-
-
-def cache_share(before: tuple[int, int], after: tuple[int, int], pattern: str) -> Evidence:
-    """Hits over look-ups of a cache between two readings of its counters."""
-    hits, misses = after[0] - before[0], after[1] - before[1]
-    if hits + misses == 0:
-        return NotMeasured("the cache was not asked")
-    return Share(hits=hits, trials=hits + misses, details={"access_pattern": pattern})
-
-
-def with_reason(names: Iterable[str], reason: str) -> Mapping[str, Evidence]:
-    """The same NotMeasured for several metrics."""
-    return {name: NotMeasured(reason) for name in names}
-
