@@ -19,7 +19,7 @@ from perfsuite.analysis.advice import advise
 from perfsuite.analysis.verdict import exit_code, run_verdict
 from perfsuite.environment import environment
 from perfsuite.errors import PerfsuiteError
-from perfsuite.load import RawWriter
+from perfsuite.loadgen import RawWriter
 from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
 from perfsuite.suites.phase import PhaseRun

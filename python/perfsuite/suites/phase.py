@@ -13,7 +13,7 @@ from perfsuite.analysis.summary import summarise
 from perfsuite.analysis.verdict import judge, phase_verdict, settle
 from perfsuite.collectors import HostCollector, ProcessCollector, Sampler
 from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
-from perfsuite.load import RawWriter
+from perfsuite.loadgen import RawWriter
 from perfsuite.metric import metric
 from perfsuite.plan import Criterion, Phase, Plan
 from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource
