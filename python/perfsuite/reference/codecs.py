@@ -21,7 +21,9 @@ class StorageCodec:
 
 
 def storage_codec(name: str, *, strongest: bool = False) -> StorageCodec:
-    """The codec of that name at its usual setting, or at its strongest."""
+    """The codec of that name at its usual setting, or at its strongest; ``none`` stores things as they are."""
+    if name == "none":
+        return StorageCodec("none", bytes, bytes)
     if name == "zlib":
         level = 9 if strongest else 6
         return StorageCodec(f"zlib-{level}", lambda data: zlib.compress(data, level), zlib.decompress)
@@ -34,7 +36,7 @@ def storage_codec(name: str, *, strongest: bool = False) -> StorageCodec:
         )
     if name == "zstandard":
         return _zstandard(19 if strongest else 3)
-    raise unknown("codec", name, ("zlib", "bz2", "lzma", "zstandard"), "the reference system")
+    raise unknown("codec", name, ("none", "zlib", "bz2", "lzma", "zstandard"), "the reference system")
 
 
 def _zstandard(level: int) -> StorageCodec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,6 +129,11 @@ class ReferenceInspection:
     def store_conversation(self, messages: Sequence[Message], *, user_id: str, conversation_id: str) -> None:
         """Puts a whole finished conversation into compressed storage."""
         self._system.store_conversation(messages, user_id, conversation_id)
+
+    def footprint_command(self, *, compressed: bool) -> Sequence[str]:
+        """Measures stored conversations in a process of its own."""
+        codec = self._system.config.codec if compressed else "none"
+        return (sys.executable, "-m", "perfsuite.reference.footprint", codec)
 
     def remember(self, text: str, *, user_id: str) -> str:
         """Stores one memory; returns its id."""
