@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
-from perfsuite.evidence import Evidence, Exact, NotMeasured, Samples, Share
+from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, Samples, Share
 from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.suites.probes import STREAMING
 from perfsuite.workloads.requests import access_pattern
@@ -25,6 +26,8 @@ STABLE_LIMIT_MS = 5000.0
 
 WARMUP_SHARE = 0.1
 LONGEST_WARMUP_S = 60.0
+OBJECTIVES = ("response_time", "service_time", "ttft", "service_ttft", "answer_ttft", "max_gap", "tpot")
+"""Criteria on these, in ms, are what a single response has to meet to count as goodput."""
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class Stretch:
     name: str
     spec: LoadSpec
     events: Events
+    objectives: dict[str, float]
     delivered: Delivered | None = None
 
 
@@ -68,6 +72,15 @@ class Session:
         """What is asked how often, in words."""
         return access_pattern(self.workload)
 
+    @property
+    def objectives(self) -> dict[str, float]:
+        """The phase's upper limits on what a single response takes, in ms, by metric: the strictest of each."""
+        limits: dict[str, float] = {}
+        for one in self.phase.criteria:
+            if one.metric in OBJECTIVES and one.comparison in ("<", "<="):
+                limits[one.metric] = min(one.target, limits.get(one.metric, one.target))
+        return limits
+
     async def drive(
         self,
         name: str,
@@ -95,8 +108,13 @@ class Session:
             request_timeout_s=self.plan.request_timeout_s,
             seed=self.seed,
         )
-        events = Events(warmup_ns=int(warmup_s * 1e9), limit_ms=STABLE_LIMIT_MS, raw=self.raw is not None)
-        stretch = Stretch(name, spec, events)
+        events = Events(
+            warmup_ns=int(warmup_s * 1e9),
+            limit_ms=STABLE_LIMIT_MS,
+            objectives=self.objectives,
+            raw=self.raw is not None,
+        )
+        stretch = Stretch(name, spec, events, self.objectives)
         self.driven.append(stretch)
         stretch.delivered = await drive(
             self.target, requests, spec, events, on_reply=on_reply, stop=self.stop, progress=self.progress, raw=self.raw
@@ -148,12 +166,29 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
         series=[(t_s, failed / of) for t_s, (failed, of) in zip(windows["t_s"], by_second, strict=True) if of],
         details={"kinds": dict(events.errors)},
     )
-    found["goodput"] = NotMeasured("no objective on response_time, ttft or itl is stated")
+    found["goodput"] = goodput(stretch)
     if events.tokens_per_chunk is not None:
         found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
     else:
         found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
     return found
+
+
+def goodput(stretch: Stretch) -> Evidence:
+    """Responses a second that met all of the phase's objectives."""
+    if not stretch.objectives:
+        return NotMeasured(f"the phase states no objective on any of {', '.join(OBJECTIVES)}")
+    measured_s = stretch.spec.duration_s - stretch.spec.warmup_s
+    rate = stretch.events.good / measured_s
+    # Which second a response was good in is not kept; counts of arrivals vary as a Poisson count does, or less.
+    spread = 1.96 * math.sqrt(stretch.events.good) / measured_s
+    return Estimate(
+        value=rate,
+        low=max(0.0, rate - spread),
+        high=rate + spread,
+        samples=stretch.events.good,
+        details={"objectives_ms": stretch.objectives},
+    )
 
 
 def good_windows(stretches: Iterable[Stretch]) -> Evidence:
@@ -171,13 +206,14 @@ def good_windows(stretches: Iterable[Stretch]) -> Evidence:
             windows["over_limit"],
             windows["finished"],
             windows["waiting"],
+            windows["warmup"],
             strict=True,
         )
         last = 0.0
-        for t_s, due, ok, failed, over_limit, finished, waiting in rows:
+        for t_s, due, ok, failed, over_limit, finished, waiting, warmup in rows:
             last = t_s
-            if not due and not waiting:
-                continue
+            if warmup or (not due and not waiting):
+                continue  # of the warm-up, or nothing was asked of it
             ended = ok + failed
             few_failed = failed <= max(1.0, 0.01 * ended)
             in_time = over_limit <= 0.01 * ended

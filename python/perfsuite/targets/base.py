@@ -140,6 +140,9 @@ class Inspection(Protocol):
     def store_conversation(self, messages: Sequence[Message], *, user_id: str, conversation_id: str) -> None:
         """Puts a whole finished conversation into compressed storage."""
 
+    def transcript(self, conversation_id: str) -> Sequence[Message]:
+        """A conversation as it comes out of storage."""
+
     def footprint_command(self, *, compressed: bool) -> Sequence[str]:
         """A command that stores the conversations on its standard input (a JSON list of messages a line) in memory, with
         or without compression, and prints its resident memory as JSON: ``before`` and ``after``, in bytes."""

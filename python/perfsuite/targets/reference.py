@@ -130,6 +130,10 @@ class ReferenceInspection:
         """Puts a whole finished conversation into compressed storage."""
         self._system.store_conversation(messages, user_id, conversation_id)
 
+    def transcript(self, conversation_id: str) -> Sequence[Message]:
+        """A conversation as it comes out of storage."""
+        return self._system.store.transcript(conversation_id)
+
     def footprint_command(self, *, compressed: bool) -> Sequence[str]:
         """Measures stored conversations in a process of its own."""
         codec = self._system.config.codec if compressed else "none"

@@ -55,7 +55,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     """Asks questions within windows of every size until the probe's time is over, at least once around."""
     inside = session.target.inspection
     assert inside is not None, "the registry lets only targets with an inside come here"
-    asker = Asker(inside, session.target.models[0], session.seed)
+    asker = Asker(inside, session.target.models[0], session.seed, f"window-{session.phase.name}-{session.seed}")
     tally = Tally()
     truncation = Histogram(10)
     sizes = window_sizes(session.tuning.max_window_size)
@@ -76,10 +76,10 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
 class Asker:
     """Stores the memories, asks for them, and compares what was placed with what was relevant."""
 
-    def __init__(self, inside: Inspection, model: str, seed: int) -> None:
+    def __init__(self, inside: Inspection, model: str, seed: int, user: str) -> None:
         self._inside = inside
         self._model = model
-        self._user = f"window-{seed}"
+        self._user = user
         self.topics = topics(seed, TOPICS)
         self._topic_of: dict[str, str] = {}
         self._tokens: dict[str, int] = {}
@@ -88,7 +88,7 @@ class Asker:
         prose = sentences(seed)
         rows += [(None, next(prose)) for _ in range(FILLERS)]
         random.Random(f"window {seed}").shuffle(rows)
-        for name, text in rows:
+        for name, text in rows:  # a user of its own for each phase: what another stored must not be found again
             memory = inside.remember(text, user_id=self._user)
             if name is not None:
                 self._topic_of[memory] = name
