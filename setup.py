@@ -17,12 +17,13 @@ from setuptools import Extension, setup
 
 WARNINGS = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion"]
 # Python's own headers are included as system headers by csrc/bind/pfs_py.h, so the warnings above hold for our code.
+SANITIZE = ["-fsanitize=address,undefined"]
 KINDS = {
     "release": (["-O3", "-g1", "-DNDEBUG"], []),
     "debug": (["-O0", "-g3", "-UNDEBUG"], []),
     "asan": (
-        ["-O1", "-g3", "-UNDEBUG", "-fno-omit-frame-pointer", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
-        ["-fsanitize=address,undefined"],
+        ["-O1", "-g3", "-UNDEBUG", "-fno-omit-frame-pointer", *SANITIZE, "-fno-sanitize-recover=all"],
+        SANITIZE,
     ),
     "tsan": (["-O1", "-g3", "-UNDEBUG", "-fsanitize=thread"], ["-fsanitize=thread"]),
     "cov": (["-O0", "-g3", "-UNDEBUG", "--coverage"], ["--coverage"]),

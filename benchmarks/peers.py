@@ -1,7 +1,7 @@
 """Every hot path beside its peers, in one run: ``python benchmarks/peers.py [NAME…] [--markdown]``.
 
-The contenders are those of the ``benchmarks/test_*.py`` files: each function there whose name begins with ``contenders``
-is a contest.  The rounds are interleaved, so that a machine that slows down does so for all; the figure is the minimum
+The contenders are those of the ``benchmarks/test_*.py`` files: each function there whose name begins with
+``contenders`` is a contest.  The rounds are interleaved, so that a machine that slows down does so for all; the figure is the minimum
 of the rounds, the ratio is the median of the ratios round by round, and a peer that is not installed is named.
 """
 
@@ -44,7 +44,11 @@ class Contest:
             once = time.perf_counter() - began
             calls[label] = max(1, int(SAMPLE_S / max(once, 1e-9)))
             self.times[label] = []
-        slow = {label for label, (call, _) in self.contenders.items() if calls[label] == 1 and self._seconds(call) > SLOW_S}
+        slow = {
+            label
+            for label, (call, _) in self.contenders.items()
+            if calls[label] == 1 and self._seconds(call) > SLOW_S
+        }
         for number in range(ROUNDS):
             for label, (call, operations) in self.contenders.items():
                 if label in slow and number >= SLOW_ROUNDS:
@@ -109,7 +113,8 @@ def main() -> int:
         rows = list(contest.rows())
         if arguments.markdown:
             own = next((figure for label, figure, _ in rows if label == OURS), "missing")
-            others = ", ".join(f"{label} {ratio}" for label, figure, ratio in rows if label != OURS and figure != "missing")
+            known = [row for row in rows if row[0] != OURS and row[1] != "missing"]
+            others = ", ".join(f"{label} {ratio}" for label, _, ratio in known)
             print(f"| {contest.name} | {own} | {others} |", flush=True)
             continue
         print(f"\n{contest.name}: {contest.title}")

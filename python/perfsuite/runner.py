@@ -1,7 +1,7 @@
-"""Drives a plan: opens the target, runs each phase's probes beside the collectors, judges, and keeps what was measured.
+"""Drives a plan: opens the target, runs each phase's probes beside the collectors, keeps what was measured.
 
-Whatever happens — an error, a signal, a time-out — the result so far is returned, and is handed to ``save`` at the end of
-each phase and at least every ten seconds.
+Whatever happens — an error, a signal, a time-out — the result so far is returned, and is handed to ``save`` at the end
+of each phase and at least every ten seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SAVE_EVERY_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: the phase, its number of how many, the share of it that is done, and the seconds left of all."""
+    """How far a run is: the phase, its number of how many, the share of it that is done, the seconds left of all."""
 
     phase: str
     number: int

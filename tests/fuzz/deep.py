@@ -1,6 +1,6 @@
 """Fuzzes every decoder for as long as asked, keeping what is found: ``python tests/fuzz/deep.py --seconds 600``.
 
-The corpus grows in ``tests/fuzz/corpus/<name>``; a crash leaves ``crash-…`` beside it and ends the run with exit code 1.
+The corpus grows in ``tests/fuzz/corpus/<name>``; what crashes is kept beside it, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compilers import ROOT, build  # noqa: E402
+from compilers import ROOT, build
 
 
 def main() -> int:
@@ -33,8 +33,10 @@ def main() -> int:
             build("clang", source, binary, "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", "-O2")
             corpus = ROOT / "tests/fuzz/corpus" / name
             corpus.mkdir(parents=True, exist_ok=True)
-            command = [binary, f"-max_total_time={arguments.seconds}", f"-runs={arguments.runs}", "-timeout=10",
-                       "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={corpus.parent}/{name}-", corpus]  # fmt: skip
+            command = [
+                *(binary, f"-max_total_time={arguments.seconds}", f"-runs={arguments.runs}", "-timeout=10"),
+                *("-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={corpus.parent}/{name}-", corpus),
+            ]
             done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
             tail = [line for line in done.stderr.splitlines() if "executed_units" in line or "ERROR" in line]
             print(f"{name}: {'ok' if done.returncode == 0 else 'FOUND SOMETHING'} {' '.join(tail)}")

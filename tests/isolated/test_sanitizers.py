@@ -29,7 +29,8 @@ def runtime(name: str) -> str:
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the package whose extension is instrumented."""
     folder = tmp_path_factory.mktemp("sanitized")
-    shutil.copytree(ROOT / "python/perfsuite", folder / "perfsuite", ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    built = shutil.ignore_patterns("*.so", "__pycache__")
+    shutil.copytree(ROOT / "python/perfsuite", folder / "perfsuite", ignore=built)
     done = subprocess.run(
         [sys.executable, "setup.py", "-q", "build_ext", "-b", str(folder), "-t", str(folder / "objects")],
         capture_output=True, text=True, check=False, cwd=ROOT,

@@ -1,7 +1,7 @@
 """Every allocation of a scenario is made to fail in turn, in curl's manner, through the extension.
 
-Each scenario runs in a process of its own, which counts: for n = 1, 2, … the nth allocation from there on fails, until a
-run goes through untouched.  Whatever failed must come out as MemoryError, and the object must go on working.  A second
+Each scenario runs in a process of its own, which counts: for n = 1, 2, … the nth allocation fails, until a run goes
+through untouched.  Whatever failed must come out as MemoryError, and the object must go on working.  A second
 pass fails each and counts blocks: nothing may stay behind.
 """
 
@@ -74,7 +74,8 @@ SCENARIOS = {
         from perfsuite import stats
         data = array.array("d", range(200))
         def scenario():
-            stats.quantile_interval(data, 0.5); stats.bootstrap_mean(data, resamples=100); stats.mann_whitney(data, data)
+            stats.quantile_interval(data, 0.5); stats.bootstrap_mean(data, resamples=100)
+            stats.mann_whitney(data, data)
             stats.trend(data); stats.change_points(data); stats.compare([1.0, 1.1, 1.2, 1.0], [1.0, 1.1, 1.2, 1.1])
         def usable():
             assert stats.quantile_interval(data, 0.5).estimate == 99.0

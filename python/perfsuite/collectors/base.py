@@ -28,8 +28,8 @@ class Collector(Protocol):
 class BoundedSeries:
     """A series in time that never holds more than LONGEST_SERIES points.
 
-    When it is full, neighbours are merged in pairs: of each pair the higher value stays, at its own time, so that a peak
-    is never lost; the spacing doubles.
+    When it is full, neighbours are merged in pairs: of each pair the higher value stays, at its own time, so that a
+    peak is never lost; the spacing doubles.
     """
 
     def __init__(self) -> None:

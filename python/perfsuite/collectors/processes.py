@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import psutil
 
 from perfsuite.errors import UsageError
-
 
 TREE_AGE_S = 2.0
 """How old the list of children may be: finding them means reading every process of the machine."""
@@ -33,17 +32,21 @@ def pss_bytes(pid: int) -> int | None:
 
 
 class ProcessCollector:
-    """The process trees with the given roots; this process when none is given."""
+    """The process trees with the given roots; this process when none is given.
+
+    ``own`` are processes of the suite itself, which are not part of what is measured; the set may grow.
+    """
 
     name = "process"
 
-    def __init__(self, pids: Sequence[int] = ()) -> None:
+    def __init__(self, pids: Sequence[int] = (), own: Set[int] = frozenset()) -> None:
+        self._own = own
         self._roots: list[psutil.Process] = []
         for pid in pids or [os.getpid()]:
             try:
                 self._roots.append(psutil.Process(pid))
             except psutil.NoSuchProcess:
-                raise UsageError(f"no process {pid} on this machine; --pid takes the id of the system under test") from None
+                raise UsageError(f"no process {pid} on this machine; --pid takes that of the system under test") from None
         self._known: dict[int, psutil.Process] = {}
         self._looked = float("-inf")
         self.memory_kind = "PSS" if all(pss_bytes(root.pid) is not None for root in self._roots) else "RSS"
@@ -100,7 +103,7 @@ class ProcessCollector:
     def _tree(self) -> list[psutil.Process]:
         # Process objects are kept, because cpu_percent is the use since the last call on the same object.
         if time.monotonic() - self._looked < TREE_AGE_S:
-            return list(self._known.values())
+            return [process for process in self._known.values() if process.pid not in self._own]
         self._looked = time.monotonic()
         found: dict[int, psutil.Process] = {}
         for root in self._roots:
@@ -110,4 +113,4 @@ class ProcessCollector:
             except psutil.Error:
                 continue
         self._known = found
-        return list(found.values())
+        return [process for process in found.values() if process.pid not in self._own]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -56,8 +57,10 @@ class PhaseRun:
         self._started = time.monotonic()
         self._ended: float | None = None
         self._timed_out = False
+        self._ended_early = asyncio.Event()
+        self._own_processes: set[int] = set()
         pids = [plan.pid] if plan.pid is not None else list(target.process_ids)
-        self._process = ProcessCollector(pids) if pids else None
+        self._process = ProcessCollector(pids, self._own_processes) if pids else None
         self._sampler = Sampler([HostCollector(), *([self._process] if self._process else [])])
 
     async def run(self) -> None:
@@ -65,6 +68,7 @@ class PhaseRun:
         self._started = time.monotonic()
         self._sampler.start()
         alarm = None
+        relay = asyncio.create_task(_relay(self._stop, self._ended_early))
         if self._plan.phase_timeout_s is not None:
             alarm = asyncio.get_running_loop().call_later(self._plan.phase_timeout_s, self._time_out)
         try:
@@ -72,15 +76,15 @@ class PhaseRun:
         finally:
             if alarm is not None:
                 alarm.cancel()
+            relay.cancel()
             self._sampler.stop()
             self._ended = time.monotonic()
             self._progress(1.0)
 
     def _time_out(self) -> None:
         self._timed_out = True
+        self._ended_early.set()
         self._note(f"the phase's time-out of {self._plan.phase_timeout_s:g} s was reached")
-        if self._session is not None:
-            self._session.stop.set()
 
     async def _probes(self) -> None:
         chosen = [probe(name) for name in self._phase.probes] or list(covering(self._phase.metrics))
@@ -98,7 +102,7 @@ class PhaseRun:
         weight = sum(one.weight for one in usable)
         done = 0.0
         for one in usable:
-            if self._stop.is_set() or self._timed_out:
+            if self._ended_early.is_set():
                 break
             share = one.weight / weight
             await self._probe(one, share, done)
@@ -106,17 +110,12 @@ class PhaseRun:
 
     async def _idle(self) -> None:
         """Nothing can be driven; memory can still be looked at when it is all that was asked for."""
-        if self._process is not None and any(name in SAMPLED for name in self._phase.metrics) and self._only_sampled():
-            deadline = time.monotonic() + self._phase.duration_s
-            while time.monotonic() < deadline and not self._stop.is_set() and not self._timed_out:
-                await asyncio.sleep(0.05)
-
-    def _only_sampled(self) -> bool:
-        return all(name in SAMPLED for name in self._phase.metrics)
+        if self._process is not None and all(name in SAMPLED for name in self._phase.metrics):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._phase.duration_s):
+                    await self._ended_early.wait()
 
     async def _probe(self, one: Probe, share: float, done: float) -> None:
-        stop = asyncio.Event()
-        relay = asyncio.create_task(_relay(self._stop, stop))
         self._session = Session(
             plan=self._plan,
             phase=self._phase,
@@ -127,17 +126,17 @@ class PhaseRun:
             duration_s=self._phase.duration_s * share,
             seed=self._plan.seed,
             workdir=self._workdir,
-            stop=stop,
+            stop=self._ended_early,
             raw=self._raw,
             note=self._note,
             progress=lambda part: self._progress(done + share * min(1.0, max(0.0, part))),
+            own_processes=self._own_processes,
             driven=self._stretches,
         )
         self._note(f"{one.name} began")
         try:
             self._add(await one.measure(self._session))
         finally:
-            relay.cancel()
             self._session = None
 
     def _add(self, found: Mapping[str, Evidence]) -> None:
@@ -223,7 +222,12 @@ class PhaseRun:
             "rate": load.rate,
             "duration_s": self._phase.duration_s,
             "stretches": [
-                {"name": one.name, "concurrency": one.spec.concurrency, "rate": one.spec.rate, "duration_s": one.spec.duration_s}
+                {
+                    "name": one.name,
+                    "concurrency": one.spec.concurrency,
+                    "rate": one.spec.rate,
+                    "duration_s": one.spec.duration_s,
+                }
                 for one in self._stretches
             ],
         }

@@ -58,6 +58,8 @@ class Session:
     raw: RawWriter | None = None
     note: Callable[[str], None] = lambda text: None
     progress: Callable[[float], None] = lambda share: None
+    own_processes: set[int] = field(default_factory=set)
+    """Ids of the processes that probes start for their own work: not part of the system under test."""
     driven: list[Stretch] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
 

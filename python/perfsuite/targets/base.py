@@ -144,8 +144,8 @@ class Inspection(Protocol):
         """A conversation as it comes out of storage."""
 
     def footprint_command(self, *, compressed: bool) -> Sequence[str]:
-        """A command that stores the conversations on its standard input (a JSON list of messages a line) in memory, with
-        or without compression, and prints its resident memory as JSON: ``before`` and ``after``, in bytes."""
+        """A command that stores the conversations on its standard input (a JSON list of messages a line) in memory,
+        with or without compression, and prints its resident memory as JSON: ``before`` and ``after``, in bytes."""
 
     def remember(self, text: str, *, user_id: str) -> str:
         """Stores one memory; returns its id."""

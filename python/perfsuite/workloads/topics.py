@@ -9,7 +9,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-SYLLABLES = "ka lo mi ren tu vas el dor shi pa nor qui zel ba tem ori fen gal hu ix".split()
+SYLLABLES = (
+    "ka", "lo", "mi", "ren", "tu", "vas", "el", "dor", "shi", "pa", "nor", "qui", "zel", "ba", "tem", "ori", "fen", "gal",
+    "hu", "ix",
+)  # fmt: skip
 
 FORMS = (
     ("The budget of {name} is {number} euros.", "budget"),
@@ -25,7 +28,7 @@ FORMS = (
     ("{name} will be shown to the board on {day} by {person}.", "board"),
     ("The risk that {person} sees in {name} is a delay of {number} days.", "risk"),
 )
-DAYS = "Monday Tuesday Wednesday Thursday Friday".split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday"]
 QUESTIONS = ("What do we know about {name}?", "Tell me everything about {name}.", "How is {name} going?")
 
 

@@ -28,7 +28,12 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     concurrency = session.load.concurrency or (None if session.load.rate else CONCURRENCY)
     stretch = await session.drive(
         "conversations",
-        requests(session.seed, slots=concurrency or CONCURRENCY, workload=session.workload, models=session.target.models[:1]),
+        requests(
+            session.seed,
+            slots=concurrency or CONCURRENCY,
+            workload=session.workload,
+            models=session.target.models[:1],
+        ),
         duration_s=session.remaining_s(),
         concurrency=concurrency,
         rate=session.load.rate,

@@ -45,7 +45,11 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         source = requests(session.seed, slots=concurrency, workload=session.workload, models=session.target.models[:1])
         if rate is None:
             held = await session.drive(
-                "held", source, duration_s=session.remaining_s() * HELD_SHARE, concurrency=concurrency, on_reply=on_reply
+                "held",
+                source,
+                duration_s=session.remaining_s() * HELD_SHARE,
+                concurrency=concurrency,
+                on_reply=on_reply,
             )
             stretches.append(held)
             rate = OPEN_LOOP * throughput(held)

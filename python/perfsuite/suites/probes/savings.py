@@ -3,17 +3,14 @@ its own, in turn."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 from collections.abc import Mapping
 from itertools import islice
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from perfsuite.errors import PerfsuiteError
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums
+from perfsuite.suites.apart import run_apart
 from perfsuite.workloads.conversations import conversations
 
 if TYPE_CHECKING:
@@ -23,7 +20,13 @@ if TYPE_CHECKING:
 CONVERSATIONS = 200
 SMALLEST_BYTES = 20_000
 FEWEST_PAIRS = 3
-LONGEST_S = 120.0
+
+
+class Figures(msgspec.Struct):
+    """What the footprint command prints."""
+
+    before: int
+    after: int
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
@@ -39,7 +42,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         texts = lines(session.seed + len(with_bytes))
         original += len(texts)
         order = (True, False) if len(with_bytes) % 2 else (False, True)
-        grown = {compressed: await growth(inside, texts, compressed=compressed) for compressed in order}
+        grown = {compressed: await growth(session, inside, texts, compressed=compressed) for compressed in order}
         with_bytes.append(grown[True])
         without_bytes.append(grown[False])
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))
@@ -62,27 +65,8 @@ def lines(seed: int) -> bytes:
     return b"".join(msgspec.json.encode(one.messages()) + b"\n" for one in chosen)
 
 
-async def growth(inside: Inspection, texts: bytes, *, compressed: bool) -> float:
-    """Resident bytes that storing the conversations took, in a new process.
-
-    Raises PerfsuiteError with the process's last words when it fails.
-    """
-    process = await asyncio.create_subprocess_exec(
-        *inside.footprint_command(compressed=compressed),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(LONGEST_S):
-            out, err = await process.communicate(texts)
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        words = err.decode("utf-8", "replace").strip().splitlines()
-        raise PerfsuiteError(f"measuring stored conversations failed: {words[-1] if words else process.returncode}")
-    figures = json.loads(out)
-    return float(figures["after"] - figures["before"])
+async def growth(session: Session, inside: Inspection, texts: bytes, *, compressed: bool) -> float:
+    """Resident bytes that storing the conversations took, in a new process."""
+    command = inside.footprint_command(compressed=compressed)
+    figures = msgspec.convert(await run_apart(session, command, texts, "measuring stored conversations"), Figures)
+    return float(figures.after - figures.before)

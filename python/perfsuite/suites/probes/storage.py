@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from itertools import islice
 
 from perfsuite._core import Histogram, Stopwatch
-from perfsuite.compression import available_codecs, measure_compression
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums, Samples, Share
+from perfsuite.suites.codec_table import SIZES, table_apart
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Inspection
 from perfsuite.workloads.conversations import Conversation, conversations
@@ -24,8 +24,6 @@ FEW = 60
 """Enough where only the ratio is asked for."""
 MOST = 800
 """At most: what a system keeps of old conversations may be bounded."""
-TABLE_SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
-TABLE_PAYLOADS = 4
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
@@ -96,7 +94,7 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
         codec.decompress(blob)
         watch.stop()
         sizes.append((float(len(blob)), float(len(original))))
-        if len(sample) * SMALLEST_BYTES < TABLE_SIZES[-1]:
+        if len(sample) * SMALLEST_BYTES < SIZES[-1]:
             sample.append(original)
         if number % 8 == 0:
             await asyncio.sleep(0)
@@ -104,28 +102,10 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
         nothing = NotMeasured(f"the system holds no stored conversation of {SMALLEST_BYTES:,} bytes and more")
         return nothing, nothing
     small, large = sum(blob for blob, _ in sizes), sum(original for _, original in sizes)
-    table = await compression_table(session, b"\n".join(sample)) if session.phase.name == "compression" else {}
-    details = {"codec": codec.name, "factor": large / small if small else None, "codecs": table}
+    details: dict[str, object] = {"codec": codec.name, "factor": large / small if small else None}
+    if "memory_savings" in session.phase.metrics and session.remaining_s() > 0.0:
+        details["codecs"] = await table_apart(session, b"\n".join(sample), session.remaining_s())
     ratio = RatioOfSums(
         parts=[blob for blob, _ in sizes], wholes=[original for _, original in sizes], complement=True, details=details
     )
     return ratio, Samples(histogram=times)
-
-
-async def compression_table(session: Session, text: bytes) -> dict[str, dict[str, object]]:
-    """Ratio and times by codec and payload size, as far as the time goes; small sizes of all codecs first."""
-    table: dict[str, dict[str, object]] = {name: {} for name in available_codecs()}
-    for size in TABLE_SIZES:
-        starts = range(0, len(text) - size + 1, max(1, (len(text) - size) // TABLE_PAYLOADS))
-        payloads = [text[start : start + size] for start in starts][:TABLE_PAYLOADS]
-        for name, rows in table.items():
-            if not payloads or session.remaining_s() == 0.0:
-                continue
-            report = await asyncio.to_thread(measure_compression, name, payloads, repeat=1, warmup=0)
-            rows[str(size)] = {
-                "ratio": report.ratio,
-                "factor": report.factor,
-                "compress_ms": report.compress_ms.median,
-                "decompress_ms": report.decompress_ms.median,
-            }
-    return table

@@ -143,7 +143,8 @@ def evidence(tally: Tally, truncation: Histogram) -> dict[str, Evidence]:
     """The probe's metrics from its tally."""
     asked = len(tally.prompt)
     by_window = {
-        str(size): placed / possible if possible else None for size, (placed, possible) in sorted(tally.by_window.items())
+        str(size): placed / possible if possible else None
+        for size, (placed, possible) in sorted(tally.by_window.items())
     }
     found: dict[str, Evidence] = {
         "window_optimization": RatioOfSums(parts=tally.placed, wholes=tally.possible, details={"by_window": by_window}),
