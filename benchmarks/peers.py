@@ -1,8 +1,8 @@
 """Every hot path beside its peers, in one run: ``python benchmarks/peers.py [NAME…] [--markdown]``.
 
 The contenders are those of the ``benchmarks/test_*.py`` files: each function there whose name begins with
-``contenders`` is a contest.  The rounds are interleaved, so that a machine that slows down does so for all; the figure is the minimum
-of the rounds, the ratio is the median of the ratios round by round, and a peer that is not installed is named.
+``contenders`` is a contest.  The rounds are interleaved, so that a machine that slows down does so for all; the figure
+is the minimum of the rounds, the ratio is the median of the ratios round by round, and a peer that is not installed is named.
 """
 
 from __future__ import annotations

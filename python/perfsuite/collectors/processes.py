@@ -46,7 +46,7 @@ class ProcessCollector:
             try:
                 self._roots.append(psutil.Process(pid))
             except psutil.NoSuchProcess:
-                raise UsageError(f"no process {pid} on this machine; --pid takes that of the system under test") from None
+                raise UsageError(f"no process {pid} on this machine; --pid: the system under test's") from None
         self._known: dict[int, psutil.Process] = {}
         self._looked = float("-inf")
         self.memory_kind = "PSS" if all(pss_bytes(root.pid) is not None for root in self._roots) else "RSS"
