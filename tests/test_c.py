@@ -19,7 +19,7 @@ def test_c(source: Path, compiler: str, tmp_path: Path) -> None:
     if compiler not in compilers():
         pytest.skip(f"{compiler} is not installed: apt-get install {compiler}")
     binary = tmp_path / source.stem
-    build(compiler, source, binary, *SANITIZE)
+    build(compiler, source, binary, "-O1", *SANITIZE)
     done = subprocess.run([binary], capture_output=True, text=True, check=False, timeout=300, cwd=tmp_path,
                           env={**os.environ, "ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1"})  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]

@@ -10,9 +10,9 @@ import random
 from dataclasses import dataclass
 
 SYLLABLES = (
-    "ka", "lo", "mi", "ren", "tu", "vas", "el", "dor", "shi", "pa", "nor", "qui", "zel", "ba", "tem", "ori", "fen", "gal",
-    "hu", "ix",
-)  # fmt: skip
+    *("ka", "lo", "mi", "ren", "tu", "vas", "el", "dor", "shi", "pa"),
+    *("nor", "qui", "zel", "ba", "tem", "ori", "fen", "gal", "hu", "ix"),
+)
 
 FORMS = (
     ("The budget of {name} is {number} euros.", "budget"),
