@@ -1,8 +1,9 @@
 """Every hot path beside its peers, in one run: ``python benchmarks/peers.py [NAME…] [--markdown]``.
 
-The contenders are those of the ``benchmarks/test_*.py`` files: each function there whose name begins with
-``contenders`` is a contest.  The rounds are interleaved, so that a machine that slows down does so for all; the figure
-is the minimum of the rounds, the ratio is the median of the ratios round by round, and a peer that is not installed is named.
+The contenders are those of the ``benchmarks/test_*.py`` files: each function there with ``contenders`` in its name, or
+each row of the file's ``PEERS``, is a contest.  The rounds are interleaved, so that a machine that slows down does so
+for all; the figure is the minimum of the rounds, the ratio the median of the ratios round by round.  A peer that is not
+installed is named.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
 FOLDER = Path(__file__).resolve().parent
 OURS = "perfsuite"
@@ -29,7 +31,6 @@ class Contest:
     """One table of the output."""
 
     name: str
-    title: str
     contenders: dict[str, tuple[Callable[[], object], int]]
     missing: dict[str, str]
     times: dict[str, list[float]] = field(default_factory=dict)
@@ -88,16 +89,21 @@ def contests(names: list[str]) -> Iterator[Contest]:
     sys.path.insert(0, str(FOLDER))
     for path in sorted(FOLDER.glob("test_*.py")):
         module = importlib.import_module(path.stem)
-        for attribute in sorted(vars(module)):
-            if not attribute.startswith("contenders"):
-                continue
-            suffix = attribute.removeprefix("contenders").strip("_").replace("_", " ")
-            name = f"{path.stem.removeprefix('test_')} {suffix}".strip()
-            if names and not any(part in name for part in names):
-                continue
-            make = getattr(module, attribute)
-            title = (make.__doc__ or name).strip().splitlines()[0]
-            yield Contest(name, title, make(), dict(getattr(module, "missing", {})))
+        subject = path.stem.removeprefix("test_")
+        for title, make in listed(module):
+            name = f"{subject}: {title}" if title else subject
+            if not names or any(part in name for part in names):
+                yield Contest(name, make(), dict(getattr(module, "missing", {})))
+
+
+def listed(module: ModuleType) -> Iterator[tuple[str, Callable[[], dict[str, tuple[Callable[[], object], int]]]]]:
+    """The contests of a file: its ``PEERS``, else its functions by name."""
+    if hasattr(module, "PEERS"):
+        yield from module.PEERS
+        return
+    for attribute in sorted(vars(module)):
+        if "contenders" in attribute.lower() and callable(getattr(module, attribute)) and attribute.islower():
+            yield attribute.replace("contenders", "").strip("_").replace("_", " "), getattr(module, attribute)
 
 
 def main() -> int:
@@ -117,7 +123,7 @@ def main() -> int:
             others = ", ".join(f"{label} {ratio}" for label, _, ratio in known)
             print(f"| {contest.name} | {own} | {others} |", flush=True)
             continue
-        print(f"\n{contest.name}: {contest.title}")
+        print(f"\n{contest.name}")
         for label, figure, ratio in rows:
             print(f"  {label:32} {figure:>12}  {ratio if figure == 'missing' else '× ' + ratio}", flush=True)
     return 0
