@@ -1,9 +1,9 @@
 """The resident memory of stored conversations, measured in a process of its own.
 
 ``python -m perfsuite.reference.footprint CODEC``: conversations come on standard input, one JSON list of messages a
-line; one line of JSON goes out: ``{"before": bytes, "after": bytes, "conversations": n}``, the unique set size (what
-would be free if the process ended) before the first and after the last was stored.  The store is in memory; ``none`` stores
-without compression.
+line; one line of JSON goes out, ``{"before": bytes, "after": bytes, "conversations": n}``: the unique set size (what
+would be free if the process ended) before the first and after the last was stored.  The store is in memory; ``none``
+stores without compression.
 """
 
 from __future__ import annotations
