@@ -117,7 +117,8 @@ class _Run:
             self._error = str(error)
         except Exception as error:  # noqa: BLE001 - the run ends with it, and what was measured is kept
             self._error = f"internal error in phase {phase.name}: {type(error).__name__}: {error}"
-            self._notes.append(traceback.format_exc())
+            if self.plan.verbose:
+                self._notes.append(traceback.format_exc())
         self._done.append(self._current.result(error=self._error))
         self._current = None
         await self._store()

@@ -42,6 +42,16 @@ class PhaseContent:
     unhandled: list[str]
     load: str
     details: list[tuple[str, str]]
+    tables: list[Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A detail that is a list of rows."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +111,35 @@ def _phase(phase: PhaseResult) -> PhaseContent:
             (f"{m.name}, {name}", printable(_said(value), LONGEST_DETAIL))
             for m in phase.metrics
             for name, value in m.details.items()
+            if not _is_table(value)
         ],
+        tables=[
+            _table(f"{m.name}, {name}", value)
+            for m in phase.metrics
+            for name, value in m.details.items()
+            if _is_table(value)
+        ]
+        + [_table(name, value) for name, value in phase.delivered.items() if _is_table(value)],
     )
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, Mapping) for row in value)
+
+
+def _table(title: str, rows: list[Mapping[str, Any]]) -> Table:
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[printable(_said(row.get(name)), LONGEST_DETAIL) for name in header] for row in rows]
+    return Table(printable(title), [printable(name) for name in header], cells)
 
 
 def _load(phase: PhaseResult) -> str:
     asked = [f"{name} {_said(value)}" for name, value in phase.requested.items() if value is not None]
-    got = [f"{name} {_said(value)}" for name, value in phase.delivered.items() if value is not None]
+    got = [
+        f"{name} {_said(value)}"
+        for name, value in phase.delivered.items()
+        if value is not None and value != [] and not _is_table(value)
+    ]
     return "; ".join(
         f"{head} {', '.join(texts)}" for head, texts in (("requested", asked), ("delivered", got)) if texts
     )

@@ -24,6 +24,10 @@ _SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
 }  # fmt: skip
 
 
+LARGER = 8.0
+"""An interval that reaches so many times further than the value chooses the unit for both."""
+
+
 class Shown(NamedTuple):
     """A metric as text: the value with its unit, and everything else in that same unit without repeating it."""
 
@@ -81,7 +85,10 @@ def goal(value: float, unit: str) -> str:
 
 def shown(m: MetricResult) -> Shown:
     """A metric for a row of a table."""
+    bounds = [abs(bound) for bound in m.interval or () if bound is not None and math.isfinite(bound)]
     reference = m.value if m.value is not None else m.target if m.target is not None else 0.0
+    if bounds and max(bounds) > LARGER * abs(reference):
+        reference = max(bounds)  # a slope near zero, say: its interval is what there is to read
     divisor, name = scale(reference, m.unit)
 
     def scaled(value: float | None) -> str:

@@ -25,30 +25,35 @@ PAYLOADS = 4
 SLOWEST = 4.0
 """A codec whose last size took this share of what is left, divided by it, is not tried on one ten times the size."""
 
-Table = dict[str, dict[str, dict[str, float | None]]]
+Row = dict[str, str | int | float | None]
+Table = list[Row]
 
 
 def table(text: bytes, seconds: float) -> Table:
-    """Codec → payload bytes → ratio, factor, compress_ms, decompress_ms (medians)."""
+    """Rows of codec, bytes of a payload, ratio, factor, and the medians compress_ms and decompress_ms."""
     deadline = time.monotonic() + seconds
-    found: Table = {name: {} for name in available_codecs()}
-    took = dict.fromkeys(found, 0.0)
+    found: Table = []
+    took = dict.fromkeys(available_codecs(), 0.0)
     for size in SIZES:
         starts = range(0, len(text) - size + 1, max(1, (len(text) - size) // PAYLOADS))
         payloads = [text[start : start + size] for start in starts][:PAYLOADS]
-        for name, rows in found.items():
+        for name in took:
             left = deadline - time.monotonic()
             if not payloads or left <= 0.0 or SLOWEST * took[name] > left:
                 continue
             began = time.monotonic()
             report = measure_compression(name, payloads, repeat=1, warmup=0)
             took[name] = time.monotonic() - began
-            rows[str(size)] = {
-                "ratio": report.ratio,
-                "factor": report.factor,
-                "compress_ms": report.compress_ms.median,
-                "decompress_ms": report.decompress_ms.median,
-            }
+            found.append(
+                {
+                    "codec": name,
+                    "bytes": size,
+                    "ratio": report.ratio,
+                    "factor": report.factor,
+                    "compress_ms": report.compress_ms.median,
+                    "decompress_ms": report.decompress_ms.median,
+                }
+            )
     return found
 
 

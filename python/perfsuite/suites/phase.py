@@ -221,15 +221,6 @@ class PhaseRun:
             "concurrency": load.concurrency,
             "rate": load.rate,
             "duration_s": self._phase.duration_s,
-            "stretches": [
-                {
-                    "name": one.name,
-                    "concurrency": one.spec.concurrency,
-                    "rate": one.spec.rate,
-                    "duration_s": one.spec.duration_s,
-                }
-                for one in self._stretches
-            ],
         }
 
 
@@ -282,7 +273,21 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
         "duration_s": seconds,
         "late_sends": sum(row.late_sends for row in rows),
         "coalesced_reads": sum(row.coalesced_reads for row in rows),
-        "short": [f"{one.name}: {row.short}" for one, row in zip(ended, rows, strict=True) if row.short],
+        "stretches": [
+            {
+                "stretch": one.name,
+                "asked": f"{one.spec.rate:.4g} requests/s" if one.spec.rate else f"{one.spec.concurrency} in flight",
+                "duration_s": row.duration_s,
+                "rate": row.rate,
+                "max_in_flight": row.max_in_flight,
+                "requests": row.requests,
+                "completed": row.completed,
+                "failed": row.failed,
+                "late_sends": row.late_sends,
+                "short": row.short,
+            }
+            for one, row in zip(ended, rows, strict=True)
+        ],
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from perfsuite.evidence import Evidence, NotMeasured, Share
@@ -11,6 +12,8 @@ from perfsuite.targets.base import Reply, Request
 CLUSTERS = 512
 """Conversations are told apart up to this many; beyond it they share a cluster, so that hours fit in bounded memory."""
 
+AGES = (1, 2, 5, 10, 20, 50)
+AGE_LABELS = ("1", "2–4", "5–9", "10–19", "20–49", "50 and more")
 SAME_MESSAGE = 0
 REPEATS = 0.5
 """A black box that repeats fewer of the facts stated in the very message that asks for them shows nothing."""
@@ -35,7 +38,7 @@ class Recall:
 
     hits: int = 0
     trials: int = 0
-    by_age: dict[int, list[int]] = field(default_factory=dict)
+    by_age: list[list[int]] = field(default_factory=lambda: [[0, 0] for _ in AGE_LABELS])
     clusters: dict[int, list[int]] = field(default_factory=dict)
     same_message: list[int] = field(default_factory=lambda: [0, 0])
     saw_context: bool = False
@@ -53,7 +56,7 @@ class Recall:
         self.hits += found
         self.trials += 1
         cluster = zlib.crc32(request.conversation_id.encode()) % CLUSTERS
-        for row in (self.by_age.setdefault(request.age, [0, 0]), self.clusters.setdefault(cluster, [0, 0])):
+        for row in (self.by_age[bisect_right(AGES, request.age) - 1], self.clusters.setdefault(cluster, [0, 0])):
             row[0] += found
             row[1] += 1
 
@@ -73,6 +76,10 @@ class Recall:
             clusters=[(float(hits), float(trials)) for hits, trials in self.clusters.values()],
             details={
                 "judged_by": "context" if self.saw_context else "answer",
-                "by_age": {str(age): hits / trials for age, (hits, trials) in sorted(self.by_age.items())},
+                "by_age": [
+                    {"turns": label, "facts": trials, "share": hits / trials}
+                    for label, (hits, trials) in zip(AGE_LABELS, self.by_age, strict=True)
+                    if trials
+                ],
             },
         )

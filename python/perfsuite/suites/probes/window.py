@@ -142,10 +142,10 @@ def truncate_once(inside: Inspection, messages: list[Message], budget: int, into
 def evidence(tally: Tally, truncation: Histogram) -> dict[str, Evidence]:
     """The probe's metrics from its tally."""
     asked = len(tally.prompt)
-    by_window = {
-        str(size): placed / possible if possible else None
+    by_window = [
+        {"window_tokens": size, "relevant_possible": possible, "relevant_placed": placed}
         for size, (placed, possible) in sorted(tally.by_window.items())
-    }
+    ]
     found: dict[str, Evidence] = {
         "window_optimization": RatioOfSums(parts=tally.placed, wholes=tally.possible, details={"by_window": by_window}),
         "token_counting_accuracy": RatioOfSums(parts=tally.miscounted, wholes=tally.prompt, complement=True),
