@@ -18,10 +18,18 @@ if TYPE_CHECKING:
 SCHEMES = {
     "reference": "perfsuite.targets.reference:make",
     "python": "perfsuite.targets.function:make",
+    "http": "perfsuite.targets.http.target:make",
+    "https": "perfsuite.targets.http.target:make",
+    "responses": "perfsuite.targets.http.target:make",
+    "anthropic": "perfsuite.targets.http.target:make",
+    "ollama": "perfsuite.targets.http.target:make",
 }
 """What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
 
-LATER = ("http", "https", "responses", "anthropic", "ollama", "realtime", "template", "memory")
+NETWORK = frozenset({"http", "https", "responses", "anthropic", "ollama"})
+"""Schemes that have a URL behind them."""
+
+LATER = ("realtime", "template", "memory")
 """Schemes that the documentation names and that this version does not drive."""
 
 
@@ -34,12 +42,16 @@ def scheme_of(target: str) -> tuple[str, str]:
 def check_target(target: str) -> None:
     """Raises UsageError for a target that no scheme drives; opens nothing."""
     scheme, _ = scheme_of(target)
+    if scheme in NETWORK:
+        from perfsuite.targets.http.target import split_target
+
+        split_target(target)
     if scheme in SCHEMES:
         return
     if scheme in LATER:
         raise UsageError(
             f"this version does not drive {scheme} targets ({target}); it drives: "
-            "reference, python:package.module:function"
+            "reference, python:package.module:function, http://HOST:PORT (or responses+, anthropic+, ollama+http://…)"
         )
     raise unknown("target", target, (*SCHEMES, *LATER))
 

@@ -1,0 +1,174 @@
+"""Anthropic messages, streamed: https://docs.anthropic.com/en/api/messages-streaming
+
+Named events; usage comes in two parts, the prompt's in ``message_start`` and the answer's, cumulative, in
+``message_delta``; ``message_stop`` ends it.  What the cache served is not in ``input_tokens``: it is added here, so
+that prompt tokens mean the same in every dialect.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.dialect import (
+    END,
+    JSON_HEADERS,
+    NOTHING,
+    Dialect,
+    Piece,
+    Reader,
+    Usage,
+    encoded,
+    flat,
+    wrong,
+)
+from perfsuite.targets.http.failures import worded
+from perfsuite.targets.http.openai_chat import OpenAIChat
+from perfsuite.targets.http.secret import Secret
+from perfsuite.targets.http.splitting import StreamKind
+
+VERSION = "2023-06-01"
+LONGEST_ANSWER = 1024
+"""The service wants a limit on every request; this one where the run sets none."""
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_input_tokens: int | None = None
+    cache_creation_input_tokens: int | None = None
+
+    def usage(self) -> Usage:
+        prompt = self.input_tokens
+        if prompt is not None:
+            prompt += (self.cache_read_input_tokens or 0) + (self.cache_creation_input_tokens or 0)
+        return Usage(prompt, self.output_tokens, self.cache_read_input_tokens)
+
+
+class _Delta(msgspec.Struct):
+    text: str | None = None
+    thinking: str | None = None
+    partial_json: str | None = None
+
+
+class _Block(msgspec.Struct):
+    text: str | None = None
+
+
+class _Message(msgspec.Struct):
+    model: str | None = None
+    usage: _Usage | None = None
+    content: list[_Block] | None = None
+    type: str | None = None
+    error: object = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    delta: _Delta | None = None
+    content_block: _Delta | None = None
+    message: _Message | None = None
+    usage: _Usage | None = None
+    error: object = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_decode_whole = msgspec.json.Decoder(_Message).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Anthropic:
+    """``base`` is the path that ``/messages`` follows."""
+
+    base: str
+    key: Secret | None = None
+    name: str = "Anthropic messages"
+    stream: StreamKind = "sse"
+    marks_end: bool = True
+
+    @property
+    def models_path(self) -> str:
+        return f"{self.base}/models"
+
+    def _headers(self) -> tuple[tuple[str, str], ...]:
+        key = (("x-api-key", self.key.reveal()),) if self.key is not None else ()
+        return (*JSON_HEADERS, ("anthropic-version", VERSION), *key)
+
+    def call(self, request: Request, model: str | None) -> Call:
+        """POST /messages: system messages go to their own field, and neighbours of one role are joined."""
+        system: list[str] = []
+        messages: list[dict[str, str]] = []
+        for message in request.messages:
+            role, text = message.get("role"), flat(message.get("content"))
+            if role in ("system", "developer"):
+                system.append(text)
+            elif messages and messages[-1]["role"] == role:
+                messages[-1]["content"] += f"\n\n{text}"
+            else:
+                messages.append({"role": "assistant" if role == "assistant" else "user", "content": text})
+        body: dict[str, object] = {
+            "model": model,
+            "max_tokens": request.max_tokens or LONGEST_ANSWER,
+            "system": "\n\n".join(system) or None,
+            "messages": messages,
+            "stream": True,
+        }
+        return Call("POST", f"{self.base}/messages", self._headers(), encoded(body), "sse")
+
+    def models_call(self) -> Call:
+        """GET /models."""
+        return Call("GET", self.models_path, self._headers(), b"", "none")
+
+    def models(self, payload: bytes) -> list[str]:
+        """The models that the service lists."""
+        return OpenAIChat(self.base).models(payload)
+
+    def reader(self, request: Request) -> Reader:
+        """Has no state."""
+        return _READER
+
+    def adapted(self, refusal: str) -> Dialect | None:
+        """Nothing can be left out."""
+        return None
+
+
+class _MessagesReader:
+    def classify(self, name: str, payload: bytes) -> Piece:
+        try:
+            event = _decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+        kind = event.type
+        if kind == "content_block_delta" or kind == "content_block_start":
+            delta = event.delta or event.content_block
+            if delta is None:
+                return NOTHING
+            return Piece(text=delta.text or "", hidden=delta.thinking or delta.partial_json or "")
+        if kind == "message_start" and event.message is not None:
+            told = event.message.usage
+            return Piece(usage=told.usage() if told else None, model=event.message.model)
+        if kind == "message_delta":
+            return Piece(usage=event.usage.usage() if event.usage else None)
+        if kind == "message_stop":
+            return END
+        if kind == "error":
+            return Piece(error=worded(event.error) or "an error without words")
+        return NOTHING
+
+    def whole(self, payload: bytes) -> Piece:
+        try:
+            message = _decode_whole(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+        if message.error is not None:
+            return Piece(error=worded(message.error) or "an error without words")
+        if message.content is None:
+            raise wrong(payload, msgspec.ValidationError("there is no `content` in it"))
+        text = "".join(block.text or "" for block in message.content)
+        return Piece(text=text, end=True, usage=message.usage.usage() if message.usage else None, model=message.model)
+
+
+_READER = _MessagesReader()

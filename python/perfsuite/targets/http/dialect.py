@@ -1,0 +1,134 @@
+"""A dialect: what a chat service is sent and how its answer reads, as data and pure functions.
+
+Nothing here touches a socket or a clock: the asyncio client and the wire engine use the same dialects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from perfsuite.errors import shown
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.secret import Secret
+from perfsuite.targets.http.splitting import StreamKind
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """Tokens as the server counts them; None where it does not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cached_tokens: int | None = None
+
+    def then(self, later: Usage) -> Usage:
+        """This, with what a later event says in its place."""
+        return Usage(
+            self.prompt_tokens if later.prompt_tokens is None else later.prompt_tokens,
+            self.completion_tokens if later.completion_tokens is None else later.completion_tokens,
+            self.cached_tokens if later.cached_tokens is None else later.cached_tokens,
+        )
+
+
+class Piece(msgspec.Struct, frozen=True, gc=False):
+    """What one event means.
+
+    ``text`` is of the visible answer; ``hidden`` of reasoning or a tool call.  Either makes the event a content chunk:
+    a role, an empty delta or a keep-alive is none.  ``replaces``: ``text`` is the whole answer, not more of it.
+    ``end``: the answer is complete.  ``error``: the service reports one, inside a 200.
+    """
+
+    text: str = ""
+    hidden: str = ""
+    replaces: bool = False
+    chunk: bool = True
+    usage: Usage | None = None
+    end: bool = False
+    error: str | None = None
+    model: str | None = None
+
+
+NOTHING = Piece()
+END = Piece(end=True)
+
+
+class WrongShape(Exception):
+    """A payload that is not what the dialect says it is; the text names what is wrong with it, and where."""
+
+
+class Reader(Protocol):
+    """Reads one answer, event by event."""
+
+    def classify(self, name: str, payload: bytes) -> Piece:
+        """What an event means.  Raises WrongShape."""
+
+    def whole(self, payload: bytes) -> Piece:
+        """What a body that was not streamed means.  Raises WrongShape."""
+
+
+class Dialect(Protocol):
+    """``stream``: how the answer is split.  ``marks_end``: a complete answer says so itself, and one that does not was
+    cut short."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def stream(self) -> StreamKind: ...
+
+    @property
+    def marks_end(self) -> bool: ...
+
+    @property
+    def models_path(self) -> str: ...
+
+    def call(self, request: Request, model: str | None) -> Call: ...
+
+    def models_call(self) -> Call: ...
+
+    def models(self, payload: bytes) -> list[str]: ...
+
+    def reader(self, request: Request) -> Reader: ...
+
+    def adapted(self, refusal: str) -> Dialect | None:
+        """The same without what a server refused in these words; None when there is nothing to leave out."""
+
+
+JSON_HEADERS = (("Content-Type", "application/json"), ("User-Agent", "perfsuite"), ("Accept-Encoding", "identity"))
+
+
+def bearer(key: Secret | None) -> tuple[tuple[str, str], ...]:
+    """The header that carries a key, when there is one."""
+    return (("Authorization", f"Bearer {key.reveal()}"),) if key is not None else ()
+
+
+def encoded(body: Mapping[str, object]) -> bytes:
+    """A JSON body, what is None left out."""
+    return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
+
+
+def plain(messages: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Messages with the fields that services know: a workload's own marks (``pinned``) are not sent."""
+    known = ("role", "content", "name", "tool_calls", "tool_call_id")
+    return [{name: message[name] for name in known if name in message} for message in messages]
+
+
+def wrong(payload: bytes, error: Exception) -> WrongShape:
+    """The error for a payload that cannot be read."""
+    start = shown(payload[:80].decode("utf-8", "replace"))
+    kind = "is not the expected JSON" if isinstance(error, msgspec.ValidationError) else "is not JSON"
+    return WrongShape(f"{start} {kind}: {error}")
+
+
+def flat(content: object) -> str:
+    """The text of a content field: text, or a list of parts of which some are text."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(map(flat, content))
+    if isinstance(content, Mapping):
+        return flat(content.get("text"))
+    return ""

@@ -1,0 +1,112 @@
+"""Ollama's chat, streamed as lines of JSON: https://github.com/ollama/ollama/blob/main/docs/api.md
+
+The last line has ``done: true`` with the token counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.dialect import JSON_HEADERS, Dialect, Piece, Reader, Usage, bearer, encoded, plain, wrong
+from perfsuite.targets.http.failures import worded
+from perfsuite.targets.http.secret import Secret
+from perfsuite.targets.http.splitting import StreamKind
+
+
+class _Message(msgspec.Struct):
+    content: str | None = None
+    thinking: str | None = None
+    tool_calls: list[object] | None = None
+
+
+class _Line(msgspec.Struct):
+    message: _Message | None = None
+    done: bool = False
+    model: str | None = None
+    prompt_eval_count: int | None = None
+    eval_count: int | None = None
+    error: object = None
+
+
+class _Model(msgspec.Struct):
+    name: str
+
+
+class _Tags(msgspec.Struct):
+    models: list[_Model]
+
+
+_decode = msgspec.json.Decoder(_Line).decode
+_decode_tags = msgspec.json.Decoder(_Tags).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Ollama:
+    """``base`` is the path that ``/api/chat`` follows, usually empty."""
+
+    base: str
+    key: Secret | None = None
+    name: str = "Ollama chat"
+    stream: StreamKind = "ndjson"
+    marks_end: bool = True
+
+    @property
+    def models_path(self) -> str:
+        return f"{self.base}/api/tags"
+
+    def call(self, request: Request, model: str | None) -> Call:
+        """POST /api/chat."""
+        body: dict[str, object] = {
+            "model": model,
+            "messages": plain(request.messages),
+            "stream": True,
+            "options": {"num_predict": request.max_tokens} if request.max_tokens else None,
+        }
+        return Call("POST", f"{self.base}/api/chat", (*JSON_HEADERS, *bearer(self.key)), encoded(body), "ndjson")
+
+    def models_call(self) -> Call:
+        """GET /api/tags."""
+        return Call("GET", self.models_path, (*JSON_HEADERS, *bearer(self.key)), b"", "none")
+
+    def models(self, payload: bytes) -> list[str]:
+        """The models that were pulled."""
+        try:
+            return [model.name for model in _decode_tags(payload).models]
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+
+    def reader(self, request: Request) -> Reader:
+        """Has no state."""
+        return _READER
+
+    def adapted(self, refusal: str) -> Dialect | None:
+        """Nothing can be left out."""
+        return None
+
+
+class _LineReader:
+    def classify(self, name: str, payload: bytes) -> Piece:
+        try:
+            line = _decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+        if line.error is not None:
+            return Piece(error=worded(line.error) or "an error without words")
+        if line.message is None and not line.done:
+            raise wrong(payload, msgspec.ValidationError("there is neither `message` nor `done` in it"))
+        message = line.message or _Message()
+        hidden = message.thinking or ""
+        if message.tool_calls:
+            hidden += msgspec.json.encode(message.tool_calls).decode()
+        usage = Usage(line.prompt_eval_count, line.eval_count) if line.done else None
+        return Piece(text=message.content or "", hidden=hidden, usage=usage, end=line.done, model=line.model)
+
+    def whole(self, payload: bytes) -> Piece:
+        return self.classify("", payload)
+
+
+_READER = _LineReader()

@@ -1,0 +1,191 @@
+"""OpenAI chat completions, streamed: https://platform.openai.com/docs/api-reference/chat/streaming
+
+The first chunk often has only a role, or content null; with ``include_usage`` the last one has no choices and the
+usage; ``[DONE]`` ends it.  Servers that speak the dialect differ: some leave out ``[DONE]`` (then the finish reason is
+the end), name reasoning ``reasoning_content`` or ``reasoning``, or refuse ``stream_options``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.dialect import (
+    END,
+    JSON_HEADERS,
+    NOTHING,
+    Dialect,
+    Piece,
+    Reader,
+    Usage,
+    bearer,
+    encoded,
+    flat,
+    plain,
+    wrong,
+)
+from perfsuite.targets.http.failures import worded
+from perfsuite.targets.http.secret import Secret
+from perfsuite.targets.http.splitting import StreamKind
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: _Details | None = None
+
+    def usage(self) -> Usage:
+        details = self.prompt_tokens_details
+        return Usage(self.prompt_tokens, self.completion_tokens, details.cached_tokens if details else None)
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _ToolCall(msgspec.Struct):
+    function: _Function | None = None
+
+
+class _Delta(msgspec.Struct):
+    content: str | list[object] | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: list[_ToolCall] | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta | None = None
+    message: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: object = None
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_decode = msgspec.json.Decoder(_Chunk).decode
+_decode_models = msgspec.json.Decoder(_Models).decode
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIChat:
+    """``base`` is the path that ``/chat/completions`` follows."""
+
+    base: str
+    key: Secret | None = None
+    usage: bool = True
+    limit_name: str = "max_tokens"
+    name: str = "OpenAI chat completions"
+    stream: StreamKind = "sse"
+    marks_end: bool = True
+
+    @property
+    def models_path(self) -> str:
+        return f"{self.base}/models"
+
+    def call(self, request: Request, model: str | None) -> Call:
+        """POST /chat/completions."""
+        body: dict[str, object] = {
+            "model": model,
+            "messages": plain(request.messages),
+            "stream": True,
+            "stream_options": {"include_usage": True} if self.usage else None,
+            self.limit_name: request.max_tokens,
+        }
+        return Call("POST", f"{self.base}/chat/completions", self._headers(), encoded(body), "sse")
+
+    def models_call(self) -> Call:
+        """GET /models."""
+        return Call("GET", self.models_path, self._headers(), b"", "none")
+
+    def _headers(self) -> Sequence[tuple[str, str]]:
+        return (*JSON_HEADERS, *bearer(self.key))
+
+    def models(self, payload: bytes) -> list[str]:
+        """The models that the service lists."""
+        try:
+            return [model.id for model in _decode_models(payload).data]
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+
+    def reader(self, request: Request) -> Reader:
+        """Has no state but the finish reason."""
+        return _ChatReader()
+
+    def adapted(self, refusal: str) -> Dialect | None:
+        """Without ``stream_options``, or with the other name of the token limit."""
+        if self.usage and ("stream_options" in refusal or "include_usage" in refusal):
+            return replace(self, usage=False)
+        if self.limit_name == "max_tokens" and "max_completion_tokens" in refusal:
+            return replace(self, limit_name="max_completion_tokens")
+        return None
+
+
+class _ChatReader:
+    def __init__(self) -> None:
+        self._finished = False
+
+    def classify(self, name: str, payload: bytes) -> Piece:
+        if payload == b"[DONE]":
+            return END
+        if name == "error":
+            return Piece(error=_error_words(payload))
+        return self._piece(payload)
+
+    def whole(self, payload: bytes) -> Piece:
+        self._finished = True
+        piece = self._piece(payload)
+        return piece if piece.error is not None else msgspec.structs.replace(piece, end=True)
+
+    def _piece(self, payload: bytes) -> Piece:
+        try:
+            chunk = _decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+        if chunk.error is not None:
+            return Piece(error=worded(chunk.error) or "an error without words")
+        if chunk.choices is None and chunk.usage is None:
+            raise wrong(payload, msgspec.ValidationError("there is neither `choices` nor `usage` nor `error` in it"))
+        usage = chunk.usage.usage() if chunk.usage is not None else None
+        if not chunk.choices:
+            return Piece(usage=usage, end=self._finished, model=chunk.model)
+        choice = chunk.choices[0]
+        # The finish reason is the end of the content; usage and [DONE] may follow, or nothing may.
+        self._finished = self._finished or choice.finish_reason is not None
+        delta = choice.delta or choice.message
+        if delta is None:
+            return Piece(usage=usage, end=self._finished, model=chunk.model) if usage or self._finished else NOTHING
+        hidden = delta.reasoning_content or delta.reasoning or ""
+        for call in delta.tool_calls or ():
+            if call.function is not None:
+                hidden += (call.function.name or "") + (call.function.arguments or "")
+        text = flat(delta.content) or delta.refusal or ""
+        return Piece(text=text, hidden=hidden, usage=usage, end=self._finished, model=chunk.model)
+
+
+def _error_words(payload: bytes) -> str:
+    from perfsuite.targets.http.failures import message_in
+
+    return message_in(payload) or "an error without words"

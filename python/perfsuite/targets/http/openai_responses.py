@@ -1,0 +1,170 @@
+"""OpenAI responses, streamed: https://platform.openai.com/docs/api-reference/responses-streaming
+
+Named events, each with its ``type`` again in the data; ends with ``response.completed`` (or ``.incomplete``: the token
+limit) and no ``[DONE]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.dialect import (
+    END,
+    JSON_HEADERS,
+    NOTHING,
+    Dialect,
+    Piece,
+    Reader,
+    Usage,
+    bearer,
+    encoded,
+    wrong,
+)
+from perfsuite.targets.http.failures import worded
+from perfsuite.targets.http.openai_chat import OpenAIChat
+from perfsuite.targets.http.secret import Secret
+from perfsuite.targets.http.splitting import StreamKind
+
+_VISIBLE = frozenset({"response.output_text.delta", "response.refusal.delta"})
+_HIDDEN = frozenset(
+    {
+        "response.reasoning_text.delta",
+        "response.reasoning_summary_text.delta",
+        "response.function_call_arguments.delta",
+        "response.custom_tool_call_input.delta",
+        "response.code_interpreter_call_code.delta",
+        "response.mcp_call_arguments.delta",
+    }
+)
+_ENDS = frozenset({"response.completed", "response.incomplete"})
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    input_tokens_details: _Details | None = None
+
+
+class _Part(msgspec.Struct):
+    text: str | None = None
+    refusal: str | None = None
+
+
+class _Item(msgspec.Struct):
+    type: str | None = None
+    content: list[_Part] | None = None
+
+
+class _Response(msgspec.Struct):
+    usage: _Usage | None = None
+    model: str | None = None
+    error: object = None
+    status: str | None = None
+    output: list[_Item] | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    delta: object = None
+    response: _Response | None = None
+    message: str | None = None
+    error: object = None
+
+
+_decode = msgspec.json.Decoder(_Event).decode
+_decode_whole = msgspec.json.Decoder(_Response).decode
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIResponses:
+    """``base`` is the path that ``/responses`` follows."""
+
+    base: str
+    key: Secret | None = None
+    name: str = "OpenAI responses"
+    stream: StreamKind = "sse"
+    marks_end: bool = True
+
+    @property
+    def models_path(self) -> str:
+        return f"{self.base}/models"
+
+    def call(self, request: Request, model: str | None) -> Call:
+        """POST /responses; nothing is stored at the service."""
+        body: dict[str, object] = {
+            "model": model,
+            "input": [{"role": m.get("role"), "content": m.get("content")} for m in request.messages],
+            "stream": True,
+            "store": False,
+            "max_output_tokens": request.max_tokens,
+        }
+        return Call("POST", f"{self.base}/responses", (*JSON_HEADERS, *bearer(self.key)), encoded(body), "sse")
+
+    def models_call(self) -> Call:
+        """GET /models."""
+        return OpenAIChat(self.base, self.key).models_call()
+
+    def models(self, payload: bytes) -> list[str]:
+        """The models that the service lists."""
+        return OpenAIChat(self.base, self.key).models(payload)
+
+    def reader(self, request: Request) -> Reader:
+        """Has no state."""
+        return _READER
+
+    def adapted(self, refusal: str) -> Dialect | None:
+        """Nothing can be left out."""
+        return None
+
+
+class _ResponsesReader:
+    def classify(self, name: str, payload: bytes) -> Piece:
+        if payload == b"[DONE]":
+            return END
+        try:
+            event = _decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+        kind = event.type
+        if kind in _VISIBLE:
+            return Piece(text=event.delta if isinstance(event.delta, str) else "")
+        if kind in _HIDDEN:
+            return Piece(hidden=event.delta if isinstance(event.delta, str) else "")
+        if kind in _ENDS:
+            return _ended(event.response, text="")
+        if kind == "response.failed":
+            return Piece(error=worded(event.response.error if event.response else None) or "the response failed")
+        if kind == "error":
+            return Piece(error=event.message or worded(event.error) or "an error without words")
+        return NOTHING
+
+    def whole(self, payload: bytes) -> Piece:
+        try:
+            response = _decode_whole(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise wrong(payload, error) from error
+        if response.error is not None:
+            return Piece(error=worded(response.error) or "an error without words")
+        if response.output is None:
+            raise wrong(payload, msgspec.ValidationError("there is no `output` in it"))
+        parts = [part for item in response.output for part in item.content or ()]
+        return _ended(response, "".join(part.text or part.refusal or "" for part in parts))
+
+
+def _ended(response: _Response | None, text: str) -> Piece:
+    if response is None or response.usage is None:
+        return Piece(text=text, end=True, model=response.model if response else None)
+    told = response.usage
+    cached = told.input_tokens_details.cached_tokens if told.input_tokens_details else None
+    return Piece(text=text, end=True, usage=Usage(told.input_tokens, told.output_tokens, cached), model=response.model)
+
+
+_READER = _ResponsesReader()

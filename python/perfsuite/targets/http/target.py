@@ -1,0 +1,283 @@
+"""A chat service behind a URL: ``http://…``, ``responses+http://…``, ``anthropic+…``, ``ollama+…``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
+from perfsuite.targets.http.address import Address, parse_address
+from perfsuite.targets.http.anthropic import Anthropic
+from perfsuite.targets.http.client import Client
+from perfsuite.targets.http.counting import Counter, counter_for
+from perfsuite.targets.http.dialect import Dialect, WrongShape
+from perfsuite.targets.http.failures import HttpFailure, status_failure
+from perfsuite.targets.http.hearing import converse, read_all
+from perfsuite.targets.http.ollama import Ollama
+from perfsuite.targets.http.openai_chat import OpenAIChat
+from perfsuite.targets.http.openai_responses import OpenAIResponses
+from perfsuite.targets.http.proxied import client_for
+from perfsuite.targets.http.secret import Secret, secret_of
+
+if TYPE_CHECKING:
+    from perfsuite._core import Row
+    from perfsuite.plan import Plan
+
+LARGEST_LIST = 4 << 20
+ROTATION = 2
+"""Models of a local service that a run uses when none is named: enough for a switch."""
+OPENING_S = 10.0
+_NOT_CHAT = ("embed", "rerank", "whisper", "tts", "dall-e", "moderation", "transcribe")
+
+DIALECTS: dict[str, Callable[[Address, Secret | None], Dialect]] = {
+    "openai": lambda at, key: _openai(at, key),
+    "responses": lambda at, key: OpenAIResponses(at.versioned().path, key),
+    "anthropic": lambda at, key: Anthropic(at.versioned().path, key),
+    "ollama": lambda at, key: Ollama(at.path, key),
+}
+KEYS = {"openai": "OPENAI_API_KEY", "responses": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
+"""The variables that hold a dialect's key, unless ``--api-key-env`` names another."""
+
+
+def _openai(address: Address, key: Secret | None) -> Dialect:
+    own = address.host == "api.openai.com"
+    return OpenAIChat(address.versioned().path, key, limit_name="max_completion_tokens" if own else "max_tokens")
+
+
+def split_target(target: str) -> tuple[str, Address]:
+    """(dialect, address) of ``[DIALECT+]http[s]://…``.  Raises UsageError."""
+    before, colon, rest = target.partition("://")
+    prefix, plus, scheme = before.rpartition("+")
+    dialect = prefix if plus else "openai"
+    if not plus and before not in ("http", "https"):
+        dialect = target.partition(":")[0]
+        raise UsageError(f"--target {dialect}: write the service's URL after it: {dialect}+http://HOST:PORT")
+    return dialect, parse_address(f"{scheme}{colon}{rest}", "--target")
+
+
+def make(plan: Plan, rest: str, workdir: Path) -> Target:
+    """The target of a URL; models and key from the plan."""
+    dialect, address = split_target(plan.target)
+    key = key_for(dialect, address, plan.api_key_env)
+    urls = {
+        model.name: parse_address(model.url, f"--model {model.name}") if model.url else address for model in plan.models
+    }
+    return ChatTarget(dialect, address, key, urls, name=plan.target, key_name=plan.api_key_env)
+
+
+def key_for(dialect: str, address: Address, variable: str | None) -> Secret | None:
+    """The key from the environment.  A variable that was named and is not set is an error.
+
+    The service's own default variable is used as well where the address is another's: that is how compatible services
+    are given their keys.
+    """
+    if variable is not None:
+        key = secret_of(variable)
+        if key is None:
+            raise UsageError(f"--api-key-env {variable}: the variable is not set; export it, or name another")
+        return key
+    return secret_of(KEYS[dialect]) if dialect in KEYS else None
+
+
+class _Served:
+    """One address of the target: its client, and its dialect as that server takes it."""
+
+    def __init__(self, dialect: Dialect, client: Client) -> None:
+        self.dialect = dialect
+        self.client = client
+
+
+class ChatTarget:
+    """A service behind one of the dialects: a black box."""
+
+    simulated: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        dialect: str,
+        address: Address,
+        key: Secret | None,
+        models: dict[str, Address] | None = None,
+        *,
+        name: str | None = None,
+        key_name: str | None = None,
+    ) -> None:
+        self.name = name or address.url
+        self.address = address
+        self._dialect = dialect
+        self._key = key
+        self._key_name = key_name or KEYS.get(dialect)
+        self._models: dict[str, Address] = dict(models or {})
+        self._served: dict[Address, _Served] = {}
+        self._counters: dict[str | None, Counter] = {}
+
+    @property
+    def inspection(self) -> Inspection | None:
+        """None: nothing is known of its inside."""
+        return None
+
+    @property
+    def process_ids(self) -> Sequence[int]:
+        """The processes that listen on its ports, where those are this machine's."""
+        return listeners(self._models.values() or (self.address,))
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Those that were named, else those that it lists."""
+        return tuple(self._models)
+
+    @property
+    def transport(self) -> str:
+        """How it is reached, and where arrivals are stamped."""
+        return "; ".join(sorted({served.client.transport for served in self._served.values()}))
+
+    @property
+    def retried(self) -> int:
+        """Requests sent again because a kept connection turned out to be closed."""
+        return sum(served.client.retried for served in self._served.values())
+
+    async def open(self) -> None:
+        """Asks the service which models it has, unless they were named.  Raises PerfsuiteError when nobody is there,
+        UsageError when it wants another key or a model's name."""
+        for address in self._models.values() or (self.address,):
+            if address not in self._served:
+                self._served[address] = _Served(DIALECTS[self._dialect](address, self._key), client_for(address))
+        try:
+            async with asyncio.timeout(OPENING_S):
+                await self._look()
+        except TimeoutError as error:
+            await self.close()
+            raise PerfsuiteError(f"{self.address.url} does not answer within {OPENING_S:g} s; is it up?") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _look(self) -> None:
+        named = bool(self._models)
+        for address, served in self._served.items():
+            try:
+                found = await self._listed(served)
+            except HttpFailure as failure:
+                if failure.status in (401, 403):
+                    raise UsageError(self._masked(f"{failure}; {self._about_key()}")) from failure
+                if not named:
+                    raise UsageError(
+                        self._masked(f"{failure}: which models it has is not to be seen; name one with --model, or ")
+                        + f"let perfsuite init {address.url} find out what answers there"
+                    ) from failure
+                continue
+            except Failure as failure:
+                raise PerfsuiteError(self._masked(f"{failure}; start the service, or correct its address")) from failure
+            except WrongShape as error:
+                if not named:
+                    raise UsageError(
+                        f"GET {served.dialect.models_path}: {error}; it does not speak {served.dialect.name}: "
+                        f"perfsuite init {address.url} finds out what it does speak"
+                    ) from error
+                continue
+            if not named:
+                self._choose(found, address)
+
+    async def _listed(self, served: _Served) -> list[str]:
+        call = served.dialect.models_call()
+        answer = await served.client.send(call, lambda: None)
+        try:
+            body = await read_all(answer, LARGEST_LIST)
+            if answer.status != 200:
+                raise status_failure(answer.status, answer.phrase, answer.headers, body, f"{call.method} {call.path}")
+            return served.dialect.models(body)
+        finally:
+            answer.release()
+
+    def _choose(self, found: list[str], address: Address) -> None:
+        chat = [name for name in found if not any(word in name.lower() for word in _NOT_CHAT)] or found
+        if not chat:
+            raise UsageError(f"{address.url} lists no model; load one, or name one with --model")
+        if len(chat) > 1 and not address.loopback:
+            few = ", ".join(chat[:8]) + (f" and {len(chat) - 8} more" if len(chat) > 8 else "")
+            raise UsageError(f"{address.url} has several models ({few}): choose with --model NAME")
+        self._models = dict.fromkeys(chat[:ROTATION], address)
+
+    def _about_key(self) -> str:
+        if self._key is None:
+            variable = self._key_name or "OPENAI_API_KEY"
+            return f"put its key in {variable}, or name the variable that holds it with --api-key-env"
+        return f"the key in {self._key_name} is not accepted"
+
+    def _masked(self, text: str) -> str:
+        return self._key.hidden_in(text) if self._key is not None else text
+
+    async def send(self, request: Request, row: Row) -> Reply:
+        """One message.  Its tokens are stamped as they arrive; Failure says what went wrong."""
+        model = request.model or next(iter(self._models), None)
+        served = self._served[self._models.get(model or "", self.address)]
+        first = True
+
+        def sent() -> None:
+            nonlocal first
+            if first:
+                row.sent()
+            first = False
+
+        try:
+            while True:
+                dialect = served.dialect
+                call, reader = dialect.call(request, model), dialect.reader(request)
+                try:
+                    heard = await converse(
+                        served.client, call, reader, row, marks_end=dialect.marks_end, on_sent=sent
+                    )
+                    break
+                except HttpFailure as failure:
+                    adapted = dialect.adapted(failure.message) if failure.status in (400, 422) else None
+                    if adapted is None:
+                        raise
+                    served.dialect = adapted
+        except Failure as failure:
+            failure.args = (self._masked(str(failure)),)
+            if isinstance(failure, HttpFailure):
+                failure.message = self._masked(failure.message)
+            raise
+        usage, counted_by = heard.usage, "usage"
+        if usage.completion_tokens is None or usage.prompt_tokens is None:
+            counter = self._counter(model)
+            usage = counter.completed(usage, request.messages, heard.text, heard.hidden)
+            counted_by = counter.name
+        return Reply(
+            text=heard.text,
+            model=heard.model or model,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            counted_by=counted_by,
+        )
+
+    def _counter(self, model: str | None) -> Counter:
+        if model not in self._counters:
+            self._counters[model] = counter_for(model)
+        return self._counters[model]
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        served, self._served = self._served, {}
+        for one in served.values():
+            await one.client.close()
+
+
+def listeners(addresses: Iterable[Address]) -> tuple[int, ...]:
+    """The processes of this machine that listen on the ports of those addresses that are this machine's."""
+    ports = {address.port for address in addresses if address.loopback}
+    if not ports:
+        return ()
+    import psutil
+
+    found: dict[int, None] = {}
+    with suppress(psutil.AccessDenied, OSError):  # another user's process: not to be seen, so not measured
+        for one in psutil.net_connections("tcp"):
+            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr[1] in ports and one.pid:
+                found[one.pid] = None
+    return tuple(found)
