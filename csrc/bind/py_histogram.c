@@ -98,12 +98,12 @@ __attribute__((noinline)) static PyObject *record_slow(PyObject *self, PyObject 
 
 static PyObject *Histogram_record(PyObject *self, PyObject *value)
 {
-    if (PyFloat_CheckExact(value)) {
+    if (__builtin_expect(PyFloat_CheckExact(value), 1)) {
         bool recorded;
         PFS_LOCK(self);
         recorded = pfs_histogram_record_fast(SELF(self), PyFloat_AS_DOUBLE(value));
         PFS_UNLOCK();
-        if (recorded) {
+        if (__builtin_expect(recorded, 1)) {
             Py_RETURN_NONE;
         }
     }

@@ -200,11 +200,11 @@ pfs_status pfs_histogram_copy(pfs_histogram *out, const pfs_histogram *h, const 
 /* A window of so many cells is added up in under half a microsecond. */
 #define SMALL_WINDOW 4096
 
-static inline uint64_t cell_of(const pfs_histogram *h, double x)
+static inline size_t cell_of(double x, uint32_t shift, uint64_t first)
 {
     uint64_t bits;
     memcpy(&bits, &x, sizeof bits);
-    return (bits >> h->shift) - (uint64_t)h->table->first;
+    return (size_t)((bits >> shift) - first);
 }
 
 static void fold(pfs_histogram *h, bool keep_blocks)
@@ -214,25 +214,27 @@ static void fold(pfs_histogram *h, bool keep_blocks)
         h->pending_count = 0;
         pfs_moments block = pfs_moments_of(&h->moments, h->pending, n);
         pfs_moments_merge(&h->moments, &block);
-        uint64_t *counts = h->table->counts;
-        uint32_t i = 0;
+        const double *values = h->pending;
+        uint64_t *counts = h->table->counts, first = (uint64_t)h->table->first;
+        uint32_t shift = h->shift, i = 0;
         for (; i + 4 <= n; i += 4) { /* four cells found before any is changed */
-            uint64_t a = cell_of(h, h->pending[i]), b = cell_of(h, h->pending[i + 1]);
-            uint64_t c = cell_of(h, h->pending[i + 2]), d = cell_of(h, h->pending[i + 3]);
+            size_t a = cell_of(values[i], shift, first), b = cell_of(values[i + 1], shift, first);
+            size_t c = cell_of(values[i + 2], shift, first);
+            size_t d = cell_of(values[i + 3], shift, first);
             counts[a]++;
             counts[b]++;
             counts[c]++;
             counts[d]++;
         }
         for (; i < n; i++) {
-            counts[cell_of(h, h->pending[i])]++;
+            counts[cell_of(values[i], shift, first)]++;
         }
         if (!keep_blocks) {
             h->blocks_stale = true;
         } else if (!h->blocks_stale) {
             uint64_t *blocks = blocks_of(h->table);
             for (i = 0; i < n; i++) {
-                blocks[cell_of(h, h->pending[i]) >> h->block_shift]++;
+                blocks[cell_of(values[i], shift, first) >> h->block_shift]++;
             }
         }
     }
