@@ -45,7 +45,8 @@ double pfs_moments_sum(const pfs_moments *moments);
 /* NaN when empty; always within min and max. */
 double pfs_moments_mean(const pfs_moments *moments);
 
-/* The sample variance (n - 1 in the denominator); NaN for fewer than two values. */
+/* The sample variance (n - 1 in the denominator); NaN for fewer than two values.  As any square in
+ * doubles it is 0 or infinite for deviations below 1e-162 or above 1e154. */
 double pfs_moments_variance(const pfs_moments *moments);
 
 #endif

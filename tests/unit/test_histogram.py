@@ -120,7 +120,7 @@ class TestMoments:
             assert histogram.sum == pytest.approx(math.fsum(values), rel=1e-14)
             assert histogram.mean == pytest.approx(math.fsum(values) / len(values), rel=1e-14)
             true = statistics.stdev(map(Fraction, values))
-            assert histogram.stdev == pytest.approx(float(true), rel=1e-9, abs=1e-14 * max(values))
+            assert histogram.stdev == pytest.approx(float(true), rel=1e-9, abs=1e-150 + 1e-14 * max(values))
 
     def test_whole_numbers_add_up_exactly(self) -> None:
         values = [random.Random(2).randrange(1, 10_000_000) for _ in range(5000)]
@@ -332,7 +332,7 @@ class TestMerging:
         assert total == whole
         assert total.buckets() == whole.buckets()
         if whole.count > 1 and math.isfinite(whole.stdev):
-            assert total.stdev == pytest.approx(whole.stdev, rel=1e-9, abs=1e-13 * whole.max)
+            assert total.stdev == pytest.approx(whole.stdev, rel=1e-9, abs=1e-150 + 1e-13 * whole.max)
 
     def test_operators(self) -> None:
         a, b = filled([1.0, 2.0]), filled([3.0])
