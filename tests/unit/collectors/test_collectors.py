@@ -1,0 +1,89 @@
+"""Sampling beside a run: bounded series, process trees, collectors that fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+
+import pytest
+
+from perfsuite.collectors import HostCollector, ProcessCollector, Sampler
+from perfsuite.collectors.base import LONGEST_SERIES, BoundedSeries
+from perfsuite.errors import UsageError
+
+
+def test_a_long_series_is_bounded_and_keeps_its_peak() -> None:
+    series = BoundedSeries()
+    for i in range(LONGEST_SERIES * 20):
+        series.add(float(i), 1e9 if i == 12_345 else float(i % 7))
+    points = series.points()
+    assert len(points) <= LONGEST_SERIES * 2
+    assert (12_345.0, 1e9) in points
+    assert [t for t, _ in points] == sorted(t for t, _ in points)
+    assert points[0][0] <= 64.0
+    assert points[-1][0] >= LONGEST_SERIES * 20 - 64
+
+
+def test_own_processes_are_left_out() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "x = bytearray(64 << 20); input()"], stdin=subprocess.PIPE)
+    try:
+        own: set[int] = set()
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            if ProcessCollector([child.pid]).memory_bytes() > 60 << 20:
+                break
+            time.sleep(0.05)
+        with_child = ProcessCollector([os.getpid()], own).sample()["memory_bytes"]
+        own.add(child.pid)
+        without = ProcessCollector([os.getpid()], own).sample()["memory_bytes"]
+        assert with_child - without > 50 << 20
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()
+        child.wait()
+
+
+def test_a_process_that_is_not_there_is_a_usage_error() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    with pytest.raises(UsageError, match=f"no process {child.pid}"):
+        ProcessCollector([child.pid])
+
+
+def test_a_process_that_ends_is_absent_and_samples_nothing() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    collector = ProcessCollector([child.pid])
+    assert collector.absent is None
+    child.communicate(b"\n")
+    assert collector.absent == "the process has ended"
+    assert collector.sample()["memory_bytes"] == 0.0
+
+
+class Breaks:
+    name = "breaks"
+    absent = None
+    calls = 0
+
+    def sample(self) -> Mapping[str, float]:
+        self.calls += 1
+        if self.calls > 1:
+            raise RuntimeError("gone")
+        return {"value": 1.0}
+
+
+def test_a_collector_that_raises_is_asked_no_more_and_reported() -> None:
+    breaks = Breaks()
+    sampler = Sampler([breaks, HostCollector()], interval_s=0.005)
+    sampler.start()
+    deadline = time.monotonic() + 10
+    while len(sampler.series()["host.cpu_percent"]) < 5 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    sampler.stop()
+    sampler.stop()
+    assert sampler.problems == {"breaks": "RuntimeError: gone"}
+    assert breaks.calls == 2
+    assert len(sampler.series()["breaks.value"]) == 1
+    assert len(sampler.series()["host.cpu_percent"]) >= 5

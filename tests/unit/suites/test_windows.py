@@ -1,0 +1,96 @@
+"""What makes a second good, and what evidence a driven stretch gives."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from perfsuite._core import ERROR_KINDS, Events
+from perfsuite.evidence import Estimate, NotMeasured, Samples, Share
+from perfsuite.loadgen import LoadSpec
+from perfsuite.suites.probes import PROBES, STREAMING, covering, probe
+from perfsuite.suites.session import Stretch, good_windows, streaming_evidence
+
+SECOND = 1_000_000_000
+TIMEOUT = ERROR_KINDS.index("timeout")
+
+
+def stretch(rows: list[tuple[float, float, int]], objectives: dict[str, float] | None = None) -> Stretch:
+    """Requests as (due in s, seconds it took, status)."""
+    base = time.monotonic_ns() + 3600 * SECOND  # ahead of the clock, which only begin() looks at
+    events = Events(start_ns=base, limit_ms=5000.0, objectives=objectives or {})
+    for due, took, status in sorted(rows):
+        start = base + round(due * SECOND)
+        row = events.begin(start)
+        row.sent(start)
+        if not status:
+            row.token(1, True, start + round(took * SECOND / 2))
+            row.token(1, True, start + round(took * SECOND))
+        row.end(status, 5, 2, 10, start + round(took * SECOND))
+    return Stretch("s", LoadSpec(duration_s=4.0, concurrency=1), events, objectives or {})
+
+
+def good(rows: list[tuple[float, float, int]]) -> tuple[float, float]:
+    found = good_windows([stretch(rows)])
+    assert isinstance(found, Share)
+    return found.hits, found.trials
+
+
+def test_steady_answers_make_good_seconds() -> None:
+    assert good([(0.1 * i, 0.05, 0) for i in range(40)]) == (4, 4)
+
+
+def test_one_failure_a_second_is_borne_two_are_not() -> None:
+    steady = [(0.1 * i, 0.05, 0) for i in range(40)]
+    assert good([*steady, (1.25, 0.01, TIMEOUT)]) == (4, 4)
+    assert good([*steady, (1.25, 0.01, TIMEOUT), (1.35, 0.01, TIMEOUT)]) == (3, 4)
+
+
+def test_a_slow_answer_makes_its_second_bad() -> None:
+    hits, trials = good([*[(0.1 * i, 0.05, 0) for i in range(80)], (0.5, 5.5, 0)])
+    assert (hits, trials) == (7, 8)
+
+
+def test_a_frozen_second_is_bad_though_nothing_fell_due_in_it() -> None:
+    hits, trials = good([(0.1, 0.05, 0), (0.5, 2.9, 0), (3.5, 0.05, 0)])
+    assert trials == 4
+    assert hits == 2  # the first and the last; in the two between, something waited and nothing finished
+
+
+def test_nothing_asked_is_no_trial() -> None:
+    found = good_windows([stretch([])])
+    assert isinstance(found, NotMeasured)
+
+
+def test_streaming_evidence_has_every_name() -> None:
+    rows = [(0.1 * i, 0.05, 0) for i in range(20)]
+    found = streaming_evidence(stretch([*rows, (0.33, 1.0, TIMEOUT)], {"response_time": 60.0}))
+    assert set(found) == set(STREAMING)
+    answers = found["response_time"]
+    assert isinstance(answers, Samples)
+    assert (answers.histogram.count, answers.failed) == (20, 1)
+    assert answers.longest_wait == pytest.approx(1000.0)
+    errors = found["error_rate"]
+    assert isinstance(errors, Share)
+    assert (errors.hits, errors.trials) == (1, 21)
+    goodput = found["goodput"]
+    assert isinstance(goodput, Estimate)
+    assert goodput.value == pytest.approx(20 / 4.0)
+    assert goodput.low < goodput.value < goodput.high
+
+
+def test_an_empty_stretch_is_not_measured() -> None:
+    assert all(isinstance(one, NotMeasured) for one in streaming_evidence(stretch([])).values())
+
+
+def test_the_registry_covers_every_metric_of_the_phases() -> None:
+    from perfsuite.metric import catalogue
+    from perfsuite.suites.probes import SAMPLED
+
+    shown = {name for one in PROBES.values() for name in one.provides} | set(SAMPLED)
+    assert set(catalogue()) - shown == {"answer_ttft"}  # only where reasoning tokens come first
+    assert [one.name for one in covering(["ttft", "memory_savings", "window_optimization"])] == [
+        "conversation", "savings", "window",
+    ]  # fmt: skip
+    assert probe("load").provides
