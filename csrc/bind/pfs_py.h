@@ -61,6 +61,8 @@ typedef enum {
     PFS_TYPE_EVENTS,
     PFS_TYPE_ROW,
     PFS_TYPE_ARRIVALS,
+    PFS_TYPE_STREAM_PARSER,
+    PFS_TYPE_RESPONSE_PARSER,
     PFS_TYPE_COUNT
 } pfs_type_id;
 
@@ -106,5 +108,7 @@ int pfs_exec_text(PyObject *module);
 int pfs_exec_stats(PyObject *module);
 int pfs_exec_arrivals(PyObject *module);
 int pfs_exec_events(PyObject *module);
+int pfs_exec_stream(PyObject *module);
+int pfs_exec_http(PyObject *module);
 
 #endif
