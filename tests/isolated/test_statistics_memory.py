@@ -28,13 +28,13 @@ def fails_half(data: bytes) -> bytes:
 
 
 CALLS: dict[str, Callable[[], object]] = {
-    "quantile_interval": lambda: _core.quantile_interval(DATA, 0.5, 0.95),
+    "quantile_interval": lambda: _core.quantile_interval(LIST, 0.5, 0.95),
     "exact_quantiles": lambda: _core.exact_quantiles(LIST, (0.1, 0.9)),
     "moments": lambda: _core.moments(LIST),
     "bootstrap_mean": lambda: _core.bootstrap_mean(DATA, 0.95, 100, 1),
     "mann_whitney": lambda: _core.mann_whitney(DATA, LIST, 0),
     "theil_sen": lambda: _core.theil_sen(DATA, None, 0.95, 0.0),
-    "effective_size": lambda: _core.effective_size(DATA),
+    "effective_size": lambda: _core.effective_size(LIST),
     "change_points": lambda: _core.change_points(DATA, 3, 0.05, 99, 1),
     "text_overlap": lambda: _core.text_overlap(TEXT, OTHER, TEXT, OTHER),
     "word_line": lambda: _core.word_line(TEXT),

@@ -132,7 +132,9 @@ while True:
         finally:
             _testcapi.remove_mem_hooks()
         failed = False
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        # CPython says of a lock without memory that it cannot be allocated.
+        assert isinstance(error, MemoryError) or "can't allocate lock" in str(error), error
         failed = True
     if failed:
         injected += 1
@@ -152,7 +154,7 @@ while len(passes) < 40 and (len(passes) < 2 or max(passes[-2:]) >= 40):
                 scenario()
             finally:
                 _testcapi.remove_mem_hooks()
-        except MemoryError:
+        except (MemoryError, RuntimeError):
             pass
     gc.collect()
     passes.append(sys.getallocatedblocks() - before)
