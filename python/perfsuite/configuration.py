@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from perfsuite.errors import UsageError, shown, unknown
-from perfsuite.metric import metric
+from perfsuite.metric import catalogue, metric
 from perfsuite.phases import Threshold, criterion, documented, thresholds, with_stable_memory
 from perfsuite.plan import Criterion, Load, ModelChoice, Phase, Plan, Profile, Setting, Tuning, Workload
 from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
@@ -282,12 +282,12 @@ class _Builder:
 
 def showing(phases: Sequence[Phase], name: str) -> list[Phase]:
     """The phases that measure a metric: those that list it, else those one of whose probes shows it beside."""
-    from perfsuite.suites.probes import SAMPLED, covering, probe
+    from perfsuite.suites.probes import covering, probe
 
     listed = [phase for phase in phases if name in phase.metrics]
     if listed:
         return listed
-    if name in SAMPLED:
+    if catalogue()[name].sampled:
         return list(phases)
     return [
         phase

@@ -23,7 +23,9 @@ class Metric:
 
     ``unit``: ``ms``, ``bytes``, ``ratio`` (0…1), ``1/s``, ``tokens`` or ``count``.  ``stat``: what is held against a
     target when a criterion does not say: ``mean``, ``p50``, ``p95``, ``p99``, ``max``, ``min`` or ``value``.
-    ``comparison``: the one used by a criterion that gives a number alone.
+    ``comparison``: the one used by a criterion that gives a number alone.  ``streamed``: every probe that drives a
+    target shows it; ``sampled``: the collectors do.  ``objective``: a criterion on it is what a single response has to
+    meet to count as goodput.  ``failures_slower``: a failed request counts as slower than any answer.
     """
 
     name: str
@@ -32,6 +34,10 @@ class Metric:
     stat: str
     comparison: Comparison
     definition: str
+    streamed: bool = False
+    sampled: bool = False
+    objective: bool = False
+    failures_slower: bool = False
 
     @property
     def lower_is_better(self) -> bool:
@@ -50,6 +56,11 @@ def _document() -> tuple[dict[str, Metric], dict[str, str]]:
 def catalogue() -> dict[str, Metric]:
     """All metrics by name."""
     return _document()[0]
+
+
+def streamed() -> tuple[str, ...]:
+    """The metrics that every probe which drives a target can show."""
+    return tuple(name for name, row in catalogue().items() if row.streamed)
 
 
 def canonical(name: str) -> str:

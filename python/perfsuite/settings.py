@@ -182,7 +182,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "target",
         text,
-        "what is measured: reference, http://HOST:PORT (or responses+, anthropic+, ollama+), python:package.module:function",
+        "measure: reference, http://HOST:PORT (responses+, anthropic+, ollama+), python:package.module:function",
         default="reference",
         metavar="TARGET",
     ),

@@ -12,21 +12,21 @@ from typing import TypeVar
 
 from perfsuite.analysis.summary import summarise
 from perfsuite.analysis.verdict import judge, phase_verdict, settle
-from perfsuite.collectors import HostCollector, ProcessCollector, Sampler
+from perfsuite.collectors import Sampler, collectors_for, process_of, unit_of
 from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
 from perfsuite.loadgen import RawWriter
-from perfsuite.metric import metric
+from perfsuite.metric import catalogue, metric
 from perfsuite.plan import Criterion, Phase, Plan
 from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource
-from perfsuite.suites.probes import SAMPLED, Probe, covering, probe
-from perfsuite.suites.session import Session, Stretch, streaming_evidence
+from perfsuite.suites.probes import Probe, covering, probe
+from perfsuite.suites.session import Session, Stretch
+from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.targets.base import Target
 
 HELD = "concurrent_requests"
 """Judged last: it counts only while every other criterion of the phase held."""
 
 Settings = TypeVar("Settings")
-RESOURCE_UNITS = {"bytes": "bytes", "percent": "%"}
 
 
 class PhaseRun:
@@ -59,9 +59,8 @@ class PhaseRun:
         self._timed_out = False
         self._ended_early = asyncio.Event()
         self._own_processes: set[int] = set()
-        pids = [plan.pid] if plan.pid is not None else list(target.process_ids)
-        self._process = ProcessCollector(pids, self._own_processes) if pids else None
-        self._sampler = Sampler([HostCollector(), *([self._process] if self._process else [])])
+        self._process = process_of(plan, target, self._own_processes)
+        self._sampler = Sampler(collectors_for(self._process))
 
     async def run(self) -> None:
         """Measures until the phase's time is over or ``stop`` is set."""
@@ -110,7 +109,7 @@ class PhaseRun:
 
     async def _idle(self) -> None:
         """Nothing can be driven; memory can still be looked at when it is all that was asked for."""
-        if self._process is not None and all(name in SAMPLED for name in self._phase.metrics):
+        if self._process is not None and all(metric(name).sampled for name in self._phase.metrics):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._phase.duration_s):
                     await self._ended_early.wait()
@@ -176,7 +175,7 @@ class PhaseRun:
             delivered=_delivered(self._stretches),
             metrics=metrics,
             events=[*self._events, *(Event(t_s=0.0, text=f"{n}: {t}") for n, t in self._sampler.problems.items())],
-            resources={name: Resource(unit=_unit(name), series=list(points)) for name, points in series.items()},
+            resources={name: Resource(unit=unit_of(name), series=list(points)) for name, points in series.items()},
             windows=_windows(self._stretches),
         )
 
@@ -184,7 +183,7 @@ class PhaseRun:
         points = series.get("process.memory_bytes", [])
         if self._process is None:
             reason = f"no process of {self._target.name} is known on this machine: name it with --pid"
-            return {name: NotMeasured(reason) for name in SAMPLED}
+            return {name: NotMeasured(reason) for name, row in catalogue().items() if row.sampled}
         details = {"kind": self._process.memory_kind}
         settled = self._phase.duration_s * 0.1
         return {
@@ -297,6 +296,3 @@ def _windows(stretches: list[Stretch]) -> dict[str, list[float | None]]:
         return {}
     return {name: [float(value) for value in column] for name, column in stretches[-1].events.windows().items()}
 
-
-def _unit(name: str) -> str:
-    return RESOURCE_UNITS.get(name.rpartition("_")[2], "count")

@@ -9,7 +9,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Histogram
-from perfsuite.collectors import ProcessCollector
+from perfsuite.collectors import process_of
 from perfsuite.evidence import Evidence, NotMeasured, Samples
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ class MemoryWatch:
     """Samples the system's resident memory and divides it among the switches."""
 
     def __init__(self, session: Session) -> None:
-        pids = [session.plan.pid] if session.plan.pid is not None else list(session.target.process_ids)
-        self._process = ProcessCollector(pids) if pids else None
+        self._process = process_of(session.plan, session.target, session.own_processes)
         self._name = session.target.name
         self._inside = session.target.inspection
         self._current: Switch | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -11,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
-from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, Samples, Share
 from perfsuite.loadgen import Delivered, LoadSpec, drive
-from perfsuite.suites.probes import STREAMING
+from perfsuite.metric import catalogue
 from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
@@ -26,8 +24,6 @@ STABLE_LIMIT_MS = 5000.0
 
 WARMUP_SHARE = 0.1
 LONGEST_WARMUP_S = 60.0
-OBJECTIVES = ("response_time", "service_time", "ttft", "service_ttft", "answer_ttft", "max_gap", "tpot")
-"""Criteria on these, in ms, are what a single response has to meet to count as goodput."""
 
 
 @dataclass(slots=True)
@@ -79,7 +75,7 @@ class Session:
         """The phase's upper limits on what a single response takes, in ms, by metric: the strictest of each."""
         limits: dict[str, float] = {}
         for one in self.phase.criteria:
-            if one.metric in OBJECTIVES and one.comparison in ("<", "<="):
+            if catalogue()[one.metric].objective and one.comparison in ("<", "<="):
                 limits[one.metric] = min(one.target, limits.get(one.metric, one.target))
         return limits
 
@@ -122,108 +118,3 @@ class Session:
             self.target, requests, spec, events, on_reply=on_reply, stop=self.stop, progress=self.progress, raw=self.raw
         )
         return stretch
-
-
-def samples(stretch: Stretch, name: str) -> Evidence:
-    """The evidence of one of the events' histograms; failed requests count as slower than any answer."""
-    events = stretch.events
-    histogram = events.histogram(name)
-    failed = events.failed if name in ("response_time", "service_time", "ttft", "service_ttft", "answer_ttft") else 0
-    if histogram.count == 0 and not failed:
-        return NotMeasured("no request gave one")
-    return Samples(
-        histogram=histogram,
-        blocks=events.blocks(name),
-        failed=failed,
-        longest_wait=events.longest_wait_ms,
-        series=mean_series(stretch) if name == "response_time" else (),
-    )
-
-
-def mean_series(stretch: Stretch) -> list[tuple[float, float]]:
-    """Mean response time by second of due."""
-    windows = stretch.events.windows()
-    return [
-        (t_s, total / ok) for t_s, total, ok in zip(windows["t_s"], windows["sum_ms"], windows["ok"], strict=True) if ok
-    ]
-
-
-def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
-    """What a driven stretch shows of the metrics in STREAMING."""
-    events = stretch.events
-    windows = events.windows()
-    found: dict[str, Evidence] = {
-        name: samples(stretch, name)
-        for name in STREAMING
-        if name not in ("goodput", "tokens_per_chunk", "error_rate")
-    }
-    ended = events.completed + events.failed
-    if not ended:
-        return dict.fromkeys(STREAMING, NotMeasured("no request ended in the measured time"))
-    by_second = [(failed, failed + ok) for failed, ok in zip(windows["failed"], windows["ok"], strict=True)]
-    found["error_rate"] = Share(
-        hits=events.failed,
-        trials=ended,
-        clusters=[pair for pair in by_second if pair[1]],
-        series=[(t_s, failed / of) for t_s, (failed, of) in zip(windows["t_s"], by_second, strict=True) if of],
-        details={"kinds": dict(events.errors)},
-    )
-    found["goodput"] = goodput(stretch)
-    if events.tokens_per_chunk is not None:
-        found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
-    else:
-        found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
-    return found
-
-
-def goodput(stretch: Stretch) -> Evidence:
-    """Responses a second that met all of the phase's objectives."""
-    if not stretch.objectives:
-        return NotMeasured(f"the phase states no objective on any of {', '.join(OBJECTIVES)}")
-    measured_s = stretch.spec.duration_s - stretch.spec.warmup_s
-    rate = stretch.events.good / measured_s
-    # Which second a response was good in is not kept; counts of arrivals vary as a Poisson count does, or less.
-    spread = 1.96 * math.sqrt(stretch.events.good) / measured_s
-    return Estimate(
-        value=rate,
-        low=max(0.0, rate - spread),
-        high=rate + spread,
-        samples=stretch.events.good,
-        details={"objectives_ms": stretch.objectives},
-    )
-
-
-def good_windows(stretches: Iterable[Stretch]) -> Evidence:
-    """system_stability of one or more stretches: see metrics.md for what makes a window good."""
-    hits = trials = 0
-    series: list[tuple[float, float]] = []
-    offset = 0.0
-    for stretch in stretches:
-        windows = stretch.events.windows()
-        rows = zip(
-            windows["t_s"],
-            windows["due"],
-            windows["ok"],
-            windows["failed"],
-            windows["over_limit"],
-            windows["finished"],
-            windows["waiting"],
-            windows["warmup"],
-            strict=True,
-        )
-        last = 0.0
-        for t_s, due, ok, failed, over_limit, finished, waiting, warmup in rows:
-            last = t_s
-            if warmup or (not due and not waiting):
-                continue  # of the warm-up, or nothing was asked of it
-            ended = ok + failed
-            few_failed = failed <= max(1.0, 0.01 * ended)
-            in_time = over_limit <= 0.01 * ended
-            good = few_failed and in_time and finished > 0
-            hits += good
-            trials += 1
-            series.append((offset + t_s, float(good)))
-        offset += last + 1.0
-    if not trials:
-        return NotMeasured("no full second was measured")
-    return Share(hits=hits, trials=trials, series=series)

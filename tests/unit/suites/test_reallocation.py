@@ -17,7 +17,9 @@ def watch(plateaus: dict[str, int], accounted: dict[str, int] | None, rounds: in
     """A watch that saw the models in turn, memory stepping to each one's plateau after 40 ms."""
     inside = SimpleNamespace(resident_bytes=lambda: 0) if accounted is not None else None
     session: Any = SimpleNamespace(
-        plan=SimpleNamespace(pid=None), target=SimpleNamespace(process_ids=(1,), name="t", inspection=inside)
+        plan=SimpleNamespace(pid=None),
+        target=SimpleNamespace(process_ids=(1,), name="t", inspection=inside),
+        own_processes=set(),
     )
     found = MemoryWatch(cast("Any", session))
     names = list(plateaus)
@@ -62,7 +64,9 @@ def test_a_return_out_of_the_band_counts_to_the_last_moment_outside() -> None:
 
 def test_no_process_is_not_measured() -> None:
     session: Any = SimpleNamespace(
-        plan=SimpleNamespace(pid=None), target=SimpleNamespace(process_ids=(), name="far", inspection=None)
+        plan=SimpleNamespace(pid=None),
+        target=SimpleNamespace(process_ids=(), name="far", inspection=None),
+        own_processes=set(),
     )
     found = MemoryWatch(session).evidence()
     assert isinstance(found, NotMeasured)

@@ -12,45 +12,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal, cast
 
 from perfsuite.errors import unknown
+from perfsuite.metric import streamed
 
 if TYPE_CHECKING:
     from perfsuite.evidence import Evidence
     from perfsuite.suites.session import Session
     from perfsuite.targets.base import Target
 
-STREAMING = (
-    "response_time",
-    "service_time",
-    "ttft",
-    "service_ttft",
-    "itl",
-    "max_gap",
-    "tpot",
-    "output_tokens_per_s",
-    "goodput",
-    "prompt_tokens",
-    "completion_tokens",
-    "tokens_per_chunk",
-    "error_rate",
-)
-"""What every probe that drives a streaming target can show of it."""
-
-SAMPLED = ("memory_usage", "memory_growth")
-"""What the runner's collectors show in every phase."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A row of the registry.
 
-    ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or more.  ``weight`` is
-    the probe's share of a phase's time beside the other probes'.
+    ``shows`` are the metrics that it gives evidence for besides the streamed ones, which every probe that ``drives``
+    the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
+    more.  ``weight`` is the probe's share of a phase's time beside the other probes'.
     """
 
     name: str
-    provides: tuple[str, ...]
+    shows: tuple[str, ...]
+    drives: bool = False
     needs: Literal["anything", "inside", "models"] = "anything"
     weight: float = 1.0
+
+    @property
+    def provides(self) -> tuple[str, ...]:
+        """All metrics that it gives evidence for."""
+        return (*self.shows, *streamed()) if self.drives else self.shows
 
     def unavailable(self, target: Target) -> str | None:
         """Why this probe cannot show anything of that target, or None."""
@@ -70,40 +57,35 @@ class Probe:
 PROBES = {
     probe.name: probe
     for probe in (
-        Probe(name="conversation", provides=(*STREAMING, "context_preservation", "cache_hit_rate"), weight=4.0),
+        Probe(name="conversation", shows=("context_preservation", "cache_hit_rate"), drives=True, weight=4.0),
         Probe(
             name="load",
-            provides=(
-                *STREAMING,
-                "concurrent_requests",
-                "system_stability",
-                "cache_hit_rate",
-                "compression_efficiency",
-            ),
+            shows=("concurrent_requests", "system_stability", "cache_hit_rate", "compression_efficiency"),
+            drives=True,
             weight=4.0,
         ),
         Probe(
             name="switching",
-            provides=(
+            shows=(
                 "model_switch_time",
                 "switch_overhead",
                 "context_accuracy",
                 "resource_reallocation",
                 "context_window_limit",
-                *STREAMING,
             ),
+            drives=True,
             needs="models",
             weight=4.0,
         ),
         Probe(
             name="storage",
-            provides=("compression_ratio", "decompression_time", "recovery_accuracy", "context_preservation"),
+            shows=("compression_ratio", "decompression_time", "recovery_accuracy", "context_preservation"),
             needs="inside",
         ),
-        Probe(name="savings", provides=("memory_savings",), needs="inside"),
+        Probe(name="savings", shows=("memory_savings",), needs="inside"),
         Probe(
             name="window",
-            provides=(
+            shows=(
                 "window_optimization",
                 "token_counting_accuracy",
                 "truncation_time",

@@ -8,7 +8,8 @@ from perfsuite._core import Row
 from perfsuite.evidence import Evidence
 from perfsuite.suites.cache import CacheWatch
 from perfsuite.suites.recall import Recall
-from perfsuite.suites.session import Session, streaming_evidence
+from perfsuite.suites.session import Session
+from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.targets.base import Failure, Reply, Request
 from perfsuite.workloads.requests import requests
 

@@ -14,7 +14,8 @@ from itertools import count, islice
 from perfsuite._core import Row
 from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Share
 from perfsuite.suites.cache import CacheWatch
-from perfsuite.suites.session import Session, Stretch, good_windows, streaming_evidence
+from perfsuite.suites.session import Session, Stretch
+from perfsuite.suites.streaming import good_windows, streaming_evidence
 from perfsuite.targets.base import Failure, Inspection, Reply, Request
 from perfsuite.workloads.conversations import conversations
 from perfsuite.workloads.requests import requests

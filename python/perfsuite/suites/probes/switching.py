@@ -16,7 +16,8 @@ from perfsuite._core import Histogram, Row
 from perfsuite.evidence import Evidence, NotMeasured, Samples
 from perfsuite.suites.reallocation import MemoryWatch
 from perfsuite.suites.recall import Recall
-from perfsuite.suites.session import Session, streaming_evidence
+from perfsuite.suites.session import Session
+from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.suites.window_limit import window_limit
 from perfsuite.targets.base import Fact, Failure, Message, Reply, Request
 from perfsuite.workloads.prose import sentences

@@ -1,0 +1,118 @@
+"""What a driven stretch of load shows: evidence for every streamed metric, and how many of its seconds were good."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, Samples, Share
+from perfsuite.metric import catalogue, streamed
+from perfsuite.suites.session import Stretch
+
+NONE_SEEN = {"answer_ttft": "no reasoning or tool tokens came before the visible answer; ttft is its time"}
+
+
+def samples(stretch: Stretch, name: str) -> Evidence:
+    """The evidence of one of the events' histograms; failed requests count as slower than any answer."""
+    events = stretch.events
+    histogram = events.histogram(name)
+    failed = events.failed if catalogue()[name].failures_slower else 0
+    if histogram.count == 0 and not failed:
+        return NotMeasured(NONE_SEEN.get(name, "no request gave one"))
+    return Samples(
+        histogram=histogram,
+        blocks=events.blocks(name),
+        failed=failed,
+        longest_wait=events.longest_wait_ms,
+        series=mean_series(stretch) if name == "response_time" else (),
+    )
+
+
+def mean_series(stretch: Stretch) -> list[tuple[float, float]]:
+    """Mean response time by second of due."""
+    windows = stretch.events.windows()
+    return [
+        (t_s, total / ok) for t_s, total, ok in zip(windows["t_s"], windows["sum_ms"], windows["ok"], strict=True) if ok
+    ]
+
+
+def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
+    """What a driven stretch shows of the streamed metrics."""
+    events = stretch.events
+    windows = events.windows()
+    found: dict[str, Evidence] = {
+        name: samples(stretch, name)
+        for name in streamed()
+        if catalogue()[name].kind == "histogram"
+    }
+    ended = events.completed + events.failed
+    if not ended:
+        return dict.fromkeys(streamed(), NotMeasured("no request ended in the measured time"))
+    by_second = [(failed, failed + ok) for failed, ok in zip(windows["failed"], windows["ok"], strict=True)]
+    found["error_rate"] = Share(
+        hits=events.failed,
+        trials=ended,
+        clusters=[pair for pair in by_second if pair[1]],
+        series=[(t_s, failed / of) for t_s, (failed, of) in zip(windows["t_s"], by_second, strict=True) if of],
+        details={"kinds": dict(events.errors)},
+    )
+    found["goodput"] = goodput(stretch)
+    if events.tokens_per_chunk is not None:
+        found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
+    else:
+        found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
+    return found
+
+
+def goodput(stretch: Stretch) -> Evidence:
+    """Responses a second that met all of the phase's objectives."""
+    if not stretch.objectives:
+        names = ", ".join(name for name, row in catalogue().items() if row.objective)
+        return NotMeasured(f"the phase states no objective on any of {names}")
+    measured_s = stretch.spec.duration_s - stretch.spec.warmup_s
+    rate = stretch.events.good / measured_s
+    # Which second a response was good in is not kept; counts of arrivals vary as a Poisson count does, or less.
+    spread = 1.96 * math.sqrt(stretch.events.good) / measured_s
+    return Estimate(
+        value=rate,
+        low=max(0.0, rate - spread),
+        high=rate + spread,
+        samples=stretch.events.good,
+        details={"objectives_ms": stretch.objectives},
+    )
+
+
+def good_windows(stretches: Iterable[Stretch]) -> Evidence:
+    """system_stability of one or more stretches: see metrics.md for what makes a window good."""
+    hits = trials = 0
+    series: list[tuple[float, float]] = []
+    offset = 0.0
+    for stretch in stretches:
+        windows = stretch.events.windows()
+        rows = zip(
+            windows["t_s"],
+            windows["due"],
+            windows["ok"],
+            windows["failed"],
+            windows["over_limit"],
+            windows["finished"],
+            windows["waiting"],
+            windows["warmup"],
+            strict=True,
+        )
+        last = 0.0
+        for t_s, due, ok, failed, over_limit, finished, waiting, warmup in rows:
+            last = t_s
+            if warmup or (not due and not waiting):
+                continue  # of the warm-up, or nothing was asked of it
+            ended = ok + failed
+            few_failed = failed <= max(1.0, 0.01 * ended)
+            in_time = over_limit <= 0.01 * ended
+            good = few_failed and in_time and finished > 0
+            hits += good
+            trials += 1
+            series.append((offset + t_s, float(good)))
+        offset += last + 1.0
+    if not trials:
+        return NotMeasured("no full second was measured")
+    return Share(hits=hits, trials=trials, series=series)
