@@ -13,7 +13,7 @@ from perfsuite._core import Events, Row
 from perfsuite.targets.base import Request
 
 
-@dataclass
+@dataclass(eq=False)
 class Asked:
     """A request as the server read it."""
 

@@ -182,7 +182,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "target",
         text,
-        "measure: reference, http://HOST:PORT (responses+, anthropic+, ollama+), python:package.module:function",
+        "reference, http://HOST:PORT (responses+, anthropic+, ollama+http://…), template:FILE, python:module:function",
         default="reference",
         metavar="TARGET",
     ),

@@ -84,6 +84,8 @@ def read_file(reading: Reading, path: Path, *keys: str, required: bool = False) 
         name = key.replace("-", "_")
         if name == "phases":
             names = reading.catalogue.read(value, where, where, reading.mistakes)
+        elif name == "template" and isinstance(value, Mapping):
+            pass  # the description of a service; read by the target template:FILE
         elif name in BY_NAME and BY_NAME[name].scope != "flag" and not (required and BY_NAME[name].scope == "ambient"):
             values[name] = value
         else:

@@ -23,13 +23,14 @@ SCHEMES = {
     "responses": "perfsuite.targets.http.target:make",
     "anthropic": "perfsuite.targets.http.target:make",
     "ollama": "perfsuite.targets.http.target:make",
+    "template": "perfsuite.targets.template:make",
 }
 """What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
 
 NETWORK = frozenset({"http", "https", "responses", "anthropic", "ollama"})
 """Schemes that have a URL behind them."""
 
-LATER = ("realtime", "template", "memory")
+LATER = ("realtime", "memory")
 """Schemes that the documentation names and that this version does not drive."""
 
 
@@ -46,12 +47,17 @@ def check_target(target: str) -> None:
         from perfsuite.targets.http.target import split_target
 
         split_target(target)
+    elif scheme == "template":
+        from perfsuite.targets.template import load_template
+
+        load_template(scheme_of(target)[1])
     if scheme in SCHEMES:
         return
     if scheme in LATER:
         raise UsageError(
             f"this version does not drive {scheme} targets ({target}); it drives: "
-            "reference, python:package.module:function, http://HOST:PORT (or responses+, anthropic+, ollama+http://…)"
+            "reference, python:package.module:function, http://HOST:PORT (or responses+, anthropic+, ollama+http://…), "
+            "template:FILE"
         )
     raise unknown("target", target, (*SCHEMES, *LATER))
 

@@ -110,6 +110,11 @@ def encoded(body: Mapping[str, object]) -> bytes:
     return msgspec.json.encode({name: value for name, value in body.items() if value is not None})
 
 
+def encoded_json(value: object) -> bytes:
+    """Any JSON value as it is."""
+    return msgspec.json.encode(value)
+
+
 def plain(messages: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
     """Messages with the fields that services know: a workload's own marks (``pinned``) are not sent."""
     known = ("role", "content", "name", "tool_calls", "tool_call_id")

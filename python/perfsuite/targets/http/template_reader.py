@@ -1,0 +1,105 @@
+"""Reads the answers of a template's service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from perfsuite.targets.http.dialect import NOTHING, Piece, Usage, WrongShape, flat, wrong
+from perfsuite.targets.http.failures import message_in, worded
+from perfsuite.targets.http.paths import MISSING, JsonPath
+from perfsuite.targets.http.template_file import StreamForm
+
+_PROMPT = ("prompt_tokens", "input_tokens", "prompt_eval_count")
+_COMPLETION = ("completion_tokens", "output_tokens", "eval_count")
+_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_CACHED = ("cached_tokens", "cache_read", "cache_read_input_tokens")
+
+_decode = msgspec.json.Decoder().decode
+
+
+class TemplateReader:
+    """One answer, as ``form`` says it reads.  ``echo`` is the message that was sent: services that resend their whole
+    state begin with it, and it is no answer."""
+
+    def __init__(self, form: StreamForm, echo: str) -> None:
+        self._form = form
+        self._echo = echo
+        self._so_far = ""
+
+    def classify(self, name: str, payload: bytes) -> Piece:
+        form = self._form
+        if isinstance(form.done, str) and (form.done == f"event:{name}" or form.done.encode() == payload):
+            return Piece(end=True)
+        if form.kind == "text":
+            return Piece(text=payload.decode("utf-8", "replace"))
+        if name == "error" and name not in form.events:
+            return Piece(error=message_in(payload) or "an error without words")
+        if form.events and name not in form.events:
+            return NOTHING
+        if form.text is None and form.usage is None and form.error is None and not isinstance(form.done, JsonPath):
+            return self._text(payload.decode("utf-8", "replace"), False)
+        if payload == b"[DONE]":
+            return Piece(end=True)
+        return self._document(self._parsed(payload), payload)
+
+    def whole(self, payload: bytes) -> Piece:
+        """A body that is one JSON document, or with no path to its text, text."""
+        form = self._form
+        if form.text is None and form.error is None and form.usage is None:
+            return Piece(text=payload.decode("utf-8", "replace"), end=True)
+        document = self._parsed(payload)
+        piece = self._document(document, payload)
+        if piece.error is None and form.text is not None and not isinstance(form.text.find(document), str | list):
+            raise WrongShape(f"there is no text at {form.text.text} in {_start(payload)}")
+        return piece if piece.error is not None else msgspec.structs.replace(piece, end=True)
+
+    def _parsed(self, payload: bytes) -> object:
+        try:
+            return _decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise wrong(payload, error) from error
+
+    def _document(self, document: object, payload: bytes) -> Piece:
+        form = self._form
+        if form.error is not None:
+            error = form.error.find(document)
+            if error is not MISSING and error not in (None, False, "", 0):
+                return Piece(error=worded(error) or "an error without words")
+        usage = usage_of(form.usage.find(document)) if form.usage is not None else None
+        end = isinstance(form.done, JsonPath) and form.done.find(document) not in (MISSING, None, False, "", 0)
+        found = document if form.text is None else form.text.find(document)
+        text = flat(found) if found is not MISSING else ""
+        piece = self._text(text, end)
+        return piece if usage is None else msgspec.structs.replace(piece, usage=usage)
+
+    def _text(self, text: str, end: bool) -> Piece:
+        if not self._form.cumulative:
+            return Piece(text=text, end=end)
+        if text in ("", self._so_far) or (text == self._echo and not self._so_far):
+            return Piece(end=end)
+        before, self._so_far = self._so_far, text
+        if text.startswith(before):
+            return Piece(text=text[len(before) :], end=end)
+        return Piece(text=text, replaces=True, end=end)
+
+
+def usage_of(value: object) -> Usage | None:
+    """Token counts under any of the names that services give them."""
+    if not isinstance(value, Mapping):
+        return None
+    cached = _count(value, _CACHED)
+    for name in _DETAILS:
+        inner = value.get(name)
+        if cached is None and isinstance(inner, Mapping):
+            cached = _count(inner, _CACHED)
+    return Usage(_count(value, _PROMPT), _count(value, _COMPLETION), cached)
+
+
+def _count(value: Mapping[str, object], names: tuple[str, ...]) -> int | None:
+    return next((n for name in names if isinstance(n := value.get(name), int) and not isinstance(n, bool)), None)
+
+
+def _start(payload: bytes) -> str:
+    return repr(payload[:80].decode("utf-8", "replace"))

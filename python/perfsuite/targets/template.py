@@ -1,0 +1,245 @@
+"""Any HTTP chat service: ``template:NAME`` for one that is shipped, ``template:FILE`` for one described in TOML.
+
+A ``perfsuite.toml`` may hold the template too, in its table ``[template]``: ``template:perfsuite.toml``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfsuite._core import LRUCache
+from perfsuite.errors import UsageError, unknown
+from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
+from perfsuite.targets.http.address import parse_address
+from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.counting import Counter, counter_for
+from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
+from perfsuite.targets.http.failures import HttpFailure, status_failure
+from perfsuite.targets.http.filling import Values, filled, filled_path, header_secrets, with_secrets
+from perfsuite.targets.http.hearing import converse, read_all
+from perfsuite.targets.http.paths import MISSING
+from perfsuite.targets.http.proxied import client_for
+from perfsuite.targets.http.target import listeners
+from perfsuite.targets.http.template_file import RequestForm, Setup, Template, parse_template
+from perfsuite.targets.http.template_reader import TemplateReader
+
+if TYPE_CHECKING:
+    from perfsuite._core import Row
+    from perfsuite.plan import Plan
+
+REMEMBERED = 100_000
+"""Conversations and users whose captures are kept."""
+LARGEST_ANSWER = 4 << 20
+
+
+def make(plan: Plan, rest: str, workdir: Path) -> Target:
+    """The target ``template:…``; ``--model NAME@URL`` sends it to another address than its base."""
+    template = load_template(rest)
+    urls = {choice.url for choice in plan.models if choice.url}
+    if len(urls) > 1:
+        raise UsageError("a template has one address; give one URL with --model, or one template for each")
+    if urls:
+        template = replace(template, base=parse_address(urls.pop(), "--model"))
+    return TemplateTarget(template, [choice.name for choice in plan.models])
+
+
+def shipped() -> list[str]:
+    """The names of the templates that come with the package."""
+    folder = files("perfsuite") / "data" / "templates"
+    return sorted(one.name.removesuffix(".toml") for one in folder.iterdir() if one.name.endswith(".toml"))
+
+
+def load_template(name: str) -> Template:
+    """The template of a name or a file.  Raises UsageError with everything that is wrong with it."""
+    import tomllib
+
+    if not name:
+        raise UsageError(f"template: needs a name or a file after it; shipped: {', '.join(shipped())}")
+    if name in shipped():
+        text = (files("perfsuite") / "data" / "templates" / f"{name}.toml").read_text(encoding="utf-8")
+    elif "/" in name or name.endswith(".toml") or Path(name).is_file():
+        try:
+            text = Path(name).read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise UsageError(f"template:{name}: cannot read it: {words}; name a TOML file") from error
+    else:
+        raise unknown("template", name, shipped())
+    try:
+        table = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"template:{name} is not valid TOML: {error}") from error
+    inner = table.get("template")
+    if isinstance(inner, dict):
+        return parse_template(inner, f"{name} [template]")
+    return parse_template(table, name)
+
+
+class TemplateTarget:
+    """A service that a template describes: a black box."""
+
+    simulated: tuple[str, ...] = ()
+
+    def __init__(self, template: Template, models: Sequence[str] = ()) -> None:
+        self.template = template
+        self.name = f"template:{template.name}"
+        self._models = tuple(models)
+        self._secrets = header_secrets(template.headers, f"{template.name}: headers")
+        self._client = client_for(template.base)
+        self._captured: LRUCache[tuple[int, str], asyncio.Task[dict[str, object]]] = LRUCache(REMEMBERED)
+        self._counters: dict[str | None, Counter] = {}
+
+    @property
+    def inspection(self) -> Inspection | None:
+        """None: nothing is known of its inside."""
+        return None
+
+    @property
+    def process_ids(self) -> Sequence[int]:
+        """The processes that listen on its port, where that is this machine's."""
+        return listeners((self.template.base,))
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Those that were named."""
+        return self._models
+
+    @property
+    def transport(self) -> str:
+        """How it is reached, and where arrivals are stamped."""
+        return self._client.transport
+
+    @property
+    def retried(self) -> int:
+        """Requests sent again because a kept connection turned out to be closed."""
+        return self._client.retried
+
+    async def open(self) -> None:
+        """Nothing is sent before the first message."""
+
+    def call(self, form: RequestForm, values: Values, stream: bool) -> Call:
+        """A request with everything filled in."""
+        headers = dict(JSON_HEADERS)
+        for name, text in self.template.headers.items():
+            headers = {known: value for known, value in headers.items() if known.lower() != name.lower()}
+            headers[name] = with_secrets(text, self._secrets)
+        body = b"" if form.json is None else encoded_json(filled(form.json, values))
+        if not body:
+            headers.pop("Content-Type", None)
+        path = self.template.base.path + filled_path(form.path, values)
+        return Call(form.method, path, tuple(headers.items()), body, self.template.stream.kind if stream else "none")
+
+    async def send(self, request: Request, row: Row) -> Reply:
+        """One message, after the set-up requests that it needs; those are not in its service time."""
+        model = request.model or next(iter(self._models), None)
+        try:
+            values = await self.values(request, model)
+            heard = await converse(
+                self._client,
+                self.call(self.template.request, values, stream=True),
+                TemplateReader(self.template.stream, request.message),
+                row,
+                marks_end=self.template.stream.done is not None,
+                on_sent=row.sent,
+            )
+        except Failure as failure:
+            failure.args = (self._masked(str(failure)),)
+            if isinstance(failure, HttpFailure):
+                failure.message = self._masked(failure.message)
+            raise
+        if not heard.text and not heard.hidden:
+            raise Failure("malformed", self._nothing())
+        usage, counted_by = heard.usage, "usage"
+        if usage.completion_tokens is None or usage.prompt_tokens is None:
+            counter = self._counters.setdefault(model, counter_for(model))
+            usage = counter.completed(usage, request.messages, heard.text, heard.hidden)
+            counted_by = counter.name
+        return Reply(
+            text=heard.text,
+            model=heard.model or model,
+            prompt_tokens=usage.prompt_tokens,
+            completion_tokens=usage.completion_tokens,
+            cached_tokens=usage.cached_tokens,
+            counted_by=counted_by,
+        )
+
+    def _nothing(self) -> str:
+        form = self.template.stream
+        where = f" at {form.text.text}" if form.text is not None else ""
+        among = f" in events named {' or '.join(sorted(form.events))}" if form.events else ""
+        path = self.template.request.path
+        return f"{path}: the answer has no text{where}{among}; correct [stream] in {self.template.name}"
+
+    def _masked(self, text: str) -> str:
+        for secret in self._secrets.values():
+            text = secret.hidden_in(text)
+        return text
+
+    async def values(self, request: Request, model: str | None) -> dict[str, object]:
+        """What fills the placeholders of a request: its own fields, and what the set-up requests gave."""
+        values: dict[str, object] = {
+            "message": request.message,
+            "messages": [{"role": m.get("role"), "content": m.get("content")} for m in request.messages],
+            "model": model,
+            "user_id": request.user_id,
+            "conversation_id": request.conversation_id,
+            "max_tokens": request.max_tokens,
+        }
+        keys = {"run": "", "user": request.user_id, "conversation": request.conversation_id}
+        for number, setup in enumerate(self.template.setup):
+            values |= await self._once(number, keys[setup.per], setup, dict(values))
+        return values
+
+    async def _once(self, number: int, key: str, setup: Setup, values: Values) -> dict[str, object]:
+        """What a set-up request captured; sent once for its conversation, user or run, whoever else waits for it."""
+        task = self._captured.get((number, key))
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = asyncio.get_running_loop().create_task(self._set_up(setup, values))
+            self._captured[number, key] = task
+        return await asyncio.shield(task)
+
+    async def _set_up(self, setup: Setup, values: Values) -> dict[str, object]:
+        call = self.call(setup.request, values, stream=False)
+        where = f"set-up request {call.method} {call.path}"
+        answer = await self._client.send(call, _nobody)
+        try:
+            body = await read_all(answer, LARGEST_ANSWER)
+        finally:
+            answer.release()
+        if not 200 <= answer.status < 300:
+            raise status_failure(answer.status, answer.phrase, answer.headers, body, where)
+        if not setup.capture:
+            return {}
+        import json
+
+        try:
+            document = json.loads(body)
+        except (ValueError, RecursionError) as error:
+            raise Failure("malformed", f"{where}: the answer is not JSON: {error}") from error
+        found: dict[str, object] = {}
+        for name, path in setup.capture.items():
+            value = path.find(document)
+            if value is MISSING or value is None:
+                raise Failure("malformed", f"{where}: there is nothing at {path.text} ({name}) in its answer")
+            found[name] = value
+        return found
+
+    async def close(self) -> None:
+        """Ends the set-up requests under way and closes the connections."""
+        tasks = [task for task in self._captured.values() if not task.done()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._captured.clear()
+        await self._client.close()
+
+
+def _nobody() -> None:
+    """A set-up request has no row."""
+
+
