@@ -108,6 +108,9 @@ def request_contenders() -> dict[str, tuple[Callable[[], object], int]]:
     return {"perfsuite": (_requests_ours(), CALLS), "plain Python": (_requests_plain(), CALLS)}
 
 
+PEERS = [("record a token of a request", contenders), ("record a whole request", request_contenders)]
+
+
 @pytest.mark.parametrize("label", ["perfsuite", "plain Python"])
 def test_token(benchmark, label: str) -> None:  # type: ignore[no-untyped-def]
     benchmark.group = f"record a token, {CALLS} calls"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -19,11 +20,16 @@ missing: dict[str, str] = {}
 loops: list[asyncio.AbstractEventLoop] = []  # that contenders run in
 
 
+def close() -> None:
+    """Closes what contenders opened."""
+    while loops:
+        loops.pop().close()
+
+
 @pytest.fixture(autouse=True)
 def close_loops() -> Iterator[None]:
     yield
-    while loops:
-        loops.pop().close()
+    close()
 
 
 class PythonBucket:
@@ -137,7 +143,37 @@ def _keyed_libraries(
     return found
 
 
+def bytes_per_key() -> dict[str, float]:
+    """Bytes that 100,000 live keys take, beyond the key objects (which exist before them)."""
+    keys = [f"user {i}" for i in range(100_000)]
+
+    def traced(make: Callable[[], object]) -> float:
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            kept = make()
+            return (tracemalloc.get_traced_memory()[0] - before) / len(keys)
+        finally:
+            tracemalloc.stop()
+            del kept
+
+    def ours() -> object:
+        limiter = RateLimiter(1e-6, 2.0, len(keys))
+        for key in keys:
+            limiter.allow(key)
+        if len(limiter) != len(keys):
+            raise AssertionError(f"{len(limiter)} of {len(keys)} keys are live")
+        return limiter
+
+    return {"perfsuite": traced(ours), "python": traced(lambda: {key: PythonBucket(RATE, CAPACITY) for key in keys})}
+
+
 PEERS = [("limiter check", contenders), ("limiter check by key", contenders_by_key)]
+GOALS = {
+    "limiter check": {"python": 3.5, "token-bucket": 10.0, "aiolimiter": 10.0, "limits": 10.0, "pyrate-limiter": 10.0},
+    "limiter check by key": {"python": 3.5},
+}
+FIGURES = [("keyed limiter, a key", "bytes", bytes_per_key, 40.0)]
 
 CHECKED = ["perfsuite", "python", "token-bucket", "aiolimiter", "limits", "pyrate-limiter"]
 

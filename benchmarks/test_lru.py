@@ -7,7 +7,6 @@ function, which is what it is; it has no other way in.
 from __future__ import annotations
 
 import functools
-import sys
 import tracemalloc
 from array import array
 from collections.abc import Callable
@@ -127,6 +126,7 @@ def embedding_contenders() -> Contenders:
 
 
 PEERS = [("LRU hit", contenders), ("LRU miss and evict", eviction_contenders), ("embedding hit", embedding_contenders)]
+GOALS = {"LRU hit": {"dict": 1 / 1.1}, "LRU miss and evict": {"cachebox": 1 / 1.05}}
 
 
 def traced_bytes(make: Callable[[], object]) -> int:
@@ -183,6 +183,12 @@ def embedding_bytes() -> dict[str, float]:
     return found
 
 
+FIGURES = [
+    ("LRU, an entry", "bytes", bytes_per_entry, 45.0),
+    ("embedding of 384 floats, an entry", "bytes", embedding_bytes, 1_600.0),
+]
+
+
 def _labelled(build: Callable[[], Contenders]) -> list[Any]:
     return [pytest.param(*pair, id=label) for label, pair in build().items()]
 
@@ -206,30 +212,3 @@ def test_miss_and_evict(benchmark: Any, call: Callable[[], object], operations: 
 def test_embedding_hit(benchmark: Any, call: Callable[[], object], operations: int) -> None:
     benchmark.extra_info["operations"] = operations
     benchmark(call)
-
-
-def main() -> None:
-    """Prints nanoseconds (best of many rounds, the contenders in turn) and bytes an entry."""
-    import time
-
-    for title, build in PEERS:
-        candidates = build()
-        best = dict.fromkeys(candidates, float("inf"))
-        for _ in range(40):
-            for label, (call, operations) in candidates.items():
-                start = time.perf_counter_ns()
-                call()
-                best[label] = min(best[label], (time.perf_counter_ns() - start) / operations)
-        print(
-            title,
-            " ".join(f"{label} {ns:.1f} ns ({ns / best['perfsuite']:.2f})" for label, ns in best.items()),
-            sep=": ",
-        )
-    print("bytes an LRU entry:", {label: round(value, 1) for label, value in bytes_per_entry().items()})
-    print("bytes an embedding:", {label: round(value) for label, value in embedding_bytes().items()})
-    for label, why in missing.items():
-        print(f"missing: {label} ({why})", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    main()

@@ -112,6 +112,7 @@ def contenders_taken() -> Contenders:
 
 
 PEERS = [("SSE event, stamped", contenders), ("SSE event, taken", contenders_taken)]
+GOALS = {"SSE event, stamped": {"bytes.split": 7.0}}
 
 
 def measured(benchmark: object, built: Contenders, name: str) -> None:

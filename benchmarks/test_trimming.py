@@ -116,6 +116,10 @@ PEERS = [
     ("trim to a token budget, 10,000 messages", contenders),
     ("trim to 120 turns, 10,000 messages", contenders_by_length),
 ]
+GOALS = {
+    "trim to a token budget, 10,000 messages": {"python": 3.0, "langchain, the same dicts": 1_000.0},
+    "trim to 120 turns, 10,000 messages": {"python": 3.0},
+}
 
 
 def test_python_does_the_same() -> None:
