@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.units import scale
 
 if TYPE_CHECKING:
     from bokeh.models import LayoutDOM
@@ -24,8 +25,6 @@ GREY = "#767676"
 MOST_LINES = 7
 MOST_EVENTS = 40
 TABLE_ROWS = 40
-UNITS = {"ms": "ms", "bytes": "MiB", "ratio": "%", "%": "%", "1/s": "per second", "tokens": "tokens", "count": "count"}
-DIVISORS = {"bytes": 2.0**20, "ratio": 0.01}
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
 
 Line = tuple[str, Sequence[float], Sequence[float]]
@@ -66,7 +65,7 @@ def _over_time(phase: PhaseResult) -> Iterator[Chart]:
     for metric in phase.metrics:
         if len(metric.series) > 1:
             # A metric held against two criteria has one series.
-            by_unit.setdefault(metric.unit, {}).setdefault(metric.name, _line(metric.name, metric.series, metric.unit))
+            by_unit.setdefault(metric.unit, {}).setdefault(metric.name, _line(metric.name, metric.series))
     for unit, lines in by_unit.items():
         for some in _batches(list(lines.values())):
             title = f"{', '.join(name for name, _, _ in some)} over time"
@@ -105,7 +104,7 @@ def _resources(phase: PhaseResult) -> Iterator[Chart]:
     by_unit: dict[str, list[Line]] = {}
     for name, resource in phase.resources.items():
         if len(resource.series) > 1:
-            by_unit.setdefault(resource.unit, []).append(_line(name, resource.series, resource.unit))
+            by_unit.setdefault(resource.unit, []).append(_line(name, resource.series))
     for unit, lines in by_unit.items():
         for some in _batches(lines):
             title = f"Resources: {', '.join(name for name, _, _ in some)}"
@@ -124,7 +123,8 @@ def _chart(
 ) -> Chart:
     from bokeh.models import BasicTickFormatter, HoverTool
 
-    title, y_label = _plain(title), UNITS.get(unit, _plain(unit))
+    title = _plain(title)
+    lines, y_label = _scaled(lines, unit)
     plot = _figure(x_label, y_label, logarithmic=percentiles)
     for i, (name, x, y) in enumerate(lines):
         colour, dash = OKABE_ITO[i % len(OKABE_ITO)], DASHES[i % len(DASHES)]
@@ -193,9 +193,8 @@ def _mark(plot: Figure, phase: PhaseResult) -> None:
         )
 
 
-def _line(name: str, series: Iterable[tuple[float, float | None]], unit: str) -> Line:
-    divisor = DIVISORS.get(unit, 1.0)
-    points = [(float(t), math.nan if y is None else float(y) / divisor) for t, y in series]
+def _line(name: str, series: Iterable[tuple[float, float | None]]) -> Line:
+    points = [(float(t), math.nan if y is None else float(y)) for t, y in series]
     return (name, *_thin([t for t, _ in points], [y for _, y in points]))
 
 
@@ -205,8 +204,15 @@ def _percentiles(metric: MetricResult) -> Line | None:
     if histogram is None or not histogram.count:
         return None
     levels = [q for q in LEVELS if (1.0 - q) * histogram.count >= 1.0 or q <= 0.5]
-    divisor = DIVISORS.get(metric.unit, 1.0)
-    return metric.name, [_spread(q) for q in levels], [y / divisor for y in histogram.quantiles(levels)]
+    return metric.name, [_spread(q) for q in levels], histogram.quantiles(levels)
+
+
+def _scaled(lines: Sequence[Line], unit: str) -> tuple[list[Line], str]:
+    """The lines in the unit that their highest point reads well in, and the label of their axis."""
+    peak = max((abs(y) for _, _, ys in lines for y in ys if math.isfinite(y)), default=0.0)
+    divisor, name = scale(peak, unit)
+    label = "per second" if name == "/s" else _plain(name) or "count"
+    return [(title, x, [y / divisor for y in ys]) for title, x, ys in lines], label
 
 
 def _spread(q: float) -> float:

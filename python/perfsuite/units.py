@@ -3,6 +3,9 @@
 A metric's unit is one of ``ms``, ``bytes``, ``ratio``, ``1/s``, ``tokens`` and ``count``; ``parse_quantity`` reads a
 value of any of them.  Every parser takes text or a plain number, and a ``where`` that its error begins with: the flag,
 the variable, the file and key.
+
+The other way, ``figure`` writes what was measured and ``goal`` what was asked for: everything that shows a quantity,
+the screen, the reports, the advice and the charts, takes its units and its digits from here.
 """
 
 from __future__ import annotations
@@ -142,55 +145,87 @@ def parse_quantity(value: object, unit: str, where: str = "") -> float:
     return _scaled(value, {}, 1, "a number", "a number", where)
 
 
-def _short(number: float) -> str:
-    """``number`` with four significant digits and nothing superfluous."""
-    if number and (abs(number) >= 1e15 or abs(number) < 1e-3):
-        return f"{number:.3g}"
-    text = f"{number:.{max(0, 3 - math.floor(math.log10(abs(number))))}f}" if number else "0"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+# ── from numbers to text ─────────────────────────────────────────────────────────────────────────────────────────────
+
+_TIME = ((3.6e3, 3.6e3, "h"), (120.0, 60.0, "min"), (0.9995, 1.0, "s"), (9.995e-4, 1e-3, "ms"), (9.995e-7, 1e-6, "µs"))
+_SCALES: dict[str, tuple[tuple[float, float, str], ...]] = {
+    # the least size from which a scale is used, what it divides by, its name
+    "s": (*_TIME, (0.0, 1e-9, "ns")),
+    "ms": (*((least * 1e3, divisor * 1e3, name) for least, divisor, name in _TIME), (0.0, 1e-6, "ns")),
+    "bytes": (
+        (2.0**40, 2.0**40, "TiB"), (2.0**30, 2.0**30, "GiB"), (2.0**20, 2.0**20, "MiB"), (2.0**10, 2.0**10, "KiB"),
+        (0.0, 1.0, "B"),
+    ),
+    "ratio": ((0.0, 0.01, "%"),),
+    "1/s": ((0.0, 1.0, "/s"),),
+    "count": ((0.0, 1.0, ""),),
+}  # fmt: skip
+_ROUND_SIZES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+GOAL_DIGITS = 4
 
 
-def format_duration(seconds: float) -> str:
-    """``seconds`` as one would say it: ``250 ms``, ``4.5 s``, ``1 min 30 s``, ``2 h``."""
-    if not math.isfinite(seconds):
-        return "∞" if seconds > 0 else str(seconds)
-    if abs(seconds) < 1e-6 and seconds:
-        return f"{_short(seconds * 1e9)} ns"
-    if abs(seconds) < 1e-3 and seconds:
-        return f"{_short(seconds * 1e6)} µs"
-    if abs(seconds) < 0.9995 and seconds:
-        return f"{_short(seconds * 1e3)} ms"
-    if abs(seconds) < 60:
-        return f"{_short(seconds)} s"
-    whole = round(seconds)
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
-    parts = [(hours, "h"), (minutes, "min"), (0 if hours else left, "s")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number)
+def digits_of(unit: str) -> int:
+    """The significant digits of a figure; a share has one more, for 99.97 % is not 100 %."""
+    return 4 if unit == "ratio" else 3
 
 
-def format_size(size: float) -> str:
-    """``size`` bytes in the largest unit that leaves at least one: ``14 GiB``, ``95.4 MiB``; what is round in powers of
-    ten, as ``100 MB`` is, stays so."""
-    for factor, unit in ((10**12, "TB"), (10**9, "GB"), (10**6, "MB")):
-        if size and size % factor == 0 and size % 2**20:
-            return f"{_short(size / factor)} {unit}"
-    for factor, unit in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
-        if abs(size) >= factor:
-            return f"{_short(size / factor)} {unit}"
-    return f"{_short(size)} B"
+def scale(value: float, unit: str) -> tuple[float, str]:
+    """What to divide by, and what that is called, so that ``value`` reads well: (1000, "s") for 2100 ms.
+
+    ``unit`` is a metric's, or ``s``; one that is not known stays as it is.
+    """
+    scales = _SCALES.get(unit)
+    if scales is None:
+        return 1.0, unit
+    size = abs(value)
+    if size == 0.0 or not math.isfinite(size):
+        return (1.0, unit) if unit in ("s", "ms") else scales[-1][1:]
+    return next((divisor, name) for least, divisor, name in scales if size >= least)
 
 
-def format_quantity(value: float, unit: str) -> str:
-    """A metric's value with its unit."""
-    if not math.isfinite(value):
-        return "∞" if value > 0 else "-∞" if value < 0 else "nan"
-    if unit == "ms":
-        return format_duration(value / 1e3)
-    if unit == "bytes":
-        return format_size(value)
-    if unit == "ratio":
-        return f"{_short(value * 100)} %"
-    if unit == "1/s":
-        return f"{_short(value)}/s"
-    return f"{_short(value)} tokens" if unit == "tokens" else _short(value)
+def number(value: float | None, digits: int = 3) -> str:
+    """``value`` with that many significant digits and no exponent; ∞ for what has no bound, – for nothing."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if value == 0.0:
+        return "0"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    if places > 6:
+        return f"{value:.{digits - 1}e}"
+    text = f"{value:.{places}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return f"{int(text):,}" if abs(value) >= 10_000 else text
+
+
+def with_unit(text: str, name: str) -> str:
+    """A number and its unit's name as they are written: ``431 ms``, ``14 GiB``, ``10/s``."""
+    return text + name if name.startswith("/") else f"{text} {name}".rstrip()
+
+
+def figure(value: float | None, unit: str, digits: int | None = None) -> str:
+    """A measured ``value`` with its unit: ``431 ms``, ``2.1 s``, ``14 GiB``, ``0.7 %``."""
+    if value is None or math.isnan(value):
+        return "–"
+    divisor, name = scale(value, unit)
+    return with_unit(number(value / divisor, digits or digits_of(unit)), name)
+
+
+def goal(value: float, unit: str) -> str:
+    """A target or a setting with its unit, as one would have written it: sizes that are round in powers of ten stay so
+    (``100 MB``), and so do times (``100 min`` rather than ``1.667 h``)."""
+    if unit == "bytes" and value % 2**20:
+        for size, name in _ROUND_SIZES:
+            if value >= size and value % (size / 10) == 0:
+                return with_unit(number(value / size, GOAL_DIGITS), name)
+    divisor, name = scale(value, unit)
+    if unit in ("s", "ms") and not _round(value / divisor):
+        finer = next((each for each in _SCALES[unit] if each[1] < divisor and _round(value / each[1])), None)
+        divisor, name = finer[1:] if finer else (divisor, name)
+    return with_unit(number(value / divisor, GOAL_DIGITS), name)
+
+
+def _round(value: float) -> bool:
+    """Whether a goal's digits hold all of it."""
+    return math.isfinite(value) and math.isclose(float(f"{value:.{GOAL_DIGITS}g}"), value, rel_tol=1e-12)

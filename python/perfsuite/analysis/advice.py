@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from perfsuite.analysis.ranking import margin
 from perfsuite.result import MetricResult, PhaseResult, Recommendation
-from perfsuite.units import format_quantity
+from perfsuite.units import figure, goal
 
 Sign = tuple[str, str]
 """What points to an issue: the figure in words, and the metric (``phase.metric``) that it is."""
@@ -58,8 +58,8 @@ def _figure(m: MetricResult) -> str:
     name = m.name if m.stat == "value" else f"{m.name} {m.stat}"
     if m.value is None:
         return f"{name} was not measured"
-    value = ("over " if m.censored else "") + format_quantity(m.value, m.unit)
-    wanted = f" (wanted {m.comparison} {format_quantity(m.target, m.unit)})" if m.target is not None else ""
+    value = ("over " if m.censored else "") + figure(m.value, m.unit)
+    wanted = f" (wanted {m.comparison} {goal(m.target, m.unit)})" if m.target is not None else ""
     return f"{name} is {value}{wanted}"
 
 
@@ -94,7 +94,7 @@ def _queueing(phase: PhaseResult) -> Iterable[Sign]:
     if response and service and response.stats and service.stats and response.stats.p95 and service.stats.p95:
         waited, served = response.stats.p95, service.stats.p95
         if waited > 2.0 * served and response.verdict in ("failed", "undecided"):
-            shown = f"{format_quantity(waited, 'ms')} from due, {format_quantity(served, 'ms')} from the send"
+            shown = f"{figure(waited, 'ms')} from due, {figure(served, 'ms')} from the send"
             yield f"p95 in {phase.name} is {shown}", f"{phase.name}.response_time"
 
 

@@ -16,7 +16,7 @@ from perfsuite.analysis.summary import quantile_level
 from perfsuite.metric import Comparison
 from perfsuite.plan import Criterion
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Verdict
-from perfsuite.units import format_duration, format_quantity
+from perfsuite.units import figure, goal
 
 if TYPE_CHECKING:
     from perfsuite.plan import Phase, Plan
@@ -95,7 +95,7 @@ def settle(metrics: Iterable[MetricResult], duration_s: float | None = None) -> 
     failing = next((m for m in metrics if m.name == "error_rate" and _errors_fail(m)), None)
     if failing is None or failing.value is None:
         return metrics
-    why = f"a mean is of answers only, and {format_quantity(failing.value, 'ratio')} of the requests failed"
+    why = f"a mean is of answers only, and {figure(failing.value, 'ratio')} of the requests failed"
     return [
         msgspec.structs.replace(m, verdict="failed", reason=why) if m.stat == "mean" and m.verdict == "passed" else m
         for m in metrics
@@ -209,7 +209,7 @@ def _too_short(plan: Plan, phase: Phase, criterion: Criterion) -> Undecidable | 
     if expected >= needed:
         return None
     return Undecidable(
-        phase.name, criterion, f"{why}; {phase.duration_s:g} s give about {expected:,.0f}", needed / rate
+        phase.name, criterion, f"{why}; {goal(phase.duration_s, 's')} give about {expected:,.0f}", needed / rate
     )
 
 
@@ -273,7 +273,7 @@ def _remedy(result: MetricResult, criterion: Criterion, low: float, high: float,
     if flawless:
         needed = _flawless(criterion.target if better_when_low else 1.0 - criterion.target)
         if needed is None:
-            share = format_quantity(criterion.target, "ratio")
+            share = goal(criterion.target, "ratio")
             return f"none of {result.samples:,} was bad, but no sample can show {share} of all"
     elif math.isinf(high if better_when_low else low):
         needed = _samples_to_pass(criterion)
@@ -296,7 +296,7 @@ def _remedy(result: MetricResult, criterion: Criterion, low: float, high: float,
     if not factor < LONGEST_ADVISED:
         return "too few samples for any bound" if math.isinf(factor) else "too close to its target for any run to tell"
     if duration_s:
-        return f"run {format_duration(_rounded_up(duration_s * factor))} or more"
+        return f"run {goal(_rounded_up(duration_s * factor), 's')} or more"
     return f"run {math.ceil(factor * 10) / 10:g} times as long or more"
 
 

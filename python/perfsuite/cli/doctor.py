@@ -198,17 +198,17 @@ def _files() -> Iterator[Finding]:
 
 
 def _memory() -> Iterator[Finding]:
-    from perfsuite.units import format_size
+    from perfsuite.units import figure
 
     try:
         import psutil
     except ImportError:
         return  # named above
     memory = psutil.virtual_memory()
-    value = f"{format_size(memory.total)}, {format_size(memory.available)} available"
+    value = f"{figure(memory.total, 'bytes')}, {figure(memory.available, 'bytes')} available"
     limit = Path("/sys/fs/cgroup/memory.max")
     if limit.exists() and (text := limit.read_text(encoding="ascii").strip()).isdigit():
-        value += f"; this container may use {format_size(int(text))}"
+        value += f"; this container may use {figure(int(text), 'bytes')}"
     yield Finding("ok", "memory", value)
 
 

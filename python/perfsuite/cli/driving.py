@@ -105,9 +105,9 @@ class Meter:
 
     def show(self, progress: Progress) -> None:
         """Draws the line anew, where it would read differently."""
-        from perfsuite.units import format_duration
+        from perfsuite.units import figure
 
-        left = format_duration(float(round(progress.remaining_s)))
+        left = figure(float(round(progress.remaining_s)), "s", 2)
         filled = round(20 * min(1.0, max(0.0, progress.share)))
         bar = "█" * filled + "░" * (20 - filled)
         line = f"{progress.phase} {progress.number}/{progress.phases} {bar} {progress.share:4.0%}, {left} left"

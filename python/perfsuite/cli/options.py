@@ -70,9 +70,9 @@ def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None
 def _help(text: str, default: object, *, switch: bool) -> str:
     if switch or default is None or default == ():
         return text
-    from perfsuite.units import format_duration
+    from perfsuite.units import goal
 
-    return f"{text} [{format_duration(default) if isinstance(default, float) else default}]"
+    return f"{text} [{goal(default, 's') if isinstance(default, float) else default}]"
 
 
 def plan_of(arguments: Namespace) -> Plan:

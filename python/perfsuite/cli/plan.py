@@ -37,10 +37,10 @@ def lines(plan: Plan) -> Iterator[str]:
     """The plan for people."""
     from perfsuite.analysis.verdict import undecidable
     from perfsuite.settings import BY_NAME
-    from perfsuite.units import format_duration
+    from perfsuite.units import goal
 
     total = sum(phase.duration_s for phase in plan.phases)
-    yield f"target {plan.target}, profile {plan.profile}, seed {plan.seed}, {format_duration(total)} of measuring"
+    yield f"target {plan.target}, profile {plan.profile}, seed {plan.seed}, {goal(total, 's')} of measuring"
     undecided = {(name, criterion): (why, needed) for name, criterion, why, needed in undecidable(plan)}
     for phase in plan.phases:
         yield ""
@@ -49,7 +49,7 @@ def lines(plan: Plan) -> Iterator[str]:
             yield _criterion(criterion)
             if (phase.name, criterion) in undecided:
                 why, needed = undecided[phase.name, criterion]
-                enough = f"; {format_duration(needed)} could" if needed is not None else ""
+                enough = f"; {goal(needed, 's')} could" if needed is not None else ""
                 yield f"      this run cannot decide it: {why}{enough}"
         informative = [name for name in phase.metrics if name not in {c.metric for c in phase.criteria}]
         if informative:
@@ -64,11 +64,11 @@ def lines(plan: Plan) -> Iterator[str]:
 
 def _phase(phase: Phase) -> Iterator[str]:
     from perfsuite.suites.probes import covering
-    from perfsuite.units import format_duration
+    from perfsuite.units import goal
 
-    length = format_duration(phase.duration_s)
+    length = goal(phase.duration_s, "s")
     if phase.duration_s != phase.documented_s:
-        length += f" (documented: {format_duration(phase.documented_s)})"
+        length += f" (documented: {goal(phase.documented_s, 's')})"
     origin = "" if phase.origin == "built-in" else f"   from {phase.origin}"
     yield f"{phase.name}: {phase.title}, {length}{origin}"
     probes = phase.probes or tuple(probe.name for probe in covering(phase.metrics))
@@ -79,22 +79,22 @@ def _phase(phase: Phase) -> Iterator[str]:
 
 def _criterion(criterion: Criterion) -> str:
     from perfsuite.metric import metric
-    from perfsuite.units import format_quantity
+    from perfsuite.units import goal
 
     unit = metric(criterion.metric).unit
     what = criterion.metric if criterion.stat == "value" else f"{criterion.metric} {criterion.stat}"
     marks = [] if criterion.critical else ["not critical"]
     marks += ["required"] if criterion.required else []
-    target = f"{criterion.comparison} {format_quantity(criterion.target, unit)}"
+    target = f"{criterion.comparison} {goal(criterion.target, unit)}"
     return f"    {what:<28} {target:<14} {criterion.origin}{f' ({chr(44).join(marks)})' if marks else ''}"
 
 
 def shown(value: object, unit: str = "") -> str:
     """A setting's value on one line."""
     if unit == "s" and isinstance(value, float):
-        from perfsuite.units import format_duration
+        from perfsuite.units import goal
 
-        return format_duration(value)
+        return goal(value, "s")
     if value is None or value == ():
         return "-"
     if isinstance(value, bool):

@@ -8,8 +8,9 @@ from typing import Any
 
 from perfsuite.analysis.ranking import Placed, Totals, margin, ordered, totals, worst
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports.figures import Shown, figure, number, printable, shown
+from perfsuite.reports.figures import Shown, printable, shown
 from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
+from perfsuite.units import figure, number
 
 LONGEST_DETAIL = 400
 Rows = list[tuple[MetricResult, Shown]]
@@ -104,7 +105,7 @@ def _phase(phase: PhaseResult) -> PhaseContent:
         informative=[(m, row) for m, row in rows if m.target is None and m.verdict != "not measured"],
         missing=[(m, row) for m, row in rows if m.verdict == "not measured"],
         errors=phase.errors,
-        events=[(figure(event.t_s * 1e3, "ms"), printable(event.text)) for event in phase.events],
+        events=[(figure(event.t_s, "s"), printable(event.text)) for event in phase.events],
         unhandled=phase.unhandled,
         load=_load(phase),
         details=[

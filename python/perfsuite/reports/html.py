@@ -11,9 +11,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from perfsuite.reports.content import content
-from perfsuite.reports.figures import figure, label, number, printable
-from perfsuite.reports.markdown import samples, stat
+from perfsuite.reports.figures import label, printable, samples, stat
 from perfsuite.result import Result
+from perfsuite.units import figure, number
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -78,7 +78,7 @@ def _template() -> Template:
         "count": lambda value: f"{value:,}",
         "plain": number,
         "cell": lambda value: value if isinstance(value, str) else number(value, 5),
-        "seconds": lambda value: figure(value * 1e3, "ms"),
+        "seconds": lambda value: figure(value, "s"),
         "label": label,
         "samples": samples,
         "stat": stat,

@@ -8,8 +8,9 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from perfsuite.reports.content import content
-from perfsuite.reports.figures import figure, label, number, printable
-from perfsuite.result import MetricResult, Result
+from perfsuite.reports.figures import label, printable, samples, stat
+from perfsuite.result import Result
+from perfsuite.units import figure, number
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -40,7 +41,7 @@ def _template() -> Template:
         "md": escape,
         "count": lambda value: f"{value:,}",
         "plain": number,
-        "seconds": lambda value: figure(value * 1e3, "ms"),
+        "seconds": lambda value: figure(value, "s"),
         "label": label,
         "samples": samples,
         "stat": stat,
@@ -52,15 +53,3 @@ def escape(text: str) -> str:
     """Foreign text that stays on its line and in its cell, and means nothing to Markdown."""
     text = printable(text, 2000).replace("&", "&amp;")
     return _SPECIAL.sub(lambda match: "&lt;" if match[1] == "<" else "\\" + match[1], text)
-
-
-def samples(m: MetricResult) -> str:
-    """How many samples, and how many independent ones they are worth where that is fewer."""
-    if m.n_effective is None or round(m.n_effective) >= m.samples:
-        return f"{m.samples:,}"
-    return f"{m.samples:,} (worth {max(1, round(m.n_effective)):,})"
-
-
-def stat(m: MetricResult, name: str) -> str:
-    """One of the metric's stats with its unit."""
-    return "" if m.stats is None else figure(getattr(m.stats, name), m.unit)

@@ -10,8 +10,9 @@ from typing import TextIO
 
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports.figures import Shown, number, printable, shown
+from perfsuite.reports.figures import Shown, printable, shown
 from perfsuite.result import Result
+from perfsuite.units import number
 
 MOST_ROWS = 24
 NARROWEST = 40

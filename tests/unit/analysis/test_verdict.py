@@ -145,7 +145,7 @@ def test_no_failure_of_50_still_allows_5_8_per_cent() -> None:
     errors = {"name": "error_rate", "unit": "ratio", "kind": "ratio", "stat": "value"}
     wanted = criterion(0.01, "<", metric="error_rate", stat="value")
     fifty = judge(measured(0.0, 0.0, 0.0582, samples=50, **errors), wanted, duration_s=10.0)  # type: ignore[arg-type]
-    assert (fifty.verdict, fifty.reason) == ("undecided", "run 1 min or more")
+    assert (fifty.verdict, fifty.reason) == ("undecided", "run 60 s or more")
     for n, verdict in ((299, "passed"), (298, "undecided")):
         bound = 1 - 0.05 ** (1 / n)
         assert judge(measured(0.0, 0.0, bound, samples=n, **errors), wanted).verdict == verdict  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def test_no_failure_of_50_still_allows_5_8_per_cent() -> None:
 def test_a_p99_without_an_upper_bound_needs_299_samples() -> None:
     few = measured(50.0, 40.0, math.inf, stat="p99", samples=100, n_effective=50.0)
     judged = judge(few, criterion(stat="p99"), duration_s=10.0)
-    assert (judged.verdict, judged.reason) == ("undecided", "run 1 min or more")
+    assert (judged.verdict, judged.reason) == ("undecided", "run 60 s or more")
 
 
 @pytest.mark.parametrize(

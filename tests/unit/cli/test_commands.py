@@ -41,7 +41,7 @@ def test_plan_shows_lengths_criteria_and_where_everything_comes_from(
     assert words("rate") == ["7", "PERFSUITE_RATE"]
     assert words("seed") == ["5", "--seed"]
     assert words("timeout") == ["-", "built-in"]
-    assert words("request_timeout") == ["1", "min", "built-in"]
+    assert words("request_timeout") == ["60", "s", "built-in"]
     assert not any(line.startswith("baseline") for line in lines)
 
 

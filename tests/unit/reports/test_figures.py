@@ -4,56 +4,11 @@ from __future__ import annotations
 
 import math
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfsuite.reports.figures import figure, goal, label, number, printable, shown
-from perfsuite.result import MetricResult
-
-
-@pytest.mark.parametrize(
-    ("value", "unit", "text"),
-    [
-        (431.2, "ms", "431 ms"),
-        (2134.0, "ms", "2.13 s"),
-        (0.0421, "ms", "42.1 µs"),
-        (999.4, "ms", "999 ms"),
-        (999.6, "ms", "1 s"),
-        (90_000.0, "ms", "90 s"),
-        (125_000.0, "ms", "2.08 min"),
-        (7.2e6, "ms", "2 h"),
-        (0.0, "ms", "0 ms"),
-        (14 * 2**30, "bytes", "14 GiB"),
-        (1536, "bytes", "1.5 KiB"),
-        (12, "bytes", "12 B"),
-        (-3e6, "bytes", "-2.86 MiB"),
-        (0.007, "ratio", "0.7 %"),
-        (0.99974, "ratio", "100 %"),
-        (9.93, "1/s", "9.93 /s"),
-        (4096, "tokens", "4096 tokens"),
-        (12, "count", "12"),
-        (1234567, "count", "1,234,567"),
-        (None, "ms", "–"),
-        (math.nan, "ms", "–"),
-        (math.inf, "ms", "∞ ms"),
-        (1e-9, "count", "1.00e-09"),
-    ],
-)
-def test_figures_have_their_unit(value: float | None, unit: str, text: str) -> None:
-    assert figure(value, unit) == text
-
-
-@pytest.mark.parametrize(
-    ("value", "text"), [(100e6, "100 MB"), (14 * 2**30, "14 GiB"), (1.5e9, "1.5 GB"), (123_456_789, "117.7 MiB")]
-)
-def test_a_target_reads_as_it_was_written(value: float, text: str) -> None:
-    assert goal(value, "bytes") == text
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_is_within_its_digits_of_the_value(value: float) -> None:
-    assert float(number(value).replace(",", "")) == pytest.approx(value, rel=0.005, abs=0)
+from perfsuite.reports.figures import label, printable, samples, shown, stat
+from perfsuite.result import MetricResult, Stats
 
 
 def metric(**fields: object) -> MetricResult:
@@ -97,3 +52,15 @@ def test_printable_text_is_one_line_without_control_characters(text: str) -> Non
 
 def test_escape_sequences_and_turned_directions_are_spelled_out() -> None:
     assert printable("a\x1b[2J\nb\u202ec") == "a\\x1b[2J b\\x202ec"
+
+
+def test_samples_say_what_they_are_worth_and_stats_have_their_unit() -> None:
+    assert samples(metric(samples=12_000, n_effective=40.2)) == "12,000 (worth 40)"
+    assert samples(metric(samples=12, n_effective=12.0)) == "12"
+    assert stat(metric(stats=Stats(p50=2134.0)), "p50") == "2.13 s"
+    assert stat(metric(stats=Stats()), "p50") == "–"
+    assert stat(metric(), "p50") == ""
+
+
+def test_a_foreign_unit_steers_no_terminal() -> None:
+    assert shown(metric(unit="\x1b[2J", interval=None)).value == "2100 \\x1b[2J"
