@@ -147,7 +147,8 @@ def modules() -> Iterator[tuple[str, ModuleType]]:
         name = f"benchmark_{path.stem}"
         if name not in sys.modules:
             spec = importlib.util.spec_from_file_location(name, path)
-            assert spec is not None and spec.loader is not None
+            assert spec is not None
+            assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
             sys.modules[name] = module  # before it runs: dataclasses look themselves up
             try:
