@@ -1,0 +1,60 @@
+"""What the README shows is run: its Python, its plan file, its commands' names, its pictures."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from compilers import ROOT
+from perfsuite.cli import main
+from perfsuite.configuration import configure
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_python_runs() -> None:
+    for code in blocks("python"):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(compile(code, "README.md", "exec"), {})
+        assert "ms" in out.getvalue()
+
+
+def test_the_plan_file_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("toml")
+    path = tmp_path / "plan.toml"
+    path.write_text(text, encoding="utf-8")
+    plan = configure({"plan": str(path)}, folder=tmp_path, environment={})
+    assert [phase.name for phase in plan.phases] == ["New Test Phase"]
+    criteria = {one.metric: one for one in plan.phases[0].criteria}
+    assert criteria["ttft"].target == 300.0
+    assert criteria["ttft"].stat == "p95"
+    assert not criteria["token_efficiency"].critical
+
+
+def test_the_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    names = set(re.findall(r"(?:-m perfsuite|perfsuite) (run|plan|tokens|report|schema|doctor)\b", README))
+    assert names >= {"run", "plan", "tokens"}
+    for name in names:
+        with contextlib.suppress(SystemExit):
+            assert main([name, "--help"]) == 0
+        assert "usage" in capsys.readouterr().out
+
+
+def test_the_links_lead_somewhere() -> None:
+    targets = [link for link in re.findall(r"\]\(([^)#]+)\)", README) if "://" not in link]
+    assert "docs/dashboard.png" in targets
+    assert [link for link in targets if not (ROOT / link).exists()] == []
+
+
+def test_there_are_two_commands() -> None:
+    assert len(re.findall(r"<!-- (?:run|test)-command -->\n```sh\n.+\n```", README)) == 2
