@@ -63,6 +63,7 @@ typedef enum {
     PFS_TYPE_ARRIVALS,
     PFS_TYPE_STREAM_PARSER,
     PFS_TYPE_RESPONSE_PARSER,
+    PFS_TYPE_JSON_SCAN,
     PFS_TYPE_COUNT
 } pfs_type_id;
 
@@ -110,5 +111,6 @@ int pfs_exec_arrivals(PyObject *module);
 int pfs_exec_events(PyObject *module);
 int pfs_exec_stream(PyObject *module);
 int pfs_exec_http(PyObject *module);
+int pfs_exec_json_scan(PyObject *module);
 
 #endif
