@@ -39,10 +39,24 @@ class Metric:
     objective: bool = False
     failures_slower: bool = False
 
-    @property
-    def lower_is_better(self) -> bool:
-        """Whether a smaller value is the better one."""
-        return self.comparison in ("<", "<=")
+
+def lower_is_better(comparison: Comparison) -> bool:
+    """Whether a smaller value is the better one."""
+    return comparison in ("<", "<=")
+
+
+def meets(value: float, comparison: Comparison, target: float) -> bool:
+    """Whether ``value comparison target`` holds."""
+    if comparison == "<":
+        return value < target
+    if comparison == "<=":
+        return value <= target
+    return value > target if comparison == ">" else value >= target
+
+
+def labelled(name: str, stat: str) -> str:
+    """A metric's name with the statistic that is judged: ``ttft p95``."""
+    return name if stat == "value" else f"{name} {stat}"
 
 
 @cache

@@ -17,7 +17,7 @@ from typing import cast
 from perfsuite import settings
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import Comparison, Metric, alias_stat, canonical, catalogue, metric
-from perfsuite.plan import Criterion, Phase
+from perfsuite.plan import STABLE_MEMORY, Criterion, Phase
 from perfsuite.units import parse_quantity
 
 STATS = ("mean", "min", "max", "p50", "p95", "p99", "p999", "value")
@@ -278,10 +278,10 @@ def documented() -> Mapping[str, Phase]:
 
 
 def with_stable_memory(phase: Phase) -> Phase:
-    """The phase with memory_growth among its criteria: no phase passes whose memory is not stable."""
-    if any(criterion.metric == "memory_growth" for criterion in phase.criteria):
+    """The phase with a criterion on STABLE_MEMORY, the documents' own where it has none."""
+    if any(criterion.metric == STABLE_MEMORY for criterion in phase.criteria):
         return phase
     baseline = documented()["baseline"]
-    stable = next(criterion for criterion in baseline.criteria if criterion.metric == "memory_growth")
-    metrics = tuple(dict.fromkeys([*phase.metrics, "memory_growth"]))
+    stable = next(criterion for criterion in baseline.criteria if criterion.metric == STABLE_MEMORY)
+    metrics = tuple(dict.fromkeys([*phase.metrics, STABLE_MEMORY]))
     return replace(phase, metrics=metrics, criteria=(*phase.criteria, stable))

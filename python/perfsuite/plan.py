@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from perfsuite.metric import Comparison
+from perfsuite.metric import Comparison, labelled, lower_is_better
 
 Profile = Literal["quick", "standard", "full"]
+
+STABLE_MEMORY = "memory_growth"
+"""The metric that every phase has to keep to, whatever else is asked of it: ``phases.with_stable_memory`` gives each
+phase a criterion on it, and missing that fails the phase, critical or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +34,14 @@ class Criterion:
     critical: bool = True
     required: bool = False
     origin: str = "built-in"
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether it sets an upper limit."""
+        return lower_is_better(self.comparison)
+
+    def __str__(self) -> str:
+        return labelled(self.metric, self.stat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from perfsuite.analysis.ranking import margin
+from perfsuite.metric import labelled
 from perfsuite.result import MetricResult, PhaseResult, Recommendation
 from perfsuite.units import figure, goal
 
@@ -55,7 +56,7 @@ def _sign(phase: PhaseResult, m: MetricResult) -> Sign:
 
 
 def _figure(m: MetricResult) -> str:
-    name = m.name if m.stat == "value" else f"{m.name} {m.stat}"
+    name = labelled(m.name, m.stat)
     if m.value is None:
         return f"{name} was not measured"
     value = ("over " if m.censored else "") + figure(m.value, m.unit)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from perfsuite.metric import lower_is_better
 from perfsuite.result import MetricResult, PhaseResult
 
 WORST_FIRST = ("failed", "undecided", "not measured", "passed", "informative")
@@ -42,7 +43,7 @@ def margin(m: MetricResult) -> float | None:
         return None
     if m.censored:
         return -math.inf
-    lower = m.comparison in ("<", "<=")
+    lower = lower_is_better(m.comparison)
     gap = m.target - m.value if lower else m.value - m.target
     scale = 1.0 - m.target if m.unit == "ratio" and not lower else abs(m.target)
     return gap / scale if scale else math.copysign(math.inf, gap) if gap else 0.0

@@ -35,7 +35,7 @@ def execute(arguments: Namespace) -> int:
 
 def lines(plan: Plan) -> Iterator[str]:
     """The plan for people."""
-    from perfsuite.analysis.verdict import undecidable
+    from perfsuite.analysis.feasibility import undecidable
     from perfsuite.settings import BY_NAME
     from perfsuite.units import goal
 
@@ -82,11 +82,10 @@ def _criterion(criterion: Criterion) -> str:
     from perfsuite.units import goal
 
     unit = metric(criterion.metric).unit
-    what = criterion.metric if criterion.stat == "value" else f"{criterion.metric} {criterion.stat}"
     marks = [] if criterion.critical else ["not critical"]
     marks += ["required"] if criterion.required else []
     target = f"{criterion.comparison} {goal(criterion.target, unit)}"
-    return f"    {what:<28} {target:<14} {criterion.origin}{f' ({chr(44).join(marks)})' if marks else ''}"
+    return f"    {criterion!s:<28} {target:<14} {criterion.origin}{f' ({chr(44).join(marks)})' if marks else ''}"
 
 
 def shown(value: object, unit: str = "") -> str:
@@ -107,7 +106,7 @@ def shown(value: object, unit: str = "") -> str:
 def _print_json(plan: Plan) -> None:
     import msgspec
 
-    from perfsuite.analysis.verdict import undecidable
+    from perfsuite.analysis.feasibility import undecidable
 
     built = msgspec.to_builtins(plan, enc_hook=str)
     built["undecidable"] = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from perfsuite.metric import labelled
 from perfsuite.units import digits_of, figure, goal, number, scale, with_unit
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def shown(m: MetricResult) -> Shown:
 
 def label(m: MetricResult) -> str:
     """The metric's name with the statistic that is judged."""
-    return printable(m.name if m.stat == "value" else f"{m.name} {m.stat}")
+    return printable(labelled(m.name, m.stat))
 
 
 def samples(m: MetricResult) -> str:

@@ -200,7 +200,7 @@ class PhaseRun:
                 continue
             if name != HELD:
                 found += self._judge(name, evidence.get(name), criteria)
-        found = settle(found, self._phase.duration_s)
+        found = settle(found)
         if HELD in wanted and (HELD in evidence or HELD in self._phase.metrics):
             criteria = [one for one in self._phase.criteria if one.metric == HELD]
             found = self._judge(HELD, _held(evidence.get(HELD), found), criteria) + found

@@ -75,7 +75,7 @@ class Session:
         """The phase's upper limits on what a single response takes, in ms, by metric: the strictest of each."""
         limits: dict[str, float] = {}
         for one in self.phase.criteria:
-            if catalogue()[one.metric].objective and one.comparison in ("<", "<="):
+            if catalogue()[one.metric].objective and one.lower_is_better:
                 limits[one.metric] = min(one.target, limits.get(one.metric, one.target))
         return limits
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
@@ -16,10 +15,9 @@ from perfsuite.analysis.verdict import (
     run_verdict,
     settle,
     tally,
-    undecidable,
 )
 from perfsuite.metric import Comparison
-from perfsuite.plan import Criterion, Load, Phase, Plan
+from perfsuite.plan import Criterion, Plan
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Verdict
 
 COMPARISONS: tuple[Comparison, ...] = ("<", "<=", ">", ">=")
@@ -247,13 +245,6 @@ def test_a_mean_does_not_pass_while_error_rate_fails() -> None:
     assert settle([mean, judged])[0].verdict == "passed", "a criterion of the user's own is the one that counts"
 
 
-def test_memory_growth_is_judged_where_nobody_asked() -> None:
-    growth = {"name": "memory_growth", "unit": "bytes", "kind": "gauge", "stat": "value"}
-    assert settle([measured(2e8, 1.9e8, 2.1e8, **growth)])[0].verdict == "failed"  # type: ignore[arg-type]
-    assert settle([measured(2e6, 1.9e6, 2.1e6, **growth)])[0].verdict == "passed"  # type: ignore[arg-type]
-    assert settle([measured(None, verdict="not measured", **growth)])[0].target is None  # type: ignore[arg-type]
-
-
 PLAN = Plan()
 STRICT = Plan(strict=True)
 
@@ -294,24 +285,3 @@ def test_the_tally_reads_as_documented() -> None:
     metrics = [critical("passed")] * 4 + [critical("undecided")] * 2 + [critical("not measured")] * 18
     assert str(tally([*metrics, measured(1.0)])) == "passed 4 of 6, 2 undecided, 18 not measurable here"
     assert str(tally([critical("passed")])) == "passed 1 of 1"
-
-
-def plan_of(duration_s: float, *criteria: Criterion, load: Load | None = None) -> Plan:
-    one = Phase(name="load", title="", duration_s=duration_s, metrics=(), criteria=criteria)
-    return Plan(phases=(one,), load=load or Load(), output=Path())
-
-
-def test_plan_names_what_its_duration_cannot_decide() -> None:
-    stability = criterion(0.99, ">=", metric="system_stability", stat="value")
-    (found,) = undecidable(plan_of(240.0, stability))
-    assert (found.phase, found.criterion, found.needed_s) == ("load", stability, 299.0)
-    assert "299 windows of a second" in found.why
-    assert undecidable(plan_of(299.0, stability)) == []
-    slow = Load(rate=1.0)
-    p99 = criterion(5000.0, stat="p99")
-    assert [one.needed_s for one in undecidable(plan_of(60.0, p99, load=slow))] == [299.0]
-    assert undecidable(plan_of(60.0, p99)) == []
-    assert undecidable(plan_of(60.0, criterion(5000.0, stat="mean"), load=slow)) == []
-    (found,) = undecidable(plan_of(3600.0, p99, load=Load(max_requests=100)))
-    assert found.needed_s is None
-    assert "--max-requests allows 100" in found.why
