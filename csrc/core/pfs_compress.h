@@ -18,8 +18,8 @@ void pfs_compress_count(const unsigned char *data, size_t n, uint64_t counts[256
  * needs at least.  0 for no bytes. */
 double pfs_compress_entropy(const uint64_t counts[256]);
 
-/* The nanoseconds that a pair of clock readings measures with nothing in between: the least of
- * many, which is what they add to every measurement. */
+/* The nanoseconds that a pair of clock readings adds to the work between them; some 100 us.  Not
+ * more than what the pair measures with nothing between, nor less than 0. */
 int64_t pfs_compress_timer_cost(void);
 
 typedef enum { PFS_COMPRESS, PFS_DECOMPRESS } pfs_compress_step;
