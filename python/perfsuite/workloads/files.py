@@ -62,6 +62,8 @@ class ConversationFile:
         try:
             if self.path.is_dir():
                 raise UsageError(f"{self.path} is a folder; name a file of conversations")
+            if self.path.exists() and not self.path.is_file():  # opening a pipe would wait for its writer
+                raise UsageError(f"{self.path} is no plain file; save the conversations in one")
             stream = self.path.open("rb")
         except OSError as error:
             raise UsageError(f"cannot read {self.path}: {error.strerror or error}") from error
@@ -203,27 +205,41 @@ class ConversationFile:
 
 
 def _parts(stream: BinaryIO, largest: int) -> Iterator[Span | Unusable]:
-    """The file's values, by lines when it is JSON Lines: when one of its first two lines is a whole value."""
+    """The file's values, by lines when it is JSON Lines.
+
+    It is when its first line is a whole value, or, for a damaged first line must not hide the others, when a later one
+    near the beginning is a whole conversation.  A bracket alone on the first line, or a comma at its end, tells of a
+    value that is laid out over several.
+    """
     start = stream.tell()
-    lines = [stream.readline(PROBE) for _ in range(2)]
+    head = stream.read(PROBE)
     stream.seek(start)
-    first = lines[0].lstrip()[:1]
-    whole = [line for line in lines if line.strip() and _is_value(line)]
-    several = len([line for line in lines if line.strip()]) > 1
-    if first not in (b"[", b"{") or (whole and (several or first == b"{")):
+    first, *others = [line.strip() for line in head.split(b"\n") if line.strip()]
+    opens = first[:1]
+    if first in (b"[", b"{") or first.endswith(b","):
+        return json_values(stream, largest)
+    if opens not in (b"[", b"{") or (opens == b"{" and not others and len(head) == PROBE):
+        return json_lines(stream, largest)  # no JSON at all, or an object of one long line
+    if (_decoded(first) is not None and (others or opens == b"{")) or any(map(_is_conversation, map(_decoded, others))):
         return json_lines(stream, largest)
-    if first == b"{" and len(lines[0]) >= PROBE:
-        return json_lines(stream, largest)  # an object of one long line
     return json_values(stream, largest)
 
 
-def _is_value(line: bytes) -> bool:
+def _decoded(line: bytes) -> object:
+    """The line's object or array; None when it is not one."""
     import msgspec
 
     try:
-        return isinstance(msgspec.json.decode(line), dict | list)
+        value: object = msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
+        return None
+    return value if isinstance(value, dict | list) else None
+
+
+def _is_conversation(value: object) -> bool:
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, Mapping) and _is_message(item) for item in value)
+    return value is not None and _is_listing(value)
 
 
 def _is_message(item: Mapping[str, object]) -> bool:

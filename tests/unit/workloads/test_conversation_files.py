@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -66,6 +67,34 @@ def test_every_form(tmp_path: Path, value: object, expected: list[int], indent: 
     found, unusable = read(tmp_path / "a.json", mark + json.dumps(value, indent=indent).encode())
     assert [messages for _, messages in found] == expected
     assert unusable == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[\n{json.dumps({'messages': TALK})}\n]\n",
+        f"[{json.dumps(TALK)},\n{json.dumps(TALK)}\n]\n",
+        '{"messages": [\n' + ",\n".join(map(json.dumps, TALK)) + "\n]}",
+    ],
+)
+def test_one_value_over_several_lines_is_no_json_lines(tmp_path: Path, text: str) -> None:
+    found, unusable = read(tmp_path / "a.json", text)
+    assert {messages for _, messages in found} == {2}
+    assert unusable == []
+
+
+@pytest.mark.parametrize("good", [{"messages": TALK}, TALK, SHAREGPT])
+@pytest.mark.parametrize("bad", ["{bad", "[bad", '{"messages": ['])
+def test_damaged_first_lines_do_not_hide_the_others(tmp_path: Path, good: object, bad: str) -> None:
+    found, unusable = read(tmp_path / "a.jsonl", "\n".join([bad] * 3 + [json.dumps(good)] * 5))
+    assert [line for line, _ in found] == [4, 5, 6, 7, 8]
+    assert [one.line for one in unusable] == [1, 2, 3]
+
+
+def test_a_pipe_is_refused_rather_than_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="no plain file"):
+        ConversationFile(tmp_path / "pipe")
 
 
 def test_lines_with_bad_ones_between(tmp_path: Path) -> None:
