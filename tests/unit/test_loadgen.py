@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count, islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -294,6 +295,34 @@ def test_a_target_that_ignores_the_time_out_has_still_timed_out() -> None:
     delivered, events = run(Fake(stubborn), spec)
     assert events.errors == {"timeout": 1}
     assert delivered.completed == 0
+
+
+@pytest.mark.parametrize("load", [{"concurrency": 2}, {"rate": 40.0, "arrivals": "constant"}])
+def test_a_target_that_never_gives_in_does_not_hold_up_the_run(load: dict[str, Any]) -> None:
+    async def immortal(request: Request, row: Row) -> Reply:
+        while True:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(3600)
+
+    spec = LoadSpec(duration_s=0.05, request_timeout_s=0.02, **load)
+    delivered, events = run(Fake(immortal), spec)
+    assert delivered.requests == 2
+    assert events.errors == {"timeout": 2}
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), StopAsyncIteration(), Unspeakable()])
+def test_whatever_a_target_raises_is_a_failed_request(error: BaseException) -> None:
+    async def raises(request: Request, row: Row) -> Reply:
+        raise error
+
+    delivered, events = run(Fake(raises), LoadSpec(duration_s=9, concurrency=1, max_requests=3))
+    assert events.errors == {"target": 3}
+    assert delivered.examples["target"][0].startswith(type(error).__name__)
 
 
 def test_what_is_still_due_when_the_wait_is_over_has_timed_out() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ from perfsuite.targets import check_target, open_target
 from perfsuite.targets.base import Failure, Reply, Request, Target
 from perfsuite.targets.function import FunctionTarget, load_function
 from perfsuite.targets.reference import ReferenceTarget
+from perfsuite.targets.threads import DaemonThreads
 
 
 def request(text: str = "hello", **fields: Any) -> Request:
@@ -105,6 +107,63 @@ def test_the_functions_own_error_passes_through() -> None:
 
     with pytest.raises(KeyError, match="customer"):
         call(fail)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), StopIteration("no more")])
+def test_a_plain_function_cannot_end_the_run(error: BaseException) -> None:
+    def fail(messages: Any) -> str:
+        raise error
+
+    with pytest.raises(Failure, match=type(error).__name__) as caught:
+        call(fail)
+    assert caught.value.kind == "target"
+
+
+def test_a_function_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None:
+    (tmp_path / "hangs.py").write_text("import threading\ndef answer(messages): threading.Event().wait()\n")
+    command = ["run", "--target", "python:hangs:answer", "--duration", "0.05", "--request-timeout", "0.1", "baseline"]
+    ended = subprocess.run(
+        [sys.executable, "-m", "perfsuite", *command],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ended.returncode == 3, "a system that never answers has failed"
+    assert "none of 4 requests was answered (timeout: no end within 0.1 s)" in ended.stdout
+    assert ended.stderr == ""
+    assert len(list((tmp_path / "test-results").iterdir())) == 3
+
+
+def test_threads_start_as_they_are_needed_and_end() -> None:
+    threads = DaemonThreads(2, "test-threads")
+    gate = threading.Event()
+    held = [threads.submit(gate.wait, 10) for _ in range(2)]
+    waits = threads.submit(str, 5)
+    assert not waits.done()
+    gate.set()
+    assert [one.result(10) for one in held] == [True, True]
+    assert waits.result(10) == "5"
+    started = [one for one in threading.enumerate() if one.name.startswith("test-threads")]
+    assert len(started) == 2
+    assert all(one.daemon for one in started)
+    threads.shutdown()
+    for one in started:
+        one.join(10)
+    assert not any(one.is_alive() for one in started)
+    with pytest.raises(RuntimeError, match="shut down"):
+        threads.submit(str, 5)
+
+
+def test_threads_give_up_what_waits() -> None:
+    threads = DaemonThreads(1, "test-threads")
+    gate = threading.Event()
+    held, waits = threads.submit(gate.wait, 10), threads.submit(str, 5)
+    threads.shutdown()
+    assert waits.cancelled()
+    gate.set()
+    assert held.result(10) is True
 
 
 def test_the_function_cannot_change_the_workload() -> None:

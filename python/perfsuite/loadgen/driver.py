@@ -9,6 +9,7 @@ target stamps its tokens.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
@@ -31,6 +32,8 @@ LATE_NS = 1_000_000
 """A send this long after it was due, though a slot was free, is a late client's."""
 
 TICK_S = 0.25
+PATIENCE_S = 1.0
+"""For a cancelled request to end."""
 TICKS_A_FLUSH = 4
 ROWS_AT_ONCE = 64
 EXAMPLES = 3
@@ -96,6 +99,7 @@ class _Drive:
         self.broken: BaseException | None = None
         self.alarm: Alarm | None = None
         self.tasks: set[asyncio.Task[None]] = set()
+        self.stubborn: set[asyncio.Task[None]] = set()
         self.waiting: deque[Row] = deque()
         self.slots_used = 0
 
@@ -115,7 +119,7 @@ class _Drive:
             await (self._closed_loop() if spec.rate is None else self._open_loop(spec.rate))
             await self._drain()
         finally:
-            await _cancelled([*self.tasks, *helpers])
+            await self._cancel([*self.tasks, *helpers])
             self.waiting.clear()
         if self.raw is not None:
             try:
@@ -216,22 +220,25 @@ class _Drive:
             end_ns = time.monotonic_ns()
             if timeout.expired():  # the target caught the cancellation and answered all the same
                 reply, failure = None, self._too_late()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit) as error:
             end_ns = time.monotonic_ns()
             task = asyncio.current_task()
-            if task is not None and task.cancelling():
+            closed = isinstance(error, GeneratorExit) and bool(self.stubborn)
+            if closed or (isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()):
                 self._end(row, None, self._too_late() if self.expired else Failure("cancelled", "given up"), end_ns)
                 raise
-            failure = Failure("target", "CancelledError: the target cancelled its own request")
+            failure = Failure("target", f"{type(error).__name__}: the target cancelled its own request")
+        except KeyboardInterrupt:
+            raise
         except Failure as error:
             end_ns = time.monotonic_ns()
             failure = error
         except TimeoutError as error:
             end_ns = time.monotonic_ns()
-            failure = self._too_late() if timeout.expired() else Failure("timeout", f"TimeoutError: {error}")
-        except Exception as error:  # noqa: BLE001  whatever a system under test raises is a failed request
+            failure = self._too_late() if timeout.expired() else Failure("timeout", _said(error))
+        except BaseException as error:  # noqa: BLE001  whatever a system under test raises, SystemExit too, is a failure
             end_ns = time.monotonic_ns()
-            failure = Failure("target", f"{type(error).__name__}: {error}")
+            failure = Failure("target", _said(error))
         self._end(row, reply, failure, end_ns)
         if self.on_reply is not None:
             self.on_reply(request, reply, failure, row)
@@ -282,11 +289,29 @@ class _Drive:
             await asyncio.wait(self.tasks, timeout=self.spec.request_timeout_s)
         if self.broken is None:
             self.expired = not self.closed
-            await _cancelled(list(self.tasks))
+            await self._cancel(list(self.tasks))
             if self.expired:
                 now = time.monotonic_ns()
                 for row in self.waiting:
                     self._end(row, None, self._too_late(), now)
+
+    async def _cancel(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Cancels them and waits until each has gone; errors of theirs were seen to by ``_done``.
+
+        A target that catches its cancellation and waits on would hold up the run for good: its coroutine is closed.
+        """
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            _, self.stubborn = await asyncio.wait(tasks, timeout=PATIENCE_S)
+        for task in self.stubborn:
+            coroutine = task.get_coro()
+            with contextlib.suppress(RuntimeError):  # it ignores that too
+                if coroutine is not None:
+                    coroutine.close()
+            task.cancel()  # wakes it, to find that it is closed
+        if self.stubborn:
+            await asyncio.wait(self.stubborn, timeout=PATIENCE_S)
 
     def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -296,7 +321,9 @@ class _Drive:
     def _done(self, task: asyncio.Task[None]) -> None:
         self.tasks.discard(task)
         if not task.cancelled():
-            self._break(task.exception())
+            error = task.exception()
+            if task not in self.stubborn:
+                self._break(error)
         if not self.tasks and self.spec.rate is None:
             self._no_more()
 
@@ -361,16 +388,17 @@ class _Drive:
         )
 
 
-async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancels them and waits until each has gone; errors of theirs were seen to by ``_done``."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
 def _told(tokens: int | None) -> int | None:
     """A token count that a server may have told; None for what cannot be one."""
     return tokens if tokens is not None and 0 <= tokens <= MOST_TOKENS else None
+
+
+def _said(error: BaseException) -> str:
+    """The error in words; its own ``__str__`` is the target's code and may fail as well."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001  there is nothing more that it could say
+        return type(error).__name__
 
 
 def _shortened(text: str) -> str:

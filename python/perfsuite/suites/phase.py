@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TypeVar
@@ -158,6 +158,7 @@ class PhaseRun:
         unhandled = [error] if error is not None else []
         if self._timed_out:
             unhandled.append(f"the phase did not end within its time-out of {self._plan.phase_timeout_s:g} s")
+        unhandled += _unanswered(self._stretches)
         interrupted = partial or self._stop.is_set()
         verdict, reason = phase_verdict(
             metrics, unhandled, strict=self._plan.strict, interrupted=interrupted, named=self._plan.metrics
@@ -256,6 +257,18 @@ def _errors(stretches: list[Stretch]) -> list[ErrorCount]:
     return [ErrorCount(kind=kind, count=count, first=first.get(kind, [])[:3]) for kind, count in counts.items()]
 
 
+def _unanswered(stretches: list[Stretch]) -> Iterator[str]:
+    """The stretches of which nothing was answered, not even in the warm-up: a system that hangs from its first request
+    on has no sample to fail by, and must not pass for one that was not measurable."""
+    for one in stretches:
+        events, delivered = one.events, one.delivered
+        begun = events.started + events.warmup
+        if delivered is None or not begun or events.completed + events.warmup > events.warmup_failed:
+            continue
+        first = next((f" ({kind}: {texts[0]})" for kind, texts in delivered.examples.items() if texts), "")
+        yield f"{one.name}: none of {begun:,} requests was answered{first}"
+
+
 def _delivered(stretches: list[Stretch]) -> dict[str, object]:
     ended = [one for one in stretches if one.delivered is not None]
     if not ended:
@@ -295,4 +308,3 @@ def _windows(stretches: list[Stretch]) -> dict[str, list[float | None]]:
     if not stretches:
         return {}
     return {name: [float(value) for value in column] for name, column in stretches[-1].events.windows().items()}
-

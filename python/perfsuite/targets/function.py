@@ -12,13 +12,13 @@ import inspect
 import os
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from perfsuite.errors import UsageError, unknown
 from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
+from perfsuite.targets.threads import DaemonThreads
 
 if TYPE_CHECKING:
     from perfsuite._core import Row
@@ -78,7 +78,7 @@ class FunctionTarget:
         self._async = any(
             inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (function, call)
         )
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: DaemonThreads | None = None
 
     @property
     def inspection(self) -> Inspection | None:
@@ -98,7 +98,7 @@ class FunctionTarget:
     async def open(self) -> None:
         """Makes the threads ready; they start as they are needed."""
         if not self._async and self._threads is None:
-            self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="perfsuite-target")
+            self._threads = DaemonThreads(THREADS, "perfsuite-target")
 
     async def send(self, request: Request, row: Row) -> Reply:
         """Calls the function; each piece that it gives is a chunk."""
@@ -131,13 +131,24 @@ class FunctionTarget:
         return Reply(text="".join(pieces))
 
     async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _called, function, *arguments)
 
     async def close(self) -> None:
         """Lets the threads end; one that hangs in the function is not waited for."""
         if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+            self._threads.shutdown()
             self._threads = None
+
+
+def _called(function: Callable[..., object], *arguments: object) -> object:
+    """What the function gives.  An error that is no Exception, and StopIteration, which no future can carry, are its
+    failure too: neither sys.exit() nor a bare next() in a user's function may end the run or hang it."""
+    try:
+        return function(*arguments)
+    except BaseException as error:
+        if isinstance(error, Exception) and not isinstance(error, StopIteration):
+            raise
+        raise Failure("target", f"{type(error).__name__}: {error}") from error
 
 
 def _kind(value: object) -> str:
