@@ -75,9 +75,11 @@ class _Run:
         self._notes: list[str] = []
         self._error: str | None = None
         self._started = time.time()
+        self._id = _identity(self._started)
         self._environment = environment(stamps="monotonic clock, in the process")
         self._target: Target | None = None
         self._raw: RawWriter | None = None
+        self._saving = asyncio.Lock()
 
     async def execute(self) -> Result:
         with tempfile.TemporaryDirectory(prefix="perfsuite-") as folder, self._raw_file() as self._raw:
@@ -92,7 +94,8 @@ class _Run:
                     if self._error is not None:
                         break
             finally:
-                saver.cancel()
+                async with self._saving:  # not while it writes: its thread would go on and outlive the run
+                    saver.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await saver
                 await self._close(target)
@@ -144,7 +147,8 @@ class _Run:
         if self._save is None:
             return
         try:
-            await asyncio.to_thread(self._save, self._result(ended=None))
+            async with self._saving:  # the end of a phase and the ten seconds may fall together
+                await asyncio.to_thread(self._save, self._result(ended=None))
         except OSError as error:
             note = f"the result so far could not be saved: {error}"
             if note not in self._notes:
@@ -162,7 +166,7 @@ class _Run:
         target = self._target
         return Result(
             run=Run(
-                id=_identity(self._started),
+                id=self._id,
                 started=_iso(self._started),
                 ended=None if ended is None else _iso(ended),
                 target=self.plan.target,

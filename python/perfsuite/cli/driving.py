@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -71,7 +72,10 @@ class Interrupts:
 
 
 def drive(plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: Interrupts) -> Result:
-    """Runs the plan in an event loop of its own; interrupted once, the result so far comes back, marked so."""
+    """Runs the plan in an event loop of its own; interrupted once, the result so far comes back, marked so.
+
+    What a target's code prints meanwhile goes to stderr.
+    """
 
     async def run() -> Result:
         from perfsuite.runner import execute_async
@@ -81,7 +85,9 @@ def drive(plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: 
         with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)):
             return await execute_async(plan, progress=meter.show, stop=stop, save=save)
 
-    return asyncio.run(run())
+    # What the target's code prints is no result, and --json - is read by programs.
+    with redirect_stdout(sys.stderr):
+        return asyncio.run(run())
 
 
 class Meter:

@@ -106,7 +106,7 @@ def show(result: Result, paths: Paths | None, *, as_json: bool, verbose: bool) -
     from perfsuite.result import dump
 
     with reader_left():
-        if as_json:
+        if as_json and sys.stdout is not None:
             sys.stdout.flush()
             out = getattr(sys.stdout, "buffer", None)
             if out is not None:
@@ -114,8 +114,10 @@ def show(result: Result, paths: Paths | None, *, as_json: bool, verbose: bool) -
             else:
                 sys.stdout.write(dump(result).decode("utf-8"))
             sys.stdout.flush()
-            if not sys.stderr.isatty():
+            if sys.stderr is None or not sys.stderr.isatty():
                 return
         stream = sys.stderr if as_json else sys.stdout
+        if stream is None:  # closed before Python began: the files have it all
+            return
         terminal.write(result, paths, stream, verbose=verbose)
         stream.flush()

@@ -34,15 +34,19 @@ def access_pattern(workload: Workload) -> str:
     return ACCESS_PATTERN
 
 
-def requests(seed: int, *, slots: int, workload: Workload, models: Sequence[str] = ()) -> Iterator[Request]:
+def requests(
+    seed: int, *, slots: int, workload: Workload, models: Sequence[str] = (), repeat_back: bool = False
+) -> Iterator[Request]:
     """Requests without end, from each of ``slots`` conversations in turn; when one ends its slot begins the next.
 
-    ``models`` are given to conversations in turn; none: the target's default.  Raises UsageError for a file of
-    conversations that cannot be used.
+    ``repeat_back``: the first message of a generated conversation states its fact and asks for it too (age 0), which
+    tells whether a system that shows only its answers can show what it remembers at all.  ``models`` are given to
+    conversations in turn; none: the target's default.  Raises UsageError for a file of conversations that cannot be
+    used.
     """
     if slots < 1:
         raise ValueError(f"requests need 1 slot or more, not {slots}")
-    source = _recorded(workload) if workload.conversations is not None else _generated(seed)
+    source = _recorded(workload) if workload.conversations is not None else _generated(seed, repeat_back)
     chosen: Iterator[str | None] = cycle(models) if models else cycle((None,))
     padding = random.Random(f"padding {seed}")
     running = [_conversation(source, workload, next(chosen), padding) for _ in range(slots)]
@@ -55,12 +59,15 @@ def requests(seed: int, *, slots: int, workload: Workload, models: Sequence[str]
         yield request
 
 
-def _generated(seed: int) -> Iterator[tuple[str, str, Iterable[_Step]]]:
+def _generated(seed: int, repeat_back: bool) -> Iterator[tuple[str, str, Iterable[_Step]]]:
     for conversation in conversations(seed):
-        yield conversation.id, conversation.user_id, map(_step, conversation.turns)
+        steps = [_step(turn, repeat_back and not number) for number, turn in enumerate(conversation.turns)]
+        yield conversation.id, conversation.user_id, steps
 
 
-def _step(turn: Turn) -> _Step:
+def _step(turn: Turn, repeat_back: bool) -> _Step:
+    if repeat_back and turn.plants is not None:
+        return _Step(f"{turn.message} {turn.plants.question}", (), turn.plants, 0)
     return _Step(turn.message, (), turn.expects, turn.age)
 
 

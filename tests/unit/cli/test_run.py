@@ -52,6 +52,24 @@ def test_json_is_all_of_stdout(played: Played, tmp_path: Path, capsys: pytest.Ca
     assert json.loads(out) == json.loads((tmp_path / "out/results-20261121_101500.json").read_text())
 
 
+def test_what_the_target_prints_is_no_result(played: Played, capsys: pytest.CaptureFixture[str]) -> None:
+    played.during = lambda **_: print("noise")
+    assert main(["run", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run"]["verdict"] == "passed"
+    assert err == "noise\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["--json", "-"]])
+def test_streams_that_are_closed(
+    flags: list[str], played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["run", *flags]) == 0
+    assert len(list((tmp_path / "test-results").iterdir())) == 3
+
+
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4, 5, 130])
 def test_the_exit_code_is_the_results(code: int, played: Played) -> None:
     played.result = a_result("failed", code)
@@ -164,7 +182,7 @@ sys.path.insert(0, {tests!r})
 from played import a_result
 async def execute_async(plan, *, progress, stop, save):
     save(a_result())
-    print("running", flush=True)
+    print("running", file=sys.__stdout__, flush=True)
     {wait}
     return a_result("interrupted", 130)
 module = ModuleType("perfsuite.runner")

@@ -34,6 +34,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
             slots=concurrency or CONCURRENCY,
             workload=session.workload,
             models=session.target.models[:1],
+            repeat_back=session.target.inspection is None,
         ),
         duration_s=session.remaining_s(),
         concurrency=concurrency,
@@ -44,5 +45,3 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     found["context_preservation"] = recall.evidence()
     found["cache_hit_rate"] = cache.evidence()
     return found
-
-

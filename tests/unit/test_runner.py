@@ -1,0 +1,117 @@
+"""Whole runs against functions: what they are told to do has to show in the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from perfsuite import runner
+from perfsuite.configuration import configure
+from perfsuite.result import MetricResult, PhaseResult, Result
+
+Answer = Callable[[list[dict[str, Any]]], object]
+
+
+def repeats_all(messages: list[dict[str, Any]]) -> str:
+    time.sleep(0.001)
+    return " ".join(str(message["content"]) for message in messages)
+
+
+def repeats_the_last(messages: list[dict[str, Any]]) -> str:
+    return repeats_all(messages[-1:])
+
+
+def says_ok(messages: list[dict[str, Any]]) -> str:
+    return repeats_all([{"content": "ok"}])
+
+
+def measured(answer: Answer, phase: str, monkeypatch: pytest.MonkeyPatch, **settings: object) -> PhaseResult:
+    module = ModuleType("answering")
+    module.answer = answer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "answering", module)
+    plan = configure(
+        {"target": "python:answering:answer", "phase": [phase], "duration": 0.4, **settings}, keywords=True
+    )
+    return runner.execute(plan).phases[0]
+
+
+def found(phase: PhaseResult, name: str) -> MetricResult:
+    return next(one for one in phase.metrics if one.name == name)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [(repeats_all, "passed"), (repeats_the_last, "failed"), (says_ok, "not measured")],
+)
+def test_what_a_black_box_remembers(answer: Answer, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = found(measured(answer, "baseline", monkeypatch), "context_preservation")
+    assert kept.verdict == verdict, kept
+    if verdict == "not measured":
+        assert "same message in 0 of" in kept.reason
+
+
+@pytest.mark.parametrize(("every", "verdict"), [(20, "failed"), (10**9, "passed")])
+def test_errors(every: int, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = itertools.count(1)
+
+    async def fails_sometimes(messages: list[dict[str, Any]]) -> str:
+        await asyncio.sleep(0.0005)
+        if next(numbers) % every == 0:
+            raise RuntimeError("one of many")
+        return "x"
+
+    phase = measured(fails_sometimes, "load", monkeypatch, duration=1.0)
+    rate = found(phase, "error_rate")
+    assert rate.verdict == verdict, rate
+    assert (phase.verdict == "failed") is (verdict == "failed")
+
+
+def test_a_system_that_hangs_from_the_first_request_on_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hangs(messages: list[dict[str, Any]]) -> str:
+        await asyncio.sleep(3600)
+        return "never"
+
+    phase = measured(hangs, "baseline", monkeypatch, request_timeout=0.45)
+    assert phase.delivered["requests"] == 0, "all of them were begun in the warm-up"
+    assert phase.verdict == "failed"
+    assert phase.unhandled == ["conversations: none of 4 requests was answered (timeout: no end within 0.45 s)"]
+
+
+def test_the_result_is_saved_by_one_thread_at_a_time_and_never_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "SAVE_EVERY_S", 0.01)
+    saving, most, saved = 0, 0, []
+    lock = threading.Lock()
+
+    def save(result: Result) -> None:
+        nonlocal saving, most
+        with lock:
+            saving += 1
+            most = max(most, saving)
+        time.sleep(0.05)
+        with lock:
+            saving -= 1
+        saved.append(result.run.id)
+
+    monkeypatch.setitem(sys.modules, "answering", module := ModuleType("answering"))
+    module.answer = repeats_all  # type: ignore[attr-defined]
+    plan = configure(
+        {"target": "python:answering:answer", "phase": ["baseline", "load"], "duration": 0.2}, keywords=True
+    )
+
+    async def run() -> tuple[Result, int]:
+        result = await runner.execute_async(plan, save=save)
+        return result, saving
+
+    result, still_saving = asyncio.run(run())
+    assert most == 1
+    assert still_saving == 0
+    assert len(saved) > 2
+    assert set(saved) == {result.run.id}
