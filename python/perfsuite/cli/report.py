@@ -10,18 +10,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite.result import Result
 
-FORMATS = ("md", "html", "terminal")
+SCREEN = "terminal"
 
 
 def configure(parser: ArgumentParser) -> None:
     """Files, a folder, formats."""
+    from perfsuite.reports.formats import REPORTS
+
     parser.add_argument("files", nargs="+", metavar="FILE", help="results-TS.json, of an interrupted run too")
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for the reports [beside each result]")
     parser.add_argument(
         "-f",
         "--format",
         action="append",
-        metavar="|".join(FORMATS),
+        metavar="|".join([*REPORTS, SCREEN]),
         help="what to write: md and html are files, terminal is the screen of the run [all three] (repeatable)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
@@ -30,12 +32,14 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Renders each result; 2 when one of them cannot be read, but the others are rendered first."""
     from perfsuite.errors import Mistakes, unknown
+    from perfsuite.reports.formats import REPORTS
     from perfsuite.result import load
 
+    known = (*REPORTS, SCREEN)
     for name in arguments.format or ():
-        if name not in FORMATS:
-            raise unknown("format", name, FORMATS, "--format")
-    formats = tuple(arguments.format or FORMATS)
+        if name not in known:
+            raise unknown("format", name, known, "--format")
+    formats = tuple(arguments.format or known)
     mistakes = Mistakes()
     for name in arguments.files:
         with mistakes.noted():
@@ -49,8 +53,9 @@ def execute(arguments: Namespace) -> int:
 def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:
     """Writes the reports of one result; a report of that name is replaced, for it is made from the same figures."""
     from perfsuite.errors import PerfsuiteError, UsageError
-    from perfsuite.reports import html, markdown, terminal
+    from perfsuite.reports import terminal
     from perfsuite.reports.files import write_atomically
+    from perfsuite.reports.formats import REPORTS, stem_of
 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {folder}: is a file; name a folder")
@@ -58,15 +63,12 @@ def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PerfsuiteError(f"--output {folder}: cannot make it: {error.strerror or error}; name another") from error
-    stem = path.name.removesuffix(".json").removesuffix(".partial").removeprefix("results-")
-    written = []
-    if "md" in formats:
-        text = markdown.render(result).encode("utf-8", "replace")
-        written.append(write_atomically(folder / f"report-{stem}.md", text, replace=True))
-    if "html" in formats:
-        page = html.render(result).encode("utf-8", "replace")
-        written.append(write_atomically(folder / f"metrics-{stem}.html", page, replace=True))
-    if "terminal" in formats:
+    written = [
+        write_atomically(one.path(folder, stem_of(path)), one.render(result), replace=True)
+        for name, one in REPORTS.items()
+        if name in formats
+    ]
+    if SCREEN in formats:
         terminal.write(result, None, sys.stdout, verbose=verbose)
     for one in written:
         print(one)

@@ -1,8 +1,7 @@
-"""Files that are there whole or not at all, under names that nothing is ever lost to."""
+"""Report files: written whole (``perfsuite.atomic``), under names that nothing is ever lost to."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import itertools
 import os
@@ -10,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from perfsuite import atomic
 from perfsuite.errors import PerfsuiteError
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -32,15 +32,15 @@ def write_first_free(paths: Iterable[Path], data: bytes, *, replace: bool = Fals
     path = next(candidates)
     temporary = path.with_name(f".{path.name[:200]}.{secrets.token_hex(4)}.tmp")
     try:
+        if replace:
+            atomic.replace(path, data, temporary)
+            return path
+        atomic.write_new(temporary, data)
         try:
-            _write_new(temporary, data)
-            if replace:
-                return temporary.replace(path)
             return _link_free(temporary, itertools.chain([path], candidates))
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                temporary.unlink()
-            _sync_folder(path.parent)
+            atomic.discard(temporary)
+            atomic.sync_folder(path.parent)
     except OSError as error:
         raise PerfsuiteError(
             f"cannot write {path}: {error.strerror or error}; free the disk or choose another folder with --output"
@@ -52,14 +52,6 @@ def numbered(path: Path) -> Iterator[Path]:
     yield path
     for number in itertools.count(2):
         yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _link_free(temporary: Path, candidates: Iterator[Path]) -> Path:
@@ -83,13 +75,3 @@ def _link_free(temporary: Path, candidates: Iterator[Path]) -> Path:
         except FileExistsError:
             continue
     raise FileExistsError(errno.EEXIST, "every name is taken")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes the new name last through a power cut; some file systems cannot, which is no reason to fail."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reports.files import numbered, write_atomically, write_first_free
-from perfsuite.result import Result, dump
+from perfsuite.reports.formats import PARTIAL, REPORTS, RESULTS, stem_of
+from perfsuite.result import Result
 
 
 class Paths(NamedTuple):
@@ -33,12 +34,12 @@ class FileSet:
         self.folder = folder
         _make(folder)
         partial = write_first_free(self._free_names(result), _interrupted(result))
-        self.stem = partial.name.removeprefix("results-").removesuffix(".partial.json")
+        self.stem = stem_of(partial)
 
     @property
     def partial(self) -> Path:
         """What a killed run leaves."""
-        return self.folder / f"results-{self.stem}.partial.json"
+        return PARTIAL.path(self.folder, self.stem)
 
     def write_partial(self, result: Result) -> Path:
         """Renews the partial file with what there is so far; its verdict is ``interrupted``."""
@@ -49,33 +50,29 @@ class FileSet:
 
         Nothing is overwritten.  Raises PerfsuiteError; what was written before stays.
         """
-        from perfsuite.reports import html, markdown
-
-        names = _paths(self.folder, self.stem)
-        results = write_atomically(names.results, dump(result))
+        results = write_atomically(RESULTS.path(self.folder, self.stem), RESULTS.render(result))
         with contextlib.suppress(FileNotFoundError):
             self.partial.unlink()
-        report = write_atomically(names.report, markdown.render(result).encode("utf-8", "replace"))
-        metrics = write_atomically(names.metrics, html.render(result).encode("utf-8", "replace"))
-        return Paths(results, report, metrics)
+        made = [write_atomically(one.path(self.folder, self.stem), one.render(result)) for one in REPORTS.values()]
+        return Paths(results, *made)
 
     def _free_names(self, result: Result) -> Iterator[Path]:
         """The partial files of the stems of which no other file is there."""
         when = datetime.fromisoformat(result.run.started)
         for path in numbered(self.folder / f"{when:%Y%m%d_%H%M%S}"):
             if not any(taken.exists() for taken in _paths(self.folder, path.name)):
-                yield self.folder / f"results-{path.name}.partial.json"
+                yield PARTIAL.path(self.folder, path.name)
 
 
 def _interrupted(result: Result) -> bytes:
     import msgspec
 
     run = msgspec.structs.replace(result.run, verdict="interrupted")
-    return dump(msgspec.structs.replace(result, run=run))
+    return PARTIAL.render(msgspec.structs.replace(result, run=run))
 
 
 def _paths(folder: Path, stem: str) -> Paths:
-    return Paths(folder / f"results-{stem}.json", folder / f"report-{stem}.md", folder / f"metrics-{stem}.html")
+    return Paths(*(one.path(folder, stem) for one in (RESULTS, *REPORTS.values())))
 
 
 def _make(folder: Path) -> None:
