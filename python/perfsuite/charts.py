@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.stats.thinning import extremes
 from perfsuite.units import scale
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ DASHES = ("solid", "dashed", "dotdash", "dotted", "dashdot", "solid", "dashed")
 GREY = "#767676"
 MOST_LINES = 7
 MOST_EVENTS = 40
+MOST_POINTS = 2000
 TABLE_ROWS = 40
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
 
@@ -220,19 +222,9 @@ def _spread(q: float) -> float:
     return 1.0 / (1.0 - q)
 
 
-def _thin(x: Sequence[float], y: Sequence[float], most: int = 2000) -> tuple[Sequence[float], Sequence[float]]:
-    """Of each stretch the lowest and the highest point."""
-    n = len(x)
-    if n <= most:
-        return x, y
-    kept = set()
-    stretches = most // 2
-    for i in range(stretches):
-        stretch = [k for k in range(i * n // stretches, (i + 1) * n // stretches) if not math.isnan(y[k])]
-        if stretch:
-            kept |= {min(stretch, key=y.__getitem__), max(stretch, key=y.__getitem__)}
-    order = sorted(kept)
-    return [x[k] for k in order], [y[k] for k in order]
+def _thin(x: Sequence[float], y: Sequence[float]) -> tuple[Sequence[float], Sequence[float]]:
+    kept = extremes(y, MOST_POINTS)
+    return [x[k] for k in kept], [y[k] for k in kept]
 
 
 def _table(lines: Sequence[Line], percentiles: bool) -> list[list[float | str | None]]:

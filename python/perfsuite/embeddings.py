@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from io import FileIO
 from typing import TYPE_CHECKING
 
+from perfsuite import atomic
 from perfsuite._core import VectorStore
 
 if TYPE_CHECKING:
@@ -348,31 +349,11 @@ class _File:
         try:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)  # of a process that was killed: whoever writes holds the lock
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(temporary, flags, 0o600)
-            try:
-                try:
-                    left = memoryview(data)
-                    while left:
-                        left = left[os.write(handle, left) :]
-                    os.fsync(handle)
-                    written = _signature(os.fstat(handle))
-                finally:
-                    os.close(handle)
-                os.rename(temporary, self.path)
-            except BaseException:
-                with suppress(OSError):
-                    os.unlink(temporary)
-                raise
-            folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            status = atomic.replace(self.path, data, temporary, 0o600)
         except OSError as error:
             why = f"cannot save the embedding cache ({error.strerror}); it goes on in memory, save() may be tried again"
             raise OSError(error.errno, why, self.path) from error
-        self._written = written if whole else None
+        self._written = _signature(status) if whole else None
 
 
 def _checked(stream: FileIO, size: int) -> bytes:

@@ -21,7 +21,7 @@ LAYERS = [
     {"reference"},
     {"result", "evidence", "phases", "plan"},
     {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
-    {"errors", "_core", "__init__", "data"},
+    {"errors", "atomic", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""
 

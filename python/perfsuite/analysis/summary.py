@@ -27,6 +27,7 @@ from perfsuite.evidence import (
 from perfsuite.evidence import Series as EvidenceSeries
 from perfsuite.metric import Metric
 from perfsuite.result import Interval, MetricResult, Series, Stats, encode_histogram
+from perfsuite.stats.thinning import extremes
 
 SHOWN = ("p50", "p95", "p99", "p999")
 MOST_POINTS = 2000
@@ -260,15 +261,8 @@ def _shape(evidence: Samples) -> Stats:
 def thin(series: EvidenceSeries, most: int = MOST_POINTS) -> Series:
     """At most ``most`` points of a series: of each stretch the lowest and the highest stay, each at its own time."""
     points = list(series)
-    if len(points) <= most:
-        return [(float(t), _finite(v)) for t, v in points]
-    kept: set[int] = {0, len(points) - 1}
-    stretches = max(1, (most - 2) // 2)
-    for i in range(stretches):
-        stretch = range(i * len(points) // stretches, (i + 1) * len(points) // stretches)
-        kept.add(min(stretch, key=lambda k: points[k][1]))
-        kept.add(max(stretch, key=lambda k: points[k][1]))
-    return [(float(points[k][0]), _finite(points[k][1])) for k in sorted(kept)]
+    kept = extremes([value for _, value in points], most)
+    return [(float(points[k][0]), _finite(points[k][1])) for k in kept]
 
 
 def _finite(value: float) -> float | None:

@@ -79,7 +79,7 @@ def test_a_failure_leaves_neither_half_a_file_nor_a_temporary_one(
     elif call == "fsync":
         monkeypatch.setattr(os, "fsync", full)
     else:
-        monkeypatch.setattr("perfsuite.reports.files._write_new", full)
+        monkeypatch.setattr("perfsuite.atomic.write_new", full)
     with pytest.raises(PerfsuiteError, match=r"a\.json: No space left on device") as caught:
         write_atomically(path, b"new")
     assert caught.value.exit_code == 1
