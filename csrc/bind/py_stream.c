@@ -9,7 +9,7 @@ static const char *const KINDS[] = {"sse", "ndjson", "text"};
 /* ---- events ---------------------------------------------------------------------------------- */
 
 /* The name of an event as a str: a borrowed reference, or NULL with MemoryError. */
-static PyObject *name_of(StreamParser *self, const pfs_stream_event *event)
+static inline PyObject *name_of(StreamParser *self, const pfs_stream_event *event)
 {
     if (event->name_length == 0) {
         return self->unnamed;
@@ -32,7 +32,7 @@ static PyObject *name_of(StreamParser *self, const pfs_stream_event *event)
     return name;
 }
 
-static int queue_event(StreamParser *self)
+static inline int queue_event(StreamParser *self)
 {
     PyObject *name = name_of(self, &self->event);
     if (name == NULL || pfs_pieces_add(&self->events, self->chunk, self->event.data,
@@ -62,6 +62,10 @@ Py_ssize_t pfs_py_stream_drain(StreamParser *self)
                 return -1;
             }
             count++;
+            if (self->stream.chunk == NULL) { /* the usual case: one event, one chunk */
+                status = PFS_EEMPTY;
+                break;
+            }
         }
         status = pfs_stream_next(&self->stream, &self->event);
         if (status != PFS_OK) {

@@ -304,6 +304,9 @@ static inline bool next_plain(pfs_stream *s, pfs_stream_event *event)
     };
     s->at = end + 2;
     s->started = true;
+    if (s->at == s->length) {
+        s->chunk = NULL; /* nothing of it is carried */
+    }
     return true;
 }
 
