@@ -26,6 +26,7 @@ class Metric:
     ``comparison``: the one used by a criterion that gives a number alone.  ``streamed``: every probe that drives a
     target shows it; ``sampled``: the collectors do.  ``objective``: a criterion on it is what a single response has to
     meet to count as goodput.  ``failures_slower``: a failed request counts as slower than any answer.
+    ``incidental``: it occurs in some systems only; where it does not, it is left out unless it was asked for.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Metric:
     sampled: bool = False
     objective: bool = False
     failures_slower: bool = False
+    incidental: bool = False
 
 
 def lower_is_better(comparison: Comparison) -> bool:

@@ -197,7 +197,8 @@ class PhaseRun:
         found: list[MetricResult] = []
         for name in wanted:
             criteria = [one for one in self._phase.criteria if one.metric == name]
-            if name not in evidence and name not in self._phase.metrics and not criteria:
+            asked = name in self._phase.metrics or name in self._plan.metrics or bool(criteria)
+            if not asked and (name not in evidence or _left_out(name, evidence[name])):
                 continue
             if name != HELD:
                 found += self._judge(name, evidence.get(name), criteria)
@@ -234,6 +235,10 @@ def _with(settings: Settings, phase: Phase) -> Settings:
     names = {field.name for field in fields(settings)}  # type: ignore[arg-type]
     changes = {name: value for name, value in phase.settings.items() if name in names}
     return replace(settings, **changes) if changes else settings  # type: ignore[type-var]
+
+
+def _left_out(name: str, evidence: Evidence) -> bool:
+    return metric(name).incidental and isinstance(evidence, NotMeasured)
 
 
 def _held(evidence: Evidence | None, others: list[MetricResult]) -> Evidence | None:

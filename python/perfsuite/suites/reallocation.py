@@ -25,6 +25,15 @@ KEPT = 4096
 """Switches looked at, at most."""
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """A switch that is over: where memory ended, and when it had come there."""
+
+    model: str
+    plateau: float
+    settled_ms: float
+
+
 @dataclass(slots=True)
 class Switch:
     """One change of model: when it was asked for, and resident memory from then on as (seconds since, bytes)."""
@@ -44,6 +53,10 @@ class Switch:
         after = outside[-1] if outside else 0.0
         return 1000.0 * next((t_s for t_s, _ in self.memory if t_s > after), after)
 
+    def settled(self) -> Settled:
+        """What is kept of it."""
+        return Settled(self.model, self.plateau(), self.settled_ms())
+
 
 class MemoryWatch:
     """Samples the system's resident memory and divides it among the switches."""
@@ -53,7 +66,7 @@ class MemoryWatch:
         self._name = session.target.name
         self._inside = session.target.inspection
         self._current: Switch | None = None
-        self._done: list[Switch] = []
+        self._done: list[Settled] = []
         self._accounted: dict[str, int] = {}
 
     def switching_to(self, model: str) -> None:
@@ -62,7 +75,7 @@ class MemoryWatch:
             if self._inside is not None:
                 self._accounted[self._current.model] = self._inside.resident_bytes()
             if len(self._current.memory) > PLATEAU_SAMPLES:
-                self._done.append(self._current)
+                self._done.append(self._current.settled())
         self._current = Switch(model, time.monotonic())
 
     async def run(self) -> None:
@@ -85,7 +98,7 @@ class MemoryWatch:
             return NotMeasured("there was no second switch in the measured time")
         plateaus: dict[str, list[float]] = {}
         for one in switches:
-            plateaus.setdefault(one.model, []).append(one.plateau())
+            plateaus.setdefault(one.model, []).append(one.plateau)
         usual = {model: median(values) for model, values in plateaus.items()}
         details: dict[str, object] = {"plateau_bytes": usual, "accounted_bytes": self._accounted}
         if self._kept(usual):
@@ -93,7 +106,7 @@ class MemoryWatch:
             return Samples(histogram=Histogram(10), failed=len(switches), longest_wait=0.0, details=details)
         times = Histogram(10)
         for one in switches:
-            times.record(one.settled_ms())
+            times.record(one.settled_ms)
         return Samples(histogram=times, details=details)
 
     def _kept(self, usual: dict[str, float]) -> bool:

@@ -29,7 +29,7 @@ def watch(plateaus: dict[str, int], accounted: dict[str, int] | None, rounds: in
         switch = Switch(model, 0.0)
         switch.memory = [(0.01 * i, last if i < 4 else plateaus[model]) for i in range(20)]
         last = plateaus[model]
-        found._done.append(switch)
+        found._done.append(switch.settled())
     found._accounted = accounted or {}
     return found
 

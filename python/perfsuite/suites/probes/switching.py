@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
 
 from perfsuite._core import Histogram, Row
 from perfsuite.evidence import Evidence, NotMeasured, Samples
@@ -33,8 +32,8 @@ LIMIT_SHARE = 0.1
 async def measure(session: Session) -> Mapping[str, Evidence]:
     """Switches for most of the time, then looks for the window's limit."""
     recall = Recall()
-    steady: dict[str, list[float]] = {model: [] for model in session.target.models}
-    switches: list[tuple[str, float]] = []
+    steady = {model: Histogram(10) for model in session.target.models}
+    switches = {model: Histogram(10) for model in session.target.models}
     failed_switches = 0
     watch = MemoryWatch(session)
     last: str | None = None
@@ -48,9 +47,9 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         if row.ttft_ms is None:
             failed_switches += switched
         elif switched:
-            switches.append((request.model, row.ttft_ms))
+            switches[request.model].record(row.ttft_ms)
         else:
-            steady[request.model].append(row.ttft_ms)
+            steady[request.model].record(row.ttft_ms)
 
     watcher = asyncio.create_task(watch.run())
     try:
@@ -112,21 +111,22 @@ def rounds(seed: int, models: Sequence[str], watch: MemoryWatch) -> Iterator[Req
 
 
 def switch_evidence(
-    switches: Sequence[tuple[str, float]],
-    steady: Mapping[str, Sequence[float]],
+    switches: Mapping[str, Histogram],
+    steady: Mapping[str, Histogram],
     failed: int,
     longest_wait_ms: float,
 ) -> dict[str, Evidence]:
     """model_switch_time, and the same less the model's median time to first token in steady use."""
-    if not switches and not failed:
+    whole, overhead = Histogram(10), Histogram(10)
+    usual = {model: times.quantile(0.5) for model, times in steady.items() if times.count}
+    for model, times in switches.items():
+        whole.merge(times)
+        if model in usual:
+            for low, high, count in times.buckets():  # 0.05 % wide: finer than any median
+                overhead.record_n(max(0.0, (low + high) / 2 - usual[model]), count)
+    if not whole.count and not failed:
         reason = NotMeasured("no second model was answered by in the measured time")
         return {"model_switch_time": reason, "switch_overhead": reason}
-    whole, overhead = Histogram(10), Histogram(10)
-    usual = {model: median(times) for model, times in steady.items() if times}
-    for model, ttft_ms in switches:
-        whole.record(ttft_ms)
-        if model in usual:
-            overhead.record(max(0.0, ttft_ms - usual[model]))
     return {
         "model_switch_time": Samples(histogram=whole, failed=failed, longest_wait=longest_wait_ms),
         "switch_overhead": Samples(histogram=overhead, details={"steady_ttft_ms": usual})

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle
 
 from perfsuite._core import Histogram, Stopwatch
 from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Samples, Share
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Inspection, Message
 from perfsuite.workloads.prose import sentences
-from perfsuite.workloads.topics import Topic, topics
+from perfsuite.workloads.topics import topics
 
 SMALLEST_WINDOW = 512
 TOPICS = 40
@@ -26,17 +26,30 @@ FILLERS = 200
 HISTORY_LENGTHS = (10, 50, 100, 500, 1000)
 
 
+CLUSTERS = 512
+"""Topics told apart in the tally; beyond them two share a row, so that hours fit in bounded memory."""
+
+
+@dataclass(slots=True)
+class Sums:
+    """Figures of all questions about a topic, added up.  They are one cluster: what a system makes of a topic in one
+    window says what it will make of it in another."""
+
+    placed: float = 0.0
+    possible: float = 0.0
+    prompt: float = 0.0
+    miscounted: float = 0.0
+    relevant_placed: int = 0
+    memories_placed: int = 0
+    relevant: int = 0
+
+
 @dataclass(slots=True)
 class Tally:
-    """Sums over the questions asked so far; one entry a question in each list."""
+    """What all questions gave so far."""
 
-    placed: list[float] = field(default_factory=list)
-    possible: list[float] = field(default_factory=list)
-    prompt: list[float] = field(default_factory=list)
-    miscounted: list[float] = field(default_factory=list)
-    relevant_placed: list[int] = field(default_factory=list)
-    memories_placed: list[int] = field(default_factory=list)
-    relevant: list[int] = field(default_factory=list)
+    topics: dict[int, Sums] = field(default_factory=dict)
+    asked: int = 0
     within: int = 0
     by_window: dict[int, tuple[float, float]] = field(default_factory=dict)
 
@@ -52,23 +65,30 @@ def window_sizes(largest: int) -> list[int]:
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
-    """Asks questions within windows of every size until the probe's time is over, at least once around."""
+    """Asks about topic after topic, in windows of every size, until the probe's time is over; one topic at least.
+
+    When every topic of a set was asked about, a new set is stored for a new user: asking again would give the same
+    answers, and no more information.
+    """
     inside = session.target.inspection
     assert inside is not None, "the registry lets only targets with an inside come here"
-    asker = Asker(inside, session.target.models[0], session.seed, f"window-{session.phase.name}-{session.seed}")
     tally = Tally()
     truncation = Histogram(10)
     sizes = window_sizes(session.tuning.max_window_size)
     histories = {length: history(length, session.seed) for length in HISTORY_LENGTHS}
-    for turn in count():
-        if turn >= len(sizes) * 2 and session.remaining_s() == 0.0:
+    lengths = cycle(HISTORY_LENGTHS)
+    for number in count():
+        if number and session.remaining_s() == 0.0:
             break
-        size = sizes[turn % len(sizes)]
-        topic = asker.topics[(turn // len(sizes)) % len(asker.topics)]
-        asker.ask(topic, size, tally)
-        for _ in range(3):
-            truncate_once(inside, histories[HISTORY_LENGTHS[turn % len(HISTORY_LENGTHS)]], size, truncation)
-        await asyncio.sleep(0)
+        if number % TOPICS == 0:
+            turn = number // TOPICS
+            user = f"window-{session.phase.name}-{session.seed}-{turn}"
+            asker = Asker(inside, session.target.models[0], session.seed * 1_000_003 + turn, user)
+        for size in sizes:
+            asker.ask(number % TOPICS, size, tally, tally.topics.setdefault(number % CLUSTERS, Sums()))
+            for _ in range(3):
+                truncate_once(inside, histories[next(lengths)], size, truncation)
+            await asyncio.sleep(0)
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))
     return evidence(tally, truncation)
 
@@ -88,7 +108,7 @@ class Asker:
         prose = sentences(seed)
         rows += [(None, next(prose)) for _ in range(FILLERS)]
         random.Random(f"window {seed}").shuffle(rows)
-        for name, text in rows:  # a user of its own for each phase: what another stored must not be found again
+        for name, text in rows:
             memory = inside.remember(text, user_id=self._user)
             if name is not None:
                 self._topic_of[memory] = name
@@ -97,8 +117,9 @@ class Asker:
         for memory, name in self._topic_of.items():
             self._total[name] += self._tokens[memory]
 
-    def ask(self, topic: Topic, budget: int, tally: Tally) -> None:
-        """One question within one window; adds its figures to the tally."""
+    def ask(self, number: int, budget: int, tally: Tally, sums: Sums) -> None:
+        """One question within one window; adds its figures to the tally and to its topic's sums."""
+        topic = self.topics[number]
         got = self._inside.assemble(
             topic.question, user_id=self._user, conversation_id=f"{self._user}-{topic.name}", budget_tokens=budget
         )
@@ -106,18 +127,18 @@ class Asker:
             topic.question, user_id="window-nobody", conversation_id="window-nobody", budget_tokens=budget
         )
         true = self._inside.true_tokens(got.messages, self._model)
-        counted = self._inside.count_tokens(got.messages, self._model)
         fixed = self._inside.true_tokens(bare.messages, self._model)
         relevant = [memory for memory in got.memories if self._topic_of.get(memory) == topic.name]
         placed = sum(self._tokens[memory] for memory in relevant) if true <= budget else 0
         possible = min(max(0, budget - fixed), self._total[topic.name])
-        tally.placed.append(placed)
-        tally.possible.append(possible)
-        tally.prompt.append(true)
-        tally.miscounted.append(abs(counted - true))
-        tally.relevant_placed.append(len(relevant))
-        tally.memories_placed.append(len(got.memories))
-        tally.relevant.append(len(topic.statements))
+        sums.placed += placed
+        sums.possible += possible
+        sums.prompt += true
+        sums.miscounted += abs(self._inside.count_tokens(got.messages, self._model) - true)
+        sums.relevant_placed += len(relevant)
+        sums.memories_placed += len(got.memories)
+        sums.relevant += len(topic.statements)
+        tally.asked += 1
         tally.within += true <= budget
         before = tally.by_window.get(budget, (0.0, 0.0))
         tally.by_window[budget] = (before[0] + placed, before[1] + possible)
@@ -141,28 +162,32 @@ def truncate_once(inside: Inspection, messages: list[Message], budget: int, into
 
 def evidence(tally: Tally, truncation: Histogram) -> dict[str, Evidence]:
     """The probe's metrics from its tally."""
-    asked = len(tally.prompt)
+    rows = list(tally.topics.values())
     by_window = [
         {"window_tokens": size, "relevant_possible": possible, "relevant_placed": placed}
         for size, (placed, possible) in sorted(tally.by_window.items())
     ]
+    placed, prompt = [row.placed for row in rows], [row.prompt for row in rows]
+    details = {"questions": tally.asked, "by_window": by_window}
     found: dict[str, Evidence] = {
-        "window_optimization": RatioOfSums(parts=tally.placed, wholes=tally.possible, details={"by_window": by_window}),
-        "token_counting_accuracy": RatioOfSums(parts=tally.miscounted, wholes=tally.prompt, complement=True),
+        "window_optimization": RatioOfSums(parts=placed, wholes=[row.possible for row in rows], details=details),
+        "token_counting_accuracy": RatioOfSums(
+            parts=[row.miscounted for row in rows], wholes=prompt, complement=True, details={"requests": tally.asked}
+        ),
         "truncation_time": Samples(histogram=truncation, details={"history_messages": list(HISTORY_LENGTHS)}),
         # A census of this run's requests, not a sample: one request over its budget fails it.
-        "budget_compliance": Exact(value=tally.within / asked, samples=asked),
-        "context_recall": share(tally.relevant_placed, tally.relevant),
-        "token_efficiency": RatioOfSums(parts=tally.placed, wholes=tally.prompt),
+        "budget_compliance": Exact(value=tally.within / tally.asked, samples=tally.asked),
+        "context_recall": share((row.relevant_placed, row.relevant) for row in rows),
+        "token_efficiency": RatioOfSums(parts=placed, wholes=prompt),
     }
-    if any(tally.memories_placed):
-        found["context_relevance"] = share(tally.relevant_placed, tally.memories_placed)
+    if any(row.memories_placed for row in rows):
+        found["context_relevance"] = share((row.relevant_placed, row.memories_placed) for row in rows)
     else:
         found["context_relevance"] = NotMeasured("the system placed no memory in any context")
     return found
 
 
-def share(hits: list[int], trials: list[int]) -> Share:
-    """A share over questions, each a cluster."""
-    pairs: Iterator[tuple[int, int]] = zip(hits, trials, strict=True)
-    return Share(hits=sum(hits), trials=sum(trials), clusters=[pair for pair in pairs if pair[1]])
+def share(pairs: Iterable[tuple[int, int]]) -> Share:
+    """A share over topics, each a cluster of (hits, trials)."""
+    clusters = [pair for pair in pairs if pair[1]]
+    return Share(hits=sum(hits for hits, _ in clusters), trials=sum(of for _, of in clusters), clusters=clusters)
