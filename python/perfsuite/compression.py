@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 Step: TypeAlias = Callable[[bytes], "Buffer"]
+Lossless: TypeAlias = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
 
 
 class Codec(Protocol):
@@ -70,57 +71,106 @@ class CompressionReport(NamedTuple):
     decompress_ms_by_payload: tuple[Timing | None, ...]
 
 
-def _zlib(level: int | None) -> tuple[Step, Step]:
+def _zlib(level: int | None) -> Lossless:
     import zlib
 
     return (zlib.compress if level is None else lambda data: zlib.compress(data, level)), zlib.decompress
 
 
-def _bz2(level: int | None) -> tuple[Step, Step]:
+def _bz2(level: int | None) -> Lossless:
     import bz2
 
     return (bz2.compress if level is None else lambda data: bz2.compress(data, level)), bz2.decompress
 
 
-def _lzma(level: int | None) -> tuple[Step, Step]:
+def _lzma(level: int | None) -> Lossless:
     import lzma
 
     return (lzma.compress if level is None else lambda data: lzma.compress(data, preset=level)), lzma.decompress
 
 
-def _zstd(level: int | None) -> tuple[Step, Step]:
+def _zstd(level: int | None) -> Lossless:
     zstandard = import_module("zstandard")
     compressor = zstandard.ZstdCompressor(level=3 if level is None else level)
     return compressor.compress, zstandard.ZstdDecompressor().decompress
 
 
-def _lz4(level: int | None) -> tuple[Step, Step]:
+def _lz4(level: int | None) -> Lossless:
     block = import_module("lz4.block")
     if level is None:
         return block.compress, block.decompress
     return (lambda data: block.compress(data, mode="high_compression", compression=level)), block.decompress
 
 
-def _brotli(level: int | None) -> tuple[Step, Step]:
+def _brotli(level: int | None) -> Lossless:
     brotli = import_module("brotli")
     return (brotli.compress if level is None else lambda data: brotli.compress(data, quality=level)), brotli.decompress
 
 
-# name → (its maker, the module it needs, the package that has it)
-_CODECS: dict[str, tuple[Callable[[int | None], tuple[Step, Step]], str, str]] = {
-    "zlib": (_zlib, "zlib", ""),
-    "bz2": (_bz2, "bz2", ""),
-    "lzma": (_lzma, "lzma", ""),
-    "zstd": (_zstd, "zstandard", "zstandard"),
-    "lz4": (_lz4, "lz4", "lz4"),
-    "brotli": (_brotli, "brotli", "brotli"),
+def _none(level: int | None) -> Lossless:
+    return bytes, bytes
+
+
+class NamedCodec(NamedTuple):
+    """A lossless codec at one setting, which its name tells."""
+
+    name: str
+    compress: Callable[[bytes], bytes]
+    decompress: Callable[[bytes], bytes]
+
+
+class _Registered(NamedTuple):
+    """A codec by name: what makes it, the module that it needs, the package that has it ("": Python itself), and its
+    usual and its strongest level, each as it is told and as the codec takes it."""
+
+    make: Callable[[int | None], Lossless]
+    module: str
+    package: str
+    usual: tuple[str, int | None]
+    strongest: tuple[str, int | None]
+
+
+_CODECS = {
+    "zlib": _Registered(_zlib, "zlib", "", ("6", 6), ("9", 9)),
+    "bz2": _Registered(_bz2, "bz2", "", ("9", 9), ("9", 9)),
+    "lzma": _Registered(_lzma, "lzma", "", ("6", 6), ("9e", 9 | 1 << 31)),  # lzma.PRESET_EXTREME
+    "zstd": _Registered(_zstd, "zstandard", "zstandard", ("3", 3), ("19", 19)),
+    "lz4": _Registered(_lz4, "lz4", "lz4", ("1", None), ("12", 12)),
+    "brotli": _Registered(_brotli, "brotli", "brotli", ("11", 11), ("11", 11)),
+    "none": _Registered(_none, "builtins", "", ("", None), ("", None)),
 }
 _ALIASES = {"zstandard": "zstd", "gzip": "zlib", "xz": "lzma", "bzip2": "bz2"}
 
 
 def available_codecs() -> list[str]:
-    """The names that `measure_compression` takes and whose libraries are installed, the standard library's first."""
-    return [name for name, (_, module, _) in _CODECS.items() if find_spec(module) is not None]
+    """The names of the codecs whose libraries are installed, the standard library's first; ``none`` compresses nothing
+    and is not among them."""
+    return [name for name, row in _CODECS.items() if name != "none" and find_spec(row.module) is not None]
+
+
+def codec_at(name: str, *, strongest: bool = False) -> NamedCodec:
+    """The codec of that name at its usual setting, or at its strongest: ``zlib-6``, ``lzma-9e``; ``none`` leaves things
+    as they are.  Raises as `open_codec`."""
+    base = _known(name)
+    label, level = _CODECS[base].strongest if strongest else _CODECS[base].usual
+    return NamedCodec(f"{base}-{label}" if label else base, *_made(base, level))
+
+
+def _known(name: str) -> str:
+    base = _ALIASES.get(name.lower(), name.lower())
+    if base not in _CODECS:
+        raise unknown("codec", base, _CODECS)
+    return base
+
+
+def _made(base: str, level: int | None) -> Lossless:
+    row = _CODECS[base]
+    try:
+        return row.make(level)
+    except ImportError as error:
+        if not row.package:
+            raise PerfsuiteError(f"this Python was built without {base}: {error}") from error
+        raise MissingExtra(row.package, "codecs", f"the codec {base}") from error
 
 
 def open_codec(codec: str | Codec | tuple[Step, Step]) -> tuple[str, Step, Step]:
@@ -131,18 +181,10 @@ def open_codec(codec: str | Codec | tuple[Step, Step]) -> tuple[str, Step, Step]
     """
     if isinstance(codec, str):
         base, colon, level = codec.partition(":")
-        base = _ALIASES.get(base.lower(), base.lower())
-        if base not in _CODECS:
-            raise unknown("codec", base, _CODECS)
+        base = _known(base)
         if colon and not level.lstrip("-").isdecimal():
             raise UsageError(f"codec {codec!r}: the level after the colon must be an integer, as in {base}:5")
-        make, _, package = _CODECS[base]
-        try:
-            return (codec, *make(int(level) if colon else None))
-        except ImportError as error:
-            if not package:
-                raise PerfsuiteError(f"this Python was built without {base}: {error}") from error
-            raise MissingExtra(package, "codecs", f"the codec {base}") from error
+        return (codec, *_made(base, int(level) if colon else None))
     if isinstance(codec, tuple):
         if len(codec) != 2 or not all(map(callable, codec)):
             raise UsageError("a codec given as a pair must be (compress, decompress), two callables")

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from perfsuite import MissingExtra, PerfsuiteError, UsageError, _core
-from perfsuite.compression import available_codecs, measure_compression, open_codec
+from perfsuite.compression import available_codecs, codec_at, measure_compression, open_codec
 
 TEXT = b"It is a truth universally acknowledged, that a single man in possession of a good fortune " * 20
 
@@ -219,3 +219,28 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("zstd", "lz4", "brotli"):
         with pytest.raises(MissingExtra, match=r'pip install "perfsuite\[codecs\]"'):
             measure_compression(name, [b"a"])
+
+
+@pytest.mark.parametrize(
+    ("codec", "usual", "strongest"),
+    [
+        ("zlib", "zlib-6", "zlib-9"),
+        ("bz2", "bz2-9", "bz2-9"),
+        ("lzma", "lzma-6", "lzma-9e"),
+        ("zstandard", "zstd-3", "zstd-19"),
+        ("lz4", "lz4-1", "lz4-12"),
+        ("brotli", "brotli-11", "brotli-11"),
+        ("none", "none", "none"),
+    ],
+)
+def test_a_codec_has_a_usual_and_a_strongest_setting(codec: str, usual: str, strongest: str) -> None:
+    if codec not in ("none", "zstandard", *available_codecs()) or (
+        codec == "zstandard" and "zstd" not in available_codecs()
+    ):
+        pytest.skip(f"{codec} is not installed")
+    weak, strong = codec_at(codec), codec_at(codec, strongest=True)
+    assert (weak.name, strong.name) == (usual, strongest)
+    text = TEXT * 20
+    assert weak.decompress(weak.compress(text)) == strong.decompress(strong.compress(text)) == text
+    assert len(strong.compress(text)) <= len(weak.compress(text))
+    assert (len(weak.compress(text)) == len(text)) == (codec == "none")

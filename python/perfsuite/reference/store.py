@@ -18,9 +18,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from perfsuite.compression import NamedCodec
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reference.agents import Spent
-from perfsuite.reference.codecs import StorageCodec
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.context import Message
 
@@ -69,7 +69,7 @@ ROTATE_EVERY = 64
 class Store:
     """The database.  PerfsuiteError: the file cannot be opened or written; the text names it."""
 
-    def __init__(self, path: str | Path, config: ReferenceConfig, codec: StorageCodec) -> None:
+    def __init__(self, path: str | Path, config: ReferenceConfig, codec: NamedCodec) -> None:
         self.path = str(path)
         self.codec = codec
         self._config = config

@@ -24,10 +24,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from perfsuite._core import RateLimiter
+from perfsuite.compression import codec_at
 from perfsuite.errors import PerfsuiteError
 from perfsuite.reference import agents
 from perfsuite.reference.agents import Spent
-from perfsuite.reference.codecs import storage_codec
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.context import Assembler, BudgetExceeded, Context, Message
 from perfsuite.reference.counter import MESSAGE_OVERHEAD, PROMPT_OVERHEAD, TokenCounter, text_of_parts
@@ -88,8 +88,8 @@ class ChatSystem:
 
     def __init__(self, config: ReferenceConfig | None = None) -> None:
         self.config = config = config or ReferenceConfig()
-        self.codec = storage_codec(config.codec)
-        self.strongest_codec = storage_codec(config.codec, strongest=True)
+        self.codec = codec_at(config.codec)
+        self.strongest_codec = codec_at(config.codec, strongest=True)
         self.counter = TokenCounter()
         self.limiter = RateLimiter(config.rate_per_s, config.rate_burst, config.max_users)
         self.assembler = Assembler(self.counter, config.system_prompt, config.recent_share, config.recent_turns)

@@ -101,7 +101,8 @@ class Target(Protocol):
 class Codec(Protocol):
     """Compresses what is stored."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def compress(self, data: bytes, /) -> bytes: ...
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from perfsuite.compression import codec_at
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reference.agents import Spent
-from perfsuite.reference.codecs import storage_codec
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.memory import Memories
 from perfsuite.reference.store import INDEXES, Store
@@ -32,7 +32,7 @@ SMALL = ReferenceConfig(
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store(tmp_path / "a.sqlite", SMALL, storage_codec("zlib"))
+    opened = Store(tmp_path / "a.sqlite", SMALL, codec_at("zlib"))
     yield opened
     opened.close()
 
@@ -75,11 +75,11 @@ def test_messages_archives_and_transcripts(store: Store) -> None:
     assert list(store.archives(len(original) + 1)) == []
 
 
-@pytest.mark.parametrize("codec", ["zlib", "bz2", "lzma", "zstandard"])
+@pytest.mark.parametrize("codec", ["zlib", "bz2", "lzma", "zstd"])
 def test_damage_is_not_taken_for_the_original(tmp_path: Path, codec: str) -> None:
-    if codec == "zstandard":
+    if codec == "zstd":
         pytest.importorskip("zstandard")
-    store = Store(tmp_path / "a.sqlite", SMALL, storage_codec(codec))
+    store = Store(tmp_path / "a.sqlite", SMALL, codec_at(codec))
     session = store.session("s", "u")
     store.archive(session, [{"role": "user", "content": "a" * 500}])
     store.archive(session, [{"role": "user", "content": "b" * 500}])
@@ -88,7 +88,7 @@ def test_damage_is_not_taken_for_the_original(tmp_path: Path, codec: str) -> Non
     store.connection.execute("UPDATE archives SET data = x'00' WHERE id = 2")
     for original, _ in store.archives():
         assert original == bytes(len(original)) != b""
-    assert len(storage_codec(codec, strongest=True).compress(b"x" * 999)) < 100
+    assert len(codec_at(codec, strongest=True).compress(b"x" * 999)) < 100
     store.close()
 
 
@@ -105,9 +105,9 @@ def test_what_cannot_be_opened(tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_bytes(b"not a database, but long enough to be looked at as one" * 20)
     for path in (tmp_path / "a.sqlite", tmp_path, tmp_path / "none" / "b.sqlite"):
         with pytest.raises(PerfsuiteError, match=str(path)):
-            Store(path, SMALL, storage_codec("zlib"))
+            Store(path, SMALL, codec_at("zlib"))
     with pytest.raises(UsageError, match="zlib"):
-        storage_codec("zlip")
+        codec_at("zlip")
 
 
 def test_memories_move_through_their_tiers(store: Store) -> None:
@@ -176,12 +176,12 @@ def test_search(store: Store) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from perfsuite.reference.codecs import storage_codec
+from perfsuite.compression import codec_at
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.memory import Memories
 from perfsuite.reference.store import Store
 config = ReferenceConfig()
-store = Store(Path(sys.argv[1]), config, storage_codec("zlib"))
+store = Store(Path(sys.argv[1]), config, codec_at("zlib"))
 memories = Memories(store, config)
 session = store.session("s", "u")
 number = 0
@@ -212,7 +212,7 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     writer.stdout.close()
     writer.wait(10)
     acknowledged = int(rest[-1]) if rest else acknowledged
-    store = Store(path, ReferenceConfig(), storage_codec("zlib"))
+    store = Store(path, ReferenceConfig(), codec_at("zlib"))
     memories = Memories(store, ReferenceConfig())
     said = {message["content"] for message in store.transcript("s")}
     for number in range(acknowledged + 1):
