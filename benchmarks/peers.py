@@ -91,7 +91,7 @@ class Contest:
 def timed(contenders: Contenders, seconds: float = SECONDS, clock: Clock = time.perf_counter_ns) -> list[Row]:
     """Runs all contenders turn by turn; the quickest first."""
     repeats: dict[str, int] = {}
-    times: dict[str, list[float]] = {label: [] for label in contenders}
+    taken: dict[str, list[float]] = {label: [] for label in contenders}
     for label, (call, _) in contenders.items():
         call()  # whatever is done once is done here
         once = min(sample(call, 1, clock) for _ in range(2))
@@ -100,15 +100,15 @@ def timed(contenders: Contenders, seconds: float = SECONDS, clock: Clock = time.
     share = seconds * 1e9 / len(contenders)
     for turn in range(MOST_ROUNDS):
         for label, (call, operations) in contenders.items():
-            if turn >= LEAST_ROUNDS and sum(times[label]) * repeats[label] * operations > share:
+            if turn >= LEAST_ROUNDS and sum(taken[label]) * repeats[label] * operations > share:
                 continue  # a slow one has had its share; the quick ones go on
-            times[label].append(sample(call, repeats[label], clock) / operations)
+            taken[label].append(sample(call, repeats[label], clock) / operations)
         if turn >= LEAST_ROUNDS and clock() - began > seconds * 1e9:
             break
     return ranked(
         [
-            Row(label, min(taken), min(taken) / min(times[OURS]), statistics.median(map(truediv, taken, times[OURS])))
-            for label, taken in times.items()
+            Row(label, min(own), min(own) / min(taken[OURS]), statistics.median(map(truediv, own, taken[OURS])))
+            for label, own in taken.items()
         ]
     )
 
@@ -139,6 +139,11 @@ def readable(nanoseconds: float) -> str:
         if nanoseconds < 999.5 * size:
             return f"{nanoseconds / size:.3g} {unit}"
     return f"{nanoseconds / 1e9:.3g} s"
+
+
+def times(ratio: float) -> str:
+    """A ratio with three figures, whatever its size."""
+    return f"{float(f'{ratio:.3g}'):,.0f}" if ratio >= 1000 else f"{ratio:.3g}"
 
 
 def modules() -> Iterator[tuple[str, ModuleType]]:
@@ -186,7 +191,7 @@ def table(contest: Contest) -> Iterator[str]:
     for row in contest.rows:
         line = f"  {row.label:34} {contest.shown(row.figure):>10}"
         if row.label != OURS:
-            line += f"  × {row.ratio:<9,.3g}" + (f" turns {row.turns:,.3g}" if contest.unit == "ns" else "")
+            line += f"  × {times(row.ratio):9}" + (f" turns {times(row.turns)}" if contest.unit == "ns" else "")
         yield line.rstrip()
     for label, reason in sorted(contest.missing.items()):
         yield f"  {label:34} {'missing':>10}  {reason}"
@@ -196,10 +201,10 @@ def table(contest: Contest) -> Iterator[str]:
 
 def markdown(contest: Contest) -> str:
     """A contest as one row of a table."""
-    others = ", ".join(f"{row.label} {row.ratio:,.3g}" for row in contest.rows if row.label != OURS)
-    gone = ", ".join(f"{label} missing" for label in sorted(contest.missing))
-    goals = "; ".join(goal if verdict == "reached" else f"{goal}: {verdict}" for goal, verdict in contest.judged())
-    cells = (contest.title, contest.shown(contest.own), ", ".join(filter(None, (others, gone))) or "—", goals or "—")
+    others = [f"{row.label} {times(row.ratio)}" for row in contest.rows if row.label != OURS]
+    gone = [f"{label} missing" for label in sorted(contest.missing)]
+    goals = [goal if verdict == "reached" else f"{goal}: **{verdict}**" for goal, verdict in contest.judged()]
+    cells = (contest.title, contest.shown(contest.own), "; ".join(others + gone) or "—", "; ".join(goals) or "—")
     return "| " + " | ".join(cells) + " |"
 
 

@@ -137,7 +137,7 @@ def test_missing_peers_and_missed_goals_are_printed(monkeypatch: pytest.MonkeyPa
     assert any("gone" in line and "missing" in line for line in peers.table(path))
     assert "gone missing" in peers.markdown(path)
     assert list(size.judged()) == [("≤ 45 bytes", "missed")]
-    assert "≤ 45 bytes: missed" in peers.markdown(size)
+    assert "≤ 45 bytes: **missed**" in peers.markdown(size)
     assert list(other.judged()) == [("≤ 45 bytes", "reached")]
     assert "missed" not in peers.markdown(other)
     assert "dict 2" in peers.markdown(size)
@@ -156,6 +156,11 @@ def test_contests_are_chosen_by_name(monkeypatch: pytest.MonkeyPatch, capsys: py
         peers.main()
     assert stopped.value.code == 2
     assert "no contest is named three" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("ratio", "text"), [(0.5751, "0.575"), (12.34, "12.3"), (1234.5, "1,230"), (96_249, "96,200")])
+def test_ratio(ratio: float, text: str) -> None:
+    assert peers.times(ratio) == text
 
 
 @pytest.mark.parametrize(
