@@ -54,15 +54,17 @@ def check_inputs(plan: Plan) -> None:
     from perfsuite.errors import Mistakes
 
     mistakes = Mistakes()
-    path = plan.workload.conversations
-    if path is not None:
+    if plan.workload.conversations is not None:
+        from perfsuite.cli.unusable import say_unusable
         from perfsuite.workloads.files import ConversationFile
 
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            mistakes.add(f"--conversations {path}: is no plain file; save the conversations in one")
-        else:
-            with mistakes.noted():
-                ConversationFile(path)
+        with mistakes.noted():
+            file = ConversationFile(plan.workload.conversations)
+            try:
+                for _ in file:  # all of it, now: what is left out is known before an hour is spent on the rest
+                    pass
+            finally:
+                say_unusable(file, everything=plan.verbose)
     raw = plan.raw
     if raw is not None and raw.is_dir():
         mistakes.add(f"--raw {raw}: is a directory; name a file in it, such as {raw / 'rows.csv'}")

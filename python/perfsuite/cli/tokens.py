@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 TYPE_CHECKING = False
@@ -10,10 +9,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perfsuite.analysis.tokens import TokenReport
-    from perfsuite.workloads.files import ConversationFile
-
-SHOWN = 5
-"""Unusable parts of a file that are shown without --verbose."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -31,6 +26,7 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Counts all files together; 2 when one cannot be used, but the others are counted first."""
     from perfsuite.analysis.tokens import WINDOWS, TokenCount
+    from perfsuite.cli.unusable import say_unusable
     from perfsuite.errors import Mistakes
     from perfsuite.units import parse_count
     from perfsuite.workloads.files import ConversationFile
@@ -45,22 +41,12 @@ def execute(arguments: Namespace) -> int:
                 for recorded in file:
                     counting.add(recorded.messages)
             finally:
-                _say_unusable(file, everything=arguments.verbose)
+                say_unusable(file, everything=arguments.verbose)
     report = counting.report()
     if report.conversations:
         _print(report, as_json=arguments.json)
     mistakes.check()
     return 0
-
-
-def _say_unusable(file: ConversationFile, *, everything: bool) -> None:
-    """On stderr, as a compiler would: file:line: reason."""
-    shown = file.unusable if everything else file.unusable[:SHOWN]
-    for part in shown:
-        print(f"{file.path}:{part.line}: {part.reason}", file=sys.stderr)
-    if file.unusable_count > len(shown):
-        hint = "" if everything else " (--verbose shows more)"
-        print(f"{file.path}: and {file.unusable_count - len(shown):,} more that cannot be used{hint}", file=sys.stderr)
 
 
 def _print(report: TokenReport, *, as_json: bool) -> None:

@@ -60,6 +60,27 @@ def test_what_the_target_prints_is_no_result(played: Played, capsys: pytest.Capt
     assert err == "noise\n"
 
 
+def test_what_a_file_of_conversations_leaves_out_is_said_before_the_run(
+    played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = '{"messages": [{"role": "user", "content": "x"}]}'
+    (tmp_path / "a.jsonl").write_text("\n".join([good, *["{bad"] * 7]))
+    assert main(["run", "--conversations", "a.jsonl", "--json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["run"]["verdict"] == "passed"
+    assert [line.split(": ")[0] for line in err.splitlines()] == [*(f"a.jsonl:{n}" for n in range(2, 7)), "a.jsonl"]
+    assert "and 2 more that cannot be used" in err
+
+
+def test_a_file_without_a_conversation_is_wrong_usage_and_nothing_runs(
+    played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.jsonl").write_text("{bad\n" * 3)
+    assert main(["run", "--conversations", "a.jsonl"]) == 2
+    assert "holds no conversation that can be used" in capsys.readouterr().err
+    assert played.plans == []
+
+
 @pytest.mark.parametrize("flags", [[], ["--json", "-"]])
 def test_streams_that_are_closed(
     flags: list[str], played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
