@@ -250,6 +250,8 @@ def _threshold(
         name = rest
     phase, _, measured = name.rpartition(".")
     if phase and phase not in phases:
+        if canonical(phase.rpartition(".")[2]) in catalogue():
+            raise unknown("statistic", measured, STATS[:-1], where)
         if measured not in STATS and phase.rpartition(".")[2] not in phases:
             metric(measured, where)
         raise unknown("phase", phase, phases, where)
