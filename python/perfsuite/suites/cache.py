@@ -10,29 +10,33 @@ from perfsuite.evidence import Evidence, NotMeasured, Share
 if TYPE_CHECKING:
     from perfsuite.suites.session import Session
 
-SLICE_S = 1.0
+WARMUP_SHARE = 0.5
+"""A cache fills as it is asked: only the second half of the time shows what it holds once it is warm."""
+SLICES = 400
+SHORTEST_SLICE_S = 0.25
 
 
 class CacheWatch:
-    """Reads the cache's counters as replies come, one reading a second; those of the warm-up do not count."""
+    """Reads the cache's counters as replies come, SLICES times at most; the warm-up does not count."""
 
-    def __init__(self, session: Session, warmup_share: float = 0.1) -> None:
+    def __init__(self, session: Session) -> None:
         self._inside = session.target.inspection
         self._name = session.target.name
         self._pattern = session.access_pattern
         self._started = time.monotonic()
-        self._next = session.duration_s * warmup_share
+        self._next = session.duration_s * WARMUP_SHARE
+        self._slice_s = max(SHORTEST_SLICE_S, session.duration_s / SLICES)
         self._readings: list[tuple[float, int, int]] = []
 
     def look(self) -> None:
-        """Takes a reading when the last is a second old."""
+        """Takes a reading when one is due."""
         t_s = time.monotonic() - self._started
         if self._inside is not None and t_s >= self._next:
             self._readings.append((t_s, *self._inside.cache_counts()))
-            self._next = t_s + SLICE_S
+            self._next = t_s + self._slice_s
 
     def evidence(self) -> Evidence:
-        """The share of hits since the first reading; each second is a cluster."""
+        """The share of hits since the first reading; each slice of time is a cluster."""
         if self._inside is None:
             return NotMeasured(f"{self._name} does not show its cache")
         if not self._readings:
