@@ -99,9 +99,7 @@ def chunked(*parts: bytes, kind: str = "text/event-stream", end: bool = True) ->
 def sse(*events: object, name: str = "") -> list[bytes]:
     """Events of a stream, dicts as JSON."""
     named = f"event: {name}\n" if name else ""
-    return [
-        f"{named}data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode() for event in events
-    ]
+    return [f"{named}data: {event if isinstance(event, str) else json.dumps(event)}\n\n".encode() for event in events]
 
 
 def delta(content: object, **more: object) -> dict[str, object]:

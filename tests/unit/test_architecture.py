@@ -17,7 +17,7 @@ LAYERS = [
     {"runner", "configuration", "sources"},
     {"reports", "charts"},
     {"suites"},
-    {"loadgen", "collectors", "workloads", "targets", "analysis", "environment"},
+    {"loadgen", "collectors", "workloads", "targets", "discovery", "analysis", "environment"},
     {"reference"},
     {"result", "evidence", "phases", "plan"},
     {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},

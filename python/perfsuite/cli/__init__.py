@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "measure a system: by default the embedded reference, all five phases, in about a minute",
+    "init": "look at a running service, write a perfsuite.toml for it and send it one message",
     "plan": "print the plan that would run, and where each value comes from",
     "tokens": "where the tokens of conversations go, and what would save some",
     "report": "write the reports of a result again",
@@ -45,7 +46,6 @@ LATER = (
     "detect",
     "footprint",
     "history",
-    "init",
     "init-baselines",
     "latency",
     "monitor",

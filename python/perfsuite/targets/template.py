@@ -90,7 +90,7 @@ class TemplateTarget:
         self.name = f"template:{template.name}"
         self._models = tuple(models)
         self._secrets = header_secrets(template.headers, f"{template.name}: headers")
-        self._client = client_for(template.base)
+        self.client = client_for(template.base)
         self._captured: LRUCache[tuple[int, str], asyncio.Task[dict[str, object]]] = LRUCache(REMEMBERED)
         self._counters: dict[str | None, Counter] = {}
 
@@ -112,12 +112,12 @@ class TemplateTarget:
     @property
     def transport(self) -> str:
         """How it is reached, and where arrivals are stamped."""
-        return self._client.transport
+        return self.client.transport
 
     @property
     def retried(self) -> int:
         """Requests sent again because a kept connection turned out to be closed."""
-        return self._client.retried
+        return self.client.retried
 
     async def open(self) -> None:
         """Nothing is sent before the first message."""
@@ -140,7 +140,7 @@ class TemplateTarget:
         try:
             values = await self.values(request, model)
             heard = await converse(
-                self._client,
+                self.client,
                 self.call(self.template.request, values, stream=True),
                 TemplateReader(self.template.stream, request.message),
                 row,
@@ -148,9 +148,7 @@ class TemplateTarget:
                 on_sent=row.sent,
             )
         except Failure as failure:
-            failure.args = (self._masked(str(failure)),)
-            if isinstance(failure, HttpFailure):
-                failure.message = self._masked(failure.message)
+            self.masked(failure)
             raise
         if not heard.text and not heard.hidden:
             raise Failure("malformed", self._nothing())
@@ -175,10 +173,13 @@ class TemplateTarget:
         path = self.template.request.path
         return f"{path}: the answer has no text{where}{among}; correct [stream] in {self.template.name}"
 
-    def _masked(self, text: str) -> str:
+    def masked(self, failure: Failure) -> Failure:
+        """The same failure, without a key that a server repeated in its words."""
         for secret in self._secrets.values():
-            text = secret.hidden_in(text)
-        return text
+            failure.args = (secret.hidden_in(str(failure)),)
+            if isinstance(failure, HttpFailure):
+                failure.message = secret.hidden_in(failure.message)
+        return failure
 
     async def values(self, request: Request, model: str | None) -> dict[str, object]:
         """What fills the placeholders of a request: its own fields, and what the set-up requests gave."""
@@ -206,7 +207,7 @@ class TemplateTarget:
     async def _set_up(self, setup: Setup, values: Values) -> dict[str, object]:
         call = self.call(setup.request, values, stream=False)
         where = f"set-up request {call.method} {call.path}"
-        answer = await self._client.send(call, _nobody)
+        answer = await self.client.send(call, _nobody)
         try:
             body = await read_all(answer, LARGEST_ANSWER)
         finally:
@@ -236,10 +237,8 @@ class TemplateTarget:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         self._captured.clear()
-        await self._client.close()
+        await self.client.close()
 
 
 def _nobody() -> None:
     """A set-up request has no row."""
-
-

@@ -228,9 +228,7 @@ class ChatTarget:
                 dialect = served.dialect
                 call, reader = dialect.call(request, model), dialect.reader(request)
                 try:
-                    heard = await converse(
-                        served.client, call, reader, row, marks_end=dialect.marks_end, on_sent=sent
-                    )
+                    heard = await converse(served.client, call, reader, row, marks_end=dialect.marks_end, on_sent=sent)
                     break
                 except HttpFailure as failure:
                     adapted = dialect.adapted(failure.message) if failure.status in (400, 422) else None

@@ -116,7 +116,7 @@ class _Parser:
         if isinstance(value, str) and value:
             return value
         what = "is missing" if value is None else f"{shown(value)} is not text"
-        raise UsageError(f"{where}: {key} {what}; write {key} = \"…\"")
+        raise UsageError(f'{where}: {key} {what}; write {key} = "…"')
 
     def _choice(
         self, table: Mapping[str, object], key: str, where: str, known: Sequence[str], default: str | None = None
@@ -179,7 +179,7 @@ class _Parser:
             self.mistakes.add(f"{where}: event {shown(events)} is neither a name nor a list of names")
             names = []
         elif names and kind != "sse":
-            self.mistakes.add(f"{where}: only server-sent events have names; drop event, or write kind = \"sse\"")
+            self.mistakes.add(f'{where}: only server-sent events have names; drop event, or write kind = "sse"')
         paths: dict[str, JsonPath | None] = dict.fromkeys(("text", "usage", "error"))
         for key in paths:
             if key in table:

@@ -1,0 +1,341 @@
+"""``perfsuite init URL``: what answers there, a perfsuite.toml for it, and one message to see that it works."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from perfsuite.errors import PerfsuiteError, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perfsuite._core import Events
+    from perfsuite.discovery import Found
+    from perfsuite.targets.base import Request, Target
+    from perfsuite.targets.http.address import Address
+
+FILE = Path("perfsuite.toml")
+MESSAGE = "Hello! In one sentence: what can you help me with?"
+LONGEST_SHOWN = 400
+LISTED = 8
+
+
+def configure(parser: ArgumentParser) -> None:
+    """The URL, the key's variable, the model, the message, --force."""
+    parser.add_argument("url", metavar="URL", help="a running service, such as http://127.0.0.1:8000")
+    parser.add_argument("--api-key-env", metavar="NAME", help="the variable that holds the service's key")
+    parser.add_argument("--model", metavar="NAME", help="the model to ask for [the first that it lists]")
+    parser.add_argument("--message", metavar="TEXT", default=MESSAGE, help="what is sent to it, once")
+    parser.add_argument("--timeout", metavar="TIME", default="60s", help="the longest that its answer may take [60s]")
+    parser.add_argument("--force", action="store_true", help="replace a perfsuite.toml that is there")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say what was tried; show tracebacks")
+
+
+def execute(arguments: Namespace) -> int:
+    """Writes perfsuite.toml; 1 when the service did not answer the message, or nothing that chats was found."""
+    from perfsuite.reports.files import write_atomically
+    from perfsuite.settings import environment_name
+    from perfsuite.targets.http.address import parse_address
+    from perfsuite.units import parse_duration
+
+    address = parse_address(arguments.url, "URL")
+    timeout_s = parse_duration(arguments.timeout, "--timeout", bare="s")
+    if arguments.api_key_env is not None:
+        environment_name(arguments.api_key_env, "--api-key-env")
+    if FILE.exists() and not arguments.force:
+        raise UsageError(f"{FILE} is there already; --force replaces it, or run perfsuite init in another folder")
+
+    async def go() -> tuple[str, list[str]]:
+        async with asyncio.timeout(timeout_s):
+            return await _Init(arguments, address).run()
+
+    try:
+        text, lines = asyncio.run(go())
+    except TimeoutError as error:
+        raise PerfsuiteError(f"{address.url} gave no answer in {timeout_s:g} s; --timeout gives it more") from error
+    path = write_atomically(FILE, text.encode(), replace=arguments.force)
+    for line in (*lines, "", f"wrote {path}; next: perfsuite run"):
+        print(line)
+    return 0
+
+
+class _Init:
+    def __init__(self, arguments: Namespace, address: Address) -> None:
+        self.arguments = arguments
+        self.address = address
+
+    async def run(self) -> tuple[str, list[str]]:
+        """(the file's text, what is shown)"""
+        found = await self._discover()
+        if self.arguments.verbose:
+            for line in found.tried:
+                print(f"perfsuite: tried {line}", file=sys.stderr)
+        if found.dialect is not None:
+            return await self._dialect(found, found.dialect)
+        if found.operations:
+            return await self._service(found)
+        raise PerfsuiteError("\n".join(self._nothing(found)))
+
+    async def _discover(self) -> Found:
+        """Without a key unless one was named; a default variable's goes only to a service that is known to want it."""
+        from perfsuite.discovery import discover
+        from perfsuite.targets.http.proxied import client_for
+        from perfsuite.targets.http.secret import secret_of
+        from perfsuite.targets.http.target import KEYS, key_for
+
+        variable = self.arguments.api_key_env
+        client = client_for(self.address)
+        try:
+            key = key_for("", self.address, variable)
+            found = await discover(self.address, key, client)
+            if found.wants_key and found.dialect is not None and key is None:
+                key = secret_of(KEYS[found.dialect])
+                if key is None:
+                    name = KEYS[found.dialect]
+                    raise UsageError(f"{self.address.url} wants a key: export {name}, or name it with --api-key-env")
+                found = await discover(self.address, key, client)
+            if found.wants_key:
+                raise UsageError("\n".join([f"{self.address.url} does not accept the key", *found.tried]))
+            return found
+        finally:
+            await client.close()
+
+    def _nothing(self, found: Found) -> Iterator[str]:
+        if found.paths:
+            yield f"{self.address.url} has an OpenAPI document, and no POST operation in it that takes a message"
+            yield f"it has: {', '.join(found.paths[:20])}"
+            yield "describe the one that chats in a template: perfsuite run --target template:FILE (see the README)"
+            return
+        yield f"nothing at {self.address.url} was recognised"
+        yield from (f"tried {line}" for line in found.tried)
+        yield "give the base URL of a chat service, or describe it in a template: --target template:FILE"
+
+    # ── a known dialect ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _dialect(self, found: Found, dialect: str) -> tuple[str, list[str]]:
+        from perfsuite.targets.http.target import DIALECTS, ChatTarget, key_for
+
+        named = self.arguments.model
+        if named is None and not found.models:
+            raise UsageError(f"{self.address.url} lists no model; name one with --model")
+        model = named or _first_chat(list(found.models))
+        key = key_for(dialect, self.address, self.arguments.api_key_env)
+        prefix = "" if dialect == "openai" else f"{dialect}+"
+        name = f"{prefix}{self.address.url}"
+        target = ChatTarget(
+            dialect, self.address, key, {model: self.address}, name=name, key_name=self.arguments.api_key_env
+        )
+        await target.open()
+        try:
+            shown = await self._ask(target, model)
+        finally:
+            await target.close()
+        what = DIALECTS[dialect](self.address, None).name
+        listed = ", ".join(found.models[:LISTED]) + (" …" if len(found.models) > LISTED else "")
+        text = "\n".join(
+            [
+                f"# {what} at {self.address.url}, found by perfsuite init.",
+                "# Any setting of perfsuite run can stand here.",
+                f"target = {_toml(name)}",
+                f"# It lists: {_comment(listed) or 'nothing'}.  Name two, and the switch between them is measured.",
+                f"model = [{_toml(model)}]",
+                *self._key_lines(),
+                *COMMON,
+            ]
+        )
+        return text, [f"{name}: {what}, models: {listed or model}", *shown]
+
+    def _key_lines(self) -> list[str]:
+        name = self.arguments.api_key_env
+        return [f"api_key_env = {_toml(name)}  # holds the key, which itself is never written"] if name else []
+
+    # ── any other service ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _service(self, found: Found) -> tuple[str, list[str]]:
+        from perfsuite.discovery import learn
+        from perfsuite.targets.base import Failure
+        from perfsuite.targets.template import TemplateTarget
+
+        operation = found.operations[0]
+        form = operation.request
+        request_table = {"method": form.method, "path": form.path, "json": form.json}
+        table: dict[str, object] = {
+            "base": self.address.url,
+            "request": {key: value for key, value in request_table.items() if value is not None},
+        }
+        variable = self.arguments.api_key_env
+        if variable is not None:
+            table["headers"] = {"Authorization": f"Bearer {{env:{variable}}}"}
+        try:
+            learned = await learn(table, self._request(self.arguments.model), str(FILE))
+        except Failure as failure:
+            others = ", ".join(f"POST {one.request.path}" for one in found.operations[1:4])
+            hints = [f"POST {form.path}, sent {_toml(form.json)}: {failure}"]
+            if found.bearer and variable is None:
+                hints.append("its requests carry a key: name the variable that holds it with --api-key-env")
+            if others:
+                hints.append(f"other operations that take a message: {others}; a template can describe one")
+            raise PerfsuiteError("\n".join(hints)) from failure
+        usage = learned.heard.usage
+        target = TemplateTarget(learned.template, [self.arguments.model] if self.arguments.model else [])
+        shown = [
+            f"{self.address.url}: POST {form.path}, from its /openapi.json",
+            *self._shown(learned.heard.text, learned.events, usage.prompt_tokens, usage.completion_tokens, "usage"),
+            *measurable(target),
+        ]
+        await target.close()
+        return self._template_text(learned.table, list(operation.guessed)), shown
+
+    def _template_text(self, table: dict[str, object], guessed: list[str]) -> str:
+        lines = [
+            f"# The service at {self.address.url}, found by perfsuite init from its /openapi.json.",
+            "# Any setting of perfsuite run can stand here.",
+            f'target = "template:{FILE}"',
+            *([f"model = [{_toml(self.arguments.model)}]"] if self.arguments.model else []),
+            *COMMON,
+            "",
+            "[template]",
+            f"base = {_toml(table['base'])}",
+            "",
+            "# [[template.setup]]        # a request before the first message of a conversation, user or run",
+            '# per = "conversation"',
+            '# request = { method = "POST", path = "/threads", json = {} }',
+            '# capture = { thread_id = "$.thread_id" }   # then {thread_id} can be used below',
+            "",
+            "[template.request]         # {message} {messages} {model} {user_id} {conversation_id} are filled in",
+        ]
+        if guessed:
+            lines.append(f"# guessed, for nothing says what belongs there: {_comment(', '.join(guessed))}")
+        request = table["request"]
+        assert isinstance(request, dict)
+        lines += [f"{key} = {_toml(value)}" for key, value in request.items()]
+        lines += ["", "[template.stream]          # as the answer to one message read"]
+        stream = table["stream"]
+        assert isinstance(stream, dict)
+        lines += [f"{key} = {_toml(value)}{NOTES.get(key, '')}" for key, value in stream.items()]
+        headers = table.get("headers")
+        if isinstance(headers, dict):
+            lines += ["", "[template.headers]         # keys stay in the environment"]
+            lines += [f"{_toml(key)} = {_toml(value)}" for key, value in headers.items()]
+        else:
+            lines += ["", "# [template.headers]", '# Authorization = "Bearer {env:CHAT_TOKEN}"']
+        return "\n".join([*lines, ""])
+
+    # ── the one message ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _request(self, model: str | None) -> Request:
+        from perfsuite.targets.base import Request
+
+        text = self.arguments.message
+        return Request(
+            message=text,
+            messages=[{"role": "user", "content": text}],
+            user_id="init",
+            conversation_id="init",
+            model=model,
+        )
+
+    async def _ask(self, target: Target, model: str) -> list[str]:
+        import time
+
+        from perfsuite._core import Events
+        from perfsuite.targets.base import Failure
+
+        events = Events()
+        row = events.begin(time.monotonic_ns())
+        try:
+            reply = await target.send(self._request(model), row)
+        except Failure as failure:
+            raise PerfsuiteError(f"{failure} ({failure.kind}); it was asked for the model {model}") from failure
+        row.end(0)
+        told = (reply.prompt_tokens, reply.completion_tokens, reply.counted_by)
+        return [*self._shown(reply.text, events, *told), *measurable(target)]
+
+    def _shown(
+        self, text: str, events: Events, prompt: int | None, completion: int | None, counted_by: str
+    ) -> Iterator[str]:
+        yield f"sent     {_one_line(self.arguments.message)}"
+        yield f"got      {_one_line(text)}"
+        ttft, response = events.histogram("service_ttft"), events.histogram("service_time")
+        times = f"ttft {ttft.mean:.1f} ms, " if ttft.count else ""
+        counts = f"{prompt} prompt and {completion} completion tokens ({counted_by})"
+        if completion is None:
+            counts = "it tells no token counts: they will be estimated"
+        yield f"took     {times}response {response.mean:.1f} ms, {events.chunks} chunks; {counts}"
+        if events.chunks == 1:
+            yield "         the answer came in one piece: ttft is its whole time, and there is no itl"
+
+
+def measurable(target: Target) -> Iterator[str]:
+    """What a run can show of a target, and what it cannot and why, over the five phases."""
+    from perfsuite.phases import documented
+    from perfsuite.suites.probes import PROBES
+
+    names = dict.fromkeys(name for phase in documented().values() for name in phase.metrics)
+    shown: list[str] = []
+    hidden: dict[str, list[str]] = {}
+    for name in names:
+        reasons = [one.unavailable(target) for one in PROBES.values() if name in one.provides]
+        if not reasons:  # sampled beside the run, from the system's processes
+            reasons = [None if target.process_ids else "needs the system's process: name it with --pid"]
+        elif name in INSIDE and target.inspection is None:
+            reasons = [f"{target.name} does not show its inside"]
+        if None in reasons:
+            shown.append(name)
+        else:
+            hidden.setdefault(str(reasons[0]), []).append(name)
+    yield f"measured {', '.join(shown)}"
+    for reason, missing in hidden.items():
+        yield f"not      {', '.join(missing)}: {reason}"
+
+
+def _first_chat(models: list[str]) -> str:
+    return next((name for name in models if "embed" not in name.lower()), models[0])
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_SHOWN else line[: LONGEST_SHOWN - 1] + "…"
+
+
+def _comment(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
+def _toml(value: object) -> str:
+    """A value as TOML writes it on one line; what is null is left out."""
+    import json
+
+    if isinstance(value, dict):
+        pairs = (f"{_key(key)} = {_toml(inner)}" for key, inner in value.items() if inner is not None)
+        return f"{{ {', '.join(pairs)} }}" if value else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(inner) for inner in value if inner is not None)}]"
+    text = json.dumps(value, ensure_ascii=False)
+    return text.replace("\x7f", "\\u007f")
+
+
+def _key(name: str) -> str:
+    return name if name.isascii() and name.replace("-", "_").isidentifier() else _toml(name)
+
+
+INSIDE = ("cache_hit_rate", "compression_efficiency")
+"""Metrics of the load probes that only a system which shows its inside can give."""
+
+COMMON = (
+    "",
+    '# profile = "standard"     # quick: 5 s, standard: a minute for each documented hour of a phase',
+    "# concurrency = 8          # requests in flight; or rate = 5 for requests due a second",
+    "# max_requests = 200       # what a run may send at most, with max_tokens",
+    "# output_tokens = 128",
+    "",
+)
+NOTES = {
+    "mode": "        # each event has the whole text so far",
+    "done": "        # an answer without it was cut short",
+    "error": "        # an error inside a 200",
+}

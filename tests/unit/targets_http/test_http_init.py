@@ -1,0 +1,308 @@
+"""``perfsuite init URL``: what it finds, what it writes, what it says when it finds nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from perfsuite.cli import main
+from perfsuite.configuration import configure
+from perfsuite.targets.base import Failure
+from perfsuite.targets.http.inference import infer_stream
+from perfsuite.targets.http.openapi import chat_operations
+from perfsuite.targets.template import load_template
+from served import Asked, Server, chunked, delta, serving, sse, whole
+
+KEY = "sk-a-key-that-nobody-may-see"
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@contextmanager
+def beside(answers: Callable[[Asked], bytes]) -> Iterator[Server]:
+    """A server in a thread of its own; what it does not know is 404."""
+    ready, over = threading.Event(), threading.Event()
+    made: list[Server] = []
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(answers(asked) or whole("404 Not Found", {"detail": "Not Found"}))
+
+    async def go() -> None:
+        async with serving(answer) as server:
+            made.append(server)
+            ready.set()
+            while not over.is_set():  # noqa: ASYNC110 - the event is another thread's
+                await asyncio.sleep(0.005)
+
+    thread = threading.Thread(target=asyncio.run, args=(go(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield made[0]
+    finally:
+        over.set()
+        thread.join(10)
+
+
+def fastapi(path: str, schema: dict[str, object], **more: object) -> dict[str, object]:
+    """An OpenAPI document as FastAPI writes it."""
+    body = {"required": True, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ask"}}}}
+    chat = {"summary": "Chat", "operationId": "chat_post", "requestBody": body, **more}
+    upload = {"operationId": "upload", "requestBody": {"content": {"application/json": {"schema": {
+        "type": "object", "properties": {"text": {"type": "string"}}}}}}}  # fmt: skip
+    return {
+        "openapi": "3.1.0",
+        "paths": {"/health": {"get": {"operationId": "health"}}, "/upload": {"post": upload}, path: {"post": chat}},
+        "components": {"schemas": {"Ask": {"type": "object", **schema}}},
+    }
+
+
+ASK = {
+    "properties": {
+        "message": {"type": "string", "title": "Message"},
+        "session_id": {"anyOf": [{"type": "string"}, {"type": "null"}], "title": "Session"},
+        "user_id": {"type": "string"},
+        "mode": {"type": "string", "enum": ["fast", "slow"]},
+        "depth": {"type": "integer", "minimum": 3},
+        "temperature": {"type": "number", "default": 0.7},
+    },
+    "required": ["message", "user_id", "mode", "depth"],
+}
+SENT = {
+    "message": "{message}", "session_id": "{conversation_id}", "user_id": "{user_id}", "mode": "fast", "depth": 3
+}  # fmt: skip
+
+
+def lines(*values: object) -> bytes:
+    return b"".join(json.dumps(value).encode() + b"\n" for value in values)
+
+
+@pytest.mark.parametrize(
+    ("answer", "stream"),
+    [
+        (whole("200 OK", {"id": "7", "reply": "Hello you"}), {"kind": "none", "text": "$.reply", "error": "$.error"}),
+        (
+            chunked(*sse({"token": "Hello "}, {"token": "you"}, "[DONE]")),
+            {"kind": "sse", "text": "$.token", "error": "$.error", "done": "[DONE]"},
+        ),
+        (
+            chunked(
+                lines({"delta": "Hello ", "done": False}, {"delta": "you", "done": True}), kind="application/x-ndjson"
+            ),
+            {"kind": "ndjson", "text": "$.delta", "error": "$.error", "done": "$.done"},
+        ),
+        (chunked(b"Hello ", b"you", kind="text/plain"), {"kind": "text"}),
+    ],
+)
+def test_a_service_by_its_openapi_document(
+    answer: bytes, stream: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def service(asked: Asked) -> bytes:
+        if asked.path == "/openapi.json":
+            return whole("200 OK", fastapi("/chat", ASK))
+        return answer if asked.path == "/chat" else b""
+
+    with beside(service) as server:
+        assert main(["init", server.url, "--message", "hi there"]) == 0
+        out = capsys.readouterr().out
+        assert "got      Hello you" in out
+        assert "ttft" in out
+        assert "measured response_time" in out.replace("memory_usage, ", "")
+        assert "does not show its inside" in out
+        posts = [one.json for one in server.asked if one.method == "POST"]
+        assert posts == [
+            {"message": "hi there", "session_id": "init", "user_id": "init", "mode": "fast", "depth": 3}
+        ]  # one message, no more
+        written = tomllib.loads((tmp_path / "perfsuite.toml").read_text())
+        assert written["template"]["request"] == {"method": "POST", "path": "/chat", "json": SENT}
+        assert written["template"]["stream"] == stream
+        plan = configure({}, folder=tmp_path, environment={})
+        assert plan.target == "template:perfsuite.toml"
+        assert load_template("perfsuite.toml").base.url == server.url
+
+
+def openai(asked: Asked) -> bytes:
+    if KEY not in asked.headers.get("authorization", ""):
+        return whole("401 No", {"error": {"message": "no key"}})
+    if asked.path == "/v1/models":
+        return whole("200 OK", {"object": "list", "data": [{"id": "embed-1"}, {"id": "m1"}]})
+    usage = {"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}
+    return chunked(*sse(delta("Hel"), delta("lo"), usage, "[DONE]")) if asked.path == "/v1/chat/completions" else b""
+
+
+def test_a_known_dialect_whose_key_is_in_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with beside(openai) as server:
+        assert main(["init", server.url]) == 2
+        assert "wants a key: export OPENAI_API_KEY" in capsys.readouterr().err
+        assert not (tmp_path / "perfsuite.toml").exists()
+        monkeypatch.setenv("SHOP_KEY", KEY)
+        assert main(["init", server.url, "--api-key-env", "SHOP_KEY"]) == 0
+        captured = capsys.readouterr()
+        assert "got      Hello" in captured.out
+        assert "5 prompt and 2 completion tokens (usage)" in captured.out
+        text = (tmp_path / "perfsuite.toml").read_text()
+        assert KEY not in text + captured.out + captured.err
+        plan = configure({}, folder=tmp_path, environment={})
+        assert (plan.target, plan.api_key_env, [model.name for model in plan.models]) == (
+            server.url,
+            "SHOP_KEY",
+            ["m1"],
+        )
+        # What is there is not replaced unasked.
+        assert main(["init", server.url, "--api-key-env", "SHOP_KEY"]) == 2
+        assert "--force" in capsys.readouterr().err
+        assert main(["init", server.url, "--api-key-env", "SHOP_KEY", "--force", "--model", "other"]) == 0
+        assert 'model = ["other"]' in (tmp_path / "perfsuite.toml").read_text()
+
+
+def test_a_default_key_is_not_sent_to_a_service_that_does_not_ask_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with beside(lambda asked: b"") as server:
+        assert main(["init", server.url]) == 1
+        assert server.asked
+        assert not any(KEY in str(asked.headers) for asked in server.asked)
+
+
+def test_ollama(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def service(asked: Asked) -> bytes:
+        if asked.path == "/api/chat":
+            return chunked(
+                lines({"message": {"content": "Hi"}}, {"done": True, "eval_count": 1, "prompt_eval_count": 3})
+            )
+        known = {"/api/version": {"version": "0.9"}, "/api/tags": {"models": [{"name": "llama:1b"}]}}
+        return whole("200 OK", known[asked.path]) if asked.path in known else b""
+
+    with beside(service) as server:
+        assert main(["init", server.url]) == 0
+        written = tomllib.loads((tmp_path / "perfsuite.toml").read_text())
+        assert (written["target"], written["model"]) == (f"ollama+{server.url}", ["llama:1b"])
+        assert "3 prompt and 1 completion" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("document", "answer", "says"),
+    [
+        (None, b"", ["was recognised", "/v1/models: 404 Not Found", "/openapi.json: 404"]),
+        ({"paths": {"/health": {"get": {}}}}, b"", ["no POST operation in it that takes a message", "GET /health"]),
+        (
+            fastapi("/chat", ASK),
+            whole("422 No", {"detail": [{"loc": ["body", "x"], "msg": "missing"}]}),
+            ["body.x: missing"],
+        ),
+        (fastapi("/chat", ASK), whole("200 OK", {"error": "no credit"}), ["no credit"]),
+        (fastapi("/chat", ASK), whole("200 OK", {"id": "3"}), ["no text was found"]),
+        (fastapi("/chat", ASK), b"", ["POST /chat", "404", "POST /upload"]),
+    ],
+)
+def test_what_does_not_work_is_named(
+    document: object, answer: bytes, says: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def service(asked: Asked) -> bytes:
+        if asked.path == "/openapi.json" and document is not None:
+            return whole("200 OK", document)
+        return answer if asked.path == "/chat" else b""
+
+    with beside(service) as server:
+        assert main(["init", server.url]) == 1
+    err = capsys.readouterr().err
+    assert all(text in err for text in says), err
+    assert not (tmp_path / "perfsuite.toml").exists()
+
+
+def test_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "http://127.0.0.1:1"]) == 1
+    assert "start the service" in capsys.readouterr().err
+    assert main(["init", "127.0.0.1"]) == 2
+
+
+def test_which_operation_chats_and_what_it_is_sent() -> None:
+    messages = {"type": "array", "items": {"$ref": "#/components/schemas/M"}}
+    document = fastapi("/v2/{user_id}/chat/{thread_id}", {"properties": {"messages": messages, "stream": {
+        "type": "boolean", "default": False}, "query": {"type": "string"}}, "required": ["messages"]})  # fmt: skip
+    document["components"]["schemas"]["M"] = {  # type: ignore[index]
+        "type": "object", "properties": {"role": {"type": "string"}, "content": {"type": "string"}}
+    }  # fmt: skip
+    document["paths"]["/v2/{user_id}/chat/{thread_id}"]["post"]["parameters"] = [  # type: ignore[index]
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in ("user_id", "thread_id")
+    ]
+    document["paths"]["/ask"] = {"post": {"parameters": [  # type: ignore[index]
+        {"name": "question", "in": "query", "required": True, "schema": {"type": "string"}},
+        {"name": "lang", "in": "query", "schema": {"type": "string"}},
+        {"name": "n", "in": "query", "required": True, "schema": {"type": "integer", "default": 2}}]}}  # fmt: skip
+    first, second, third = chat_operations(document)
+    assert first.request.path == "/v2/{user_id}/chat/{conversation_id}"
+    assert first.request.json == {"messages": "{messages}", "stream": True}
+    assert (second.request.path, second.request.json) == ("/ask?question={message}&n=2", None)
+    assert third.request.path == "/upload"
+
+
+def test_documents_that_lead_nowhere() -> None:
+    loop = {"$ref": "#/components/schemas/Ask"}
+    document = fastapi(
+        "/chat", {"properties": {"message": {"type": "string"}, "inner": loop}, "required": ["message", "inner"]}
+    )
+    assert chat_operations(document)[0].request.path == "/chat"
+    for odd in (
+        {},
+        {"paths": 3},
+        {"paths": {"/x": 3}},
+        {"paths": {"/x": {"post": 3}}},
+        {"paths": {"/x": {"post": {}}}},
+    ):
+        assert chat_operations(odd) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "form"),
+    [
+        (
+            b"".join(
+                sse({"m": [{"content": "hi"}]}, {"m": [{"content": "He"}]}, {"m": [{"content": "Hello"}]}, name="v")
+            ),
+            {"kind": "sse", "text": "$.m[0].content", "mode": "cumulative", "error": "$.error", "event": "v"},
+        ),
+        (
+            b"".join(
+                [*sse({"run_id": "1"}, name="meta"), *sse({"text": "a"}, {"text": "b"}, name="d"), *sse({}, name="end")]
+            ),
+            {"kind": "sse", "text": "$.text", "error": "$.error", "event": "d", "done": "event:end"},
+        ),
+        (b"".join(sse("Hel", "lo")), {"kind": "sse"}),
+        (
+            json.dumps(
+                {"choices": [{"message": {"role": "assistant", "content": "x"}}], "usage": {"output_tokens": 1}}
+            ).encode(),
+            {"kind": "none", "text": "$.choices[0].message.content", "usage": "$.usage", "error": "$.error"},
+        ),
+        (b'"just text"', {"kind": "none"}),
+        (b"just text", {"kind": "text"}),
+    ],
+)
+def test_how_an_answer_reads(body: bytes, form: dict[str, object]) -> None:
+    kind = "text/event-stream" if body.startswith((b"data", b"event")) else ""
+    found = infer_stream(kind, body, "hi")
+    if form.get("event") == "v":
+        form.pop("event")
+        found.pop("event", None)  # whether one name for all events is worth a filter is not the point
+    assert found == form
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"id": "1"}', b'{"error": "x", "text": "y"}', b"data: \n\n"])
+def test_an_answer_without_text(body: bytes) -> None:
+    with pytest.raises(Failure):
+        infer_stream("application/json", body, "hi")
