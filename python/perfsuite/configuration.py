@@ -115,12 +115,7 @@ class _Builder:
         models = self._models()
         phases = self._phases()
         quick = cast("Profile", value["profile"])
-        tuning = Tuning(
-            compression_ratio=cast("float | None", value["compression_ratio"]),
-            min_savings=cast("float | None", value["min_savings"]),
-            max_window_size=cast("int", value["max_window_size"]),
-            optimization_threshold=cast("float | None", value["optimization_threshold"]),
-        )
+        tuning = Tuning(max_window_size=cast("int", value["max_window_size"]))
         return Plan(
             target=cast("str", value["target"]),
             phases=phases,

@@ -60,11 +60,11 @@ class RatioOfSums:
 
 @dataclass(slots=True, kw_only=True)
 class Level:
-    """A quantity sampled over time.  ``summary``: its ``max``, ``mean``, ``last``, or its ``growth`` (slope x length)
-    from ``settled_s`` on."""
+    """A quantity sampled over time.  ``summary``: its ``max``, or its ``growth`` (slope x length), from ``settled_s``
+    on."""
 
     series: Series
-    summary: Literal["max", "mean", "last", "growth"]
+    summary: Literal["max", "growth"]
     settled_s: float = 0.0
     details: Details = field(default_factory=dict)
 

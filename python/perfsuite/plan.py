@@ -97,17 +97,9 @@ class Workload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tuning:
-    """The source document's remedies: what to ask of compression and of the token window.
+    """``max_window_size`` is the largest context window tried, in tokens."""
 
-    ``compression_ratio`` and ``min_savings`` replace the targets of compression_ratio and memory_savings.
-    ``max_window_size`` is the largest context window tried, in tokens.  ``optimization_threshold`` replaces the target
-    of window_optimization.
-    """
-
-    compression_ratio: float | None = None
-    min_savings: float | None = None
     max_window_size: int = 8192
-    optimization_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

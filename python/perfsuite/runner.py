@@ -44,13 +44,6 @@ OnProgress = Callable[[Progress], None]
 Save = Callable[[Result], None]
 
 
-def execute(
-    plan: Plan, *, progress: OnProgress | None = None, stop: asyncio.Event | None = None, save: Save | None = None
-) -> Result:
-    """Runs a plan to its end, in an event loop of its own.  For a running loop see ``execute_async``."""
-    return asyncio.run(execute_async(plan, progress=progress, stop=stop, save=save))
-
-
 async def execute_async(
     plan: Plan, *, progress: OnProgress | None = None, stop: asyncio.Event | None = None, save: Save | None = None
 ) -> Result:

@@ -86,7 +86,7 @@ def test_arrows_point_down() -> None:
 
 
 def test_an_arrow_that_points_up_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "read_text", lambda self, **kw: "from perfsuite.runner import execute\n")
+    monkeypatch.setattr(Path, "read_text", lambda self, **kw: "from perfsuite.runner import execute_async\n")
     assert wrong_arrows([PACKAGE / "plan.py"]) == ["plan.py imports runner"]
     monkeypatch.setattr(Path, "read_text", lambda self, **kw: "from perfsuite import analysis\n")
     assert wrong_arrows([PACKAGE / "targets" / "base.py"]) == ["targets/base.py imports analysis"]

@@ -40,7 +40,7 @@ def measured(answer: Answer, phase: str, monkeypatch: pytest.MonkeyPatch, **sett
     plan = configure(
         {"target": "python:answering:answer", "phase": [phase], "duration": 0.4, **settings}, keywords=True
     )
-    return runner.execute(plan).phases[0]
+    return asyncio.run(runner.execute_async(plan)).phases[0]
 
 
 def found(phase: PhaseResult, name: str) -> MetricResult:

@@ -123,14 +123,8 @@ def _(evidence: Level, metric: Metric, stat: str) -> MetricResult:
     shape = Stats(mean=mean, min=min(values), max=max(values))
     if evidence.summary == "growth":
         return _growth(evidence, metric, stat, points, shape)
-    if evidence.summary == "mean":
-        spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / max(1, n - 1))
-        worth = stats.effective_size(values)
-        found = stats.mean_interval_of(mean, spread, n, n_effective=worth)
-        return _result(metric, stat, evidence, mean, (found.low, found.high), n, worth, shape)
-    # What was seen at its highest, or last, is a fact of this run, not an estimate.
-    value = max(values) if evidence.summary == "max" else values[-1]
-    return _result(metric, stat, evidence, value, (value, value), n, n, shape)
+    # What was seen at its highest is a fact of this run, not an estimate.
+    return _result(metric, stat, evidence, max(values), (max(values), max(values)), n, n, shape)
 
 
 def _growth(

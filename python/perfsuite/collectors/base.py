@@ -14,7 +14,7 @@ class Collector(Protocol):
     """Something that can be looked at again and again while a run goes on.
 
     ``sample`` returns the present value of each of its series by name (units in the names: ``_bytes``, ``_percent``);
-    it is called from one thread.  ``absent`` is why there is nothing to look at, or None.
+    it is called from one thread.  ``absent`` is why there is nothing to look at any more, or None.
     """
 
     name: str
@@ -57,8 +57,8 @@ class BoundedSeries:
 class Sampler:
     """Samples collectors every ``interval_s`` in a thread of its own, from ``start`` to ``stop``.
 
-    A collector that raises is asked no more; what it had given is kept and the error is in ``problems``.  ``cost_s`` is
-    the CPU time that sampling took.
+    A collector that raises, or that becomes absent, is asked no more; what it had given is kept, and ``ended`` has
+    (seconds since start, collector, why).  ``cost_s`` is the CPU time that sampling took.
     """
 
     def __init__(self, collectors: Sequence[Collector], interval_s: float = 0.25) -> None:
@@ -69,7 +69,7 @@ class Sampler:
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
         self._started = 0.0
-        self.problems: dict[str, str] = {}
+        self.ended: list[tuple[float, str, str]] = []
         self.cost_s = 0.0
 
     def start(self) -> None:
@@ -102,13 +102,17 @@ class Sampler:
     def _look(self) -> None:
         cpu = time.thread_time()
         for collector in list(self._collectors):
+            values: Mapping[str, float] = {}
             try:
-                values = collector.sample()
+                why = collector.absent
+                if why is None:
+                    values = collector.sample()
             except Exception as error:  # noqa: BLE001 - a plug-in's error must not end the run; it is reported
-                self.problems[collector.name] = f"{type(error).__name__}: {error}"
-                self._collectors.remove(collector)
-                continue
+                why = f"{type(error).__name__}: {error}"
             t_s = time.monotonic() - self._started
+            if why is not None:
+                self.ended.append((t_s, collector.name, why))
+                self._collectors.remove(collector)
             with self._lock:
                 for name, value in values.items():
                     self._series.setdefault(f"{collector.name}.{name}", BoundedSeries()).add(t_s, value)

@@ -175,7 +175,10 @@ class PhaseRun:
             requested=self._requested(),
             delivered=_delivered(self._stretches),
             metrics=metrics,
-            events=[*self._events, *(Event(t_s=0.0, text=f"{n}: {t}") for n, t in self._sampler.problems.items())],
+            events=[
+                *self._events,
+                *(Event(t_s=round(t_s, 3), text=f"{name}: {why}") for t_s, name, why in self._sampler.ended),
+            ],
             resources={name: Resource(unit=unit_of(name), series=list(points)) for name, points in series.items()},
             windows=_windows(self._stretches),
         )

@@ -163,11 +163,5 @@ class Inspection(Protocol):
     def true_tokens(self, messages: Sequence[Message], model: str) -> int:
         """The model's own tokenizer over the rendered prompt: independent of the counter under test."""
 
-    def window_tokens(self, model: str) -> int:
-        """The most prompt tokens that the model takes."""
-
-    def loaded_model(self) -> str | None:
-        """The model whose resources are held now."""
-
     def resident_bytes(self) -> int:
         """Bytes of the model resources that are held now, as the system accounts for them."""

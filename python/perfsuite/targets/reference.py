@@ -167,14 +167,6 @@ class ReferenceInspection:
         self._system.pool.get(model)
         return count_prompt(render(messages))
 
-    def window_tokens(self, model: str) -> int:
-        """The model's context window."""
-        return self._system.pool.get(model).spec.window_tokens
-
-    def loaded_model(self) -> str | None:
-        """The model whose weights are held."""
-        return self._system.pool.loaded
-
     def resident_bytes(self) -> int:
         """Bytes of weights held."""
         return self._system.pool.resident_bytes

@@ -83,7 +83,20 @@ def test_a_collector_that_raises_is_asked_no_more_and_reported() -> None:
         time.sleep(0.005)
     sampler.stop()
     sampler.stop()
-    assert sampler.problems == {"breaks": "RuntimeError: gone"}
+    ((t_s, name, why),) = sampler.ended
+    assert (name, why) == ("breaks", "RuntimeError: gone")
+    assert t_s > 0
     assert breaks.calls == 2
     assert len(sampler.series()["breaks.value"]) == 1
     assert len(sampler.series()["host.cpu_percent"]) >= 5
+
+
+def test_a_process_that_ends_under_the_sampler_is_told_and_does_not_count_as_none() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    sampler = Sampler([ProcessCollector([child.pid])], interval_s=60)
+    sampler.start()
+    child.communicate(b"\n")
+    sampler.stop()
+    assert [(name, why) for _, name, why in sampler.ended] == [("process", "the process has ended")]
+    ((_, value),) = sampler.series()["process.memory_bytes"]
+    assert value > 0
