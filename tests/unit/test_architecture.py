@@ -16,7 +16,7 @@ LAYERS = [
     {"api"},
     {"runner", "configuration", "sources"},
     {"reports", "charts"},
-    {"suites"},
+    {"suites", "serve"},
     {"loadgen", "collectors", "workloads", "targets", "discovery", "analysis", "environment"},
     {"reference"},
     {"result", "evidence", "phases", "plan"},

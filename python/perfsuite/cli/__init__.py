@@ -32,6 +32,7 @@ COMMANDS = {
     "plan": "print the plan that would run, and where each value comes from",
     "tokens": "where the tokens of conversations go, and what would save some",
     "report": "write the reports of a result again",
+    "serve": "the reference chat system as a server with stated delays, and the truth on the wire",
     "schema": "print the JSON Schema of the result file",
     "doctor": "what is installed, what is missing and how to get it",
 }
@@ -50,7 +51,6 @@ LATER = (
     "latency",
     "monitor",
     "selfcheck",
-    "serve",
     "throughput",
 )
 """Commands that are documented and not in this version."""

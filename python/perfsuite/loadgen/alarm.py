@@ -26,7 +26,7 @@ class Alarm:
         self._fd = -1
         self._set: Callable[[int, int], None] = _no_timer
         try:
-            self._fd, self._set = _make_timer()
+            self._fd, self._set = make_timer()
             self._loop.add_reader(self._fd, self._expired)
         except (OSError, NotImplementedError, AttributeError):  # not Linux, out of descriptors, a loop without readers
             self.close()
@@ -82,7 +82,7 @@ def _no_timer(fd: int, at_ns: int) -> None:
     raise NotImplementedError("there is no timerfd here")
 
 
-def _make_timer() -> tuple[int, Callable[[int, int], None]]:
+def make_timer() -> tuple[int, Callable[[int, int], None]]:
     """A timerfd on the monotonic clock, and the function that sets one to an instant."""
     if sys.version_info >= (3, 13):
         fd = os.timerfd_create(time.CLOCK_MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)

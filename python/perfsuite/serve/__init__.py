@@ -1,0 +1,12 @@
+"""The reference chat system behind the APIs of chat servers, with stated delays, and the truth on the wire.
+
+options.py      what a server is asked to be        faults.py       how it misbehaves on request
+http.py         requests, parsed within bounds      connection.py   one socket: stamps, TLS, back-pressure
+stamps.py       the kernel's stamps of packets      truth.py        when each request came, when each token left
+pacer.py        one heap and one timer for all      paced.py        streams of fixed delays
+chatting.py     the reference system's answers      answering.py    answers that may misbehave
+dialects.py     OpenAI chat, Anthropic, Ollama      responses.py    OpenAI responses
+server.py       routes and life                     pages.py        health, models, metrics, the truth
+exchange.py     one request under way               tls.py          a certificate for the run
+prompts.py      tokens of prompts, and the prompt cache's share
+"""

@@ -1,0 +1,346 @@
+"""The server: sockets accepted, requests routed, answers counted, and an orderly end."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import random
+import socket
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from perfsuite.errors import PerfsuiteError, UsageError, unknown
+from perfsuite.serve import faults
+from perfsuite.serve.answering import Answering, PacedSource, Source
+from perfsuite.serve.chatting import Chats, ChatSource, configuration
+from perfsuite.serve.connection import Connection, Gone
+from perfsuite.serve.dialects import Answer, AnthropicMessages, Dialect, OpenAIChat
+from perfsuite.serve.exchange import Exchange
+from perfsuite.serve.http import BadRequest
+from perfsuite.serve.ollama import Ollama
+from perfsuite.serve.paced import Frames, PacedStream
+from perfsuite.serve.pacer import Pacer
+from perfsuite.serve.pages import Counts, Pages
+from perfsuite.serve.prompts import PromptCache
+from perfsuite.serve.responses import OpenAIResponses
+from perfsuite.serve.stamps import Stamps
+from perfsuite.serve.truth import Record, Truth
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Coroutine
+
+    from perfsuite.serve.http import Request
+    from perfsuite.serve.options import ModelDelays, ServeOptions
+
+BACKLOG = 4096
+ACCEPTED_AT_ONCE = 128
+HEAD_TIMEOUT_S = 60.0
+SWEEP_S = 5.0
+FAULT_HEADER = "x-perfsuite-fault"
+DIALECTS: dict[str, Dialect] = {
+    one.path: one for one in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Ollama())
+}
+
+
+class Server:
+    """A server of one event loop: ``await start()``, ``await close()``.
+
+    Public state: ``url``, ``truth``, ``counts``, and ``stamps``, which says whether they come from the kernel.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        self.truth = Truth()
+        self.counts = Counts()
+        self.stamps = Stamps(receive=options.kernel_stamps, send=options.kernel_stamps)
+        self.url = ""
+        self.pacer: Pacer
+        self._models = {model.name: model for model in options.served}
+        self._chats: Chats | None = None
+        if options.engine == "reference":
+            self._chats = Chats(configuration(options.served, options.tokens))
+        self._frames: dict[tuple[str, str, bool], Frames] = {}
+        self._prompts = PromptCache()
+        self._misfortune = faults.Misfortune(options.fault, options.fault_probability, options.seed)
+        self._idents = random.Random(f"{options.seed} ids")
+        self._created = int(time.time())
+        self._tls: ssl.SSLContext | None = None
+        self._listener: socket.socket | None = None
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._pages = Pages(self)
+
+    @property
+    def models(self) -> list[ModelDelays]:
+        """The models served, the default first."""
+        return list(self._models.values())
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._connections)
+
+    # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def start(self) -> None:
+        """Listens.  Raises UsageError when the address cannot be had."""
+        options = self.options
+        if options.secure:
+            from perfsuite.serve import tls
+
+            self._tls = tls.context(options.certificate, options.key, options.certificate_out)
+        self._loop = asyncio.get_running_loop()
+        self._listener = listener = self._listen()
+        self.stamps.listen(listener)
+        self.pacer = Pacer()
+        try:
+            if self._chats is not None:
+                await self._chats.open()
+        except BaseException:
+            listener.close()
+            self.pacer.close()
+            raise
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"{'https' if options.secure else 'http'}://{shown}:{port}"
+        self._loop.add_reader(listener, self._accept)
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def _listen(self) -> socket.socket:
+        options = self.options
+        try:
+            found = socket.getaddrinfo(
+                options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
+            )
+            family, _, _, _, address = found[0]
+            listener = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise UsageError(f"--host {options.host}: {error.strerror}; name an address of this machine") from error
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+            listener.setblocking(False)
+        except OSError as error:
+            listener.close()
+            raise UsageError(
+                f"--host {options.host} --port {options.port}: {error.strerror}; name a free port, or 0 for any"
+            ) from error
+        return listener
+
+    async def close(self) -> None:
+        """Stops listening, ends what is under way, and closes everything."""
+        if self._listener is None:
+            return
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        self._listener = None
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for connection in list(self._connections):
+            connection.close()
+        self.pacer.close()
+        if self._chats is not None:
+            await self._chats.close()
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        for _ in range(ACCEPTED_AT_ONCE):
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                self.counts.refused_connections += 1
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._rest(error)
+                return
+            sock.setblocking(False)
+            try:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError:
+                sock.close()
+                continue
+            self._connections.add(Connection(self, sock, self._tls))
+
+    def _rest(self, error: OSError) -> None:
+        """Out of descriptors: others wait in the kernel's queue until some are closed."""
+        print(f"perfsuite: cannot accept more connections: {error.strerror}; raise ulimit -n", file=sys.stderr)
+        self._loop.remove_reader(self._listener)  # type: ignore[arg-type]
+        self._loop.call_later(0.1, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if self._listener is not None:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _sweep(self) -> None:
+        """Closes connections whose request does not come to an end."""
+        late = time.monotonic() - HEAD_TIMEOUT_S
+        for connection in list(self._connections):
+            if connection.partial and connection.idle_since < late:
+                connection.close()
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        self._connections.discard(connection)
+
+    # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def refuse(self, connection: Connection, error: BadRequest) -> None:
+        """Answers what is no request, and closes."""
+        self.counts.request("unreadable", error.status)
+        self._say(connection, self._pages.failure(error, keep_alive=False), keep_alive=False)
+
+    def handle(self, connection: Connection, request: Request, received_ns: int, by_kernel: bool) -> None:
+        """Answers a request."""
+        dialect = DIALECTS.get(request.path)
+        if dialect is None:
+            self.spawn(self._page(connection, request))
+            return
+        ident = f"{self._idents.getrandbits(96):024x}"
+        named = request.headers.get("x-request-id", "")
+        shown = named[:128] if named and named.isprintable() else ident
+        record = self.truth.begin(shown, request.path, received_ns, by_kernel)
+        self.counts.in_flight += 1
+        try:
+            exchange = self._exchange(connection, request, dialect, ident, record)
+        except BadRequest as error:
+            record.status = error.status
+            refusal = self._pages.failure(error, keep_alive=request.keep_alive, dialect=dialect, ident=record.id)
+            self._count(record.path, error.status, record, "refused")
+            self._say(connection, refusal, request.keep_alive)
+            return
+        self._start(exchange)
+
+    def _exchange(
+        self, connection: Connection, request: Request, dialect: Dialect, ident: str, record: Record
+    ) -> Exchange:
+        if request.method != "POST":
+            raise BadRequest(405, f"{request.path} takes POST, not {request.method}")
+        text = request.headers.get(FAULT_HEADER) or request.parameter(FAULT_HEADER) or request.parameter("fault")
+        try:
+            fault = faults.parse(text, FAULT_HEADER) if text is not None else self._misfortune.draw()
+        except UsageError as error:
+            raise BadRequest(400, str(error)) from error
+        asked = dialect.read(request.json())
+        name = asked.model or next(iter(self._models))
+        if name not in self._models:
+            raise BadRequest(404, str(unknown("model", name, self._models, "this server")), code="model_not_found")
+        answer = Answer(ident, name, self._created, include_usage=asked.include_usage)
+        answer.usage.prompt, answer.usage.cached = self._prompts.count(name, asked.messages)
+        record.model, record.stream, record.fault = name, asked.stream, text or ("by chance" if fault else "")
+        record.tokens_per_chunk = self.options.tokens_per_chunk
+        return Exchange(connection, request, dialect, asked, answer, record, fault)
+
+    def _start(self, exchange: Exchange) -> None:
+        options, asked = self.options, exchange.asked
+        per_chunk = options.tokens_per_chunk
+        source: Source
+        if self._chats is not None:
+            source = ChatSource(exchange, self._chats, per_chunk)
+        else:
+            delays = self._models[exchange.answer.model]
+            tokens = min(options.tokens, asked.max_tokens or options.tokens)
+            exchange.answer.finish = "length" if tokens < options.tokens else "stop"
+            frames = self._frames_of(exchange)
+            if asked.stream and exchange.chunked and not exchange.fault and exchange.keep_alive:
+                frames.prepare(tokens // per_chunk)
+                PacedStream(exchange, frames, delays, tokens, per_chunk, self._finished).start(self.pacer)
+                return
+            source = PacedSource(exchange, frames, delays, tokens, per_chunk, self.pacer)
+        self.spawn(self._answer(exchange, source))
+
+    def _frames_of(self, exchange: Exchange) -> Frames:
+        answer = exchange.answer
+        key = (exchange.dialect.path, answer.model, answer.include_usage)
+        frames = self._frames.get(key)
+        if frames is None:
+            options = self.options
+            frames = Frames(
+                exchange.dialect,
+                answer.model,
+                self._created,
+                answer.include_usage,
+                options.tokens_per_chunk,
+                options.seed,
+            )
+            self._frames[key] = frames
+        return frames
+
+    async def _answer(self, exchange: Exchange, source: Source) -> None:
+        connection = exchange.connection
+        task = asyncio.current_task()
+        assert task is not None
+        connection.when_lost = lambda: None if task.done() else _cancel(task)
+        how = "gone"
+        try:
+            how = await Answering(exchange, source, self.pacer, self.options.seed).run()
+            connection.settle(exchange.record)
+        except PerfsuiteError as error:
+            how = "error"
+            print(f"perfsuite: {exchange.request.path}: {error}", file=sys.stderr)
+        finally:
+            connection.when_lost = None
+            self._finished(exchange, how)
+
+    def _finished(self, exchange: Exchange, how: str) -> None:
+        record, connection = exchange.record, exchange.connection
+        self._count(record.path, record.status, record, how)
+        self.counts.prompt_tokens += exchange.answer.usage.prompt
+        self.counts.completion_tokens += record.tokens
+        if how == "reset":
+            connection.reset()
+        elif how in ("complete", "refused") or (how == "error" and exchange.chunked and "error_in_200" in record.fault):
+            connection.finish(exchange.keep_alive and (exchange.chunked or not exchange.asked.stream))
+        else:
+            connection.close()
+
+    def _count(self, path: str, status: int, record: Record, how: str) -> None:
+        self.counts.in_flight -= 1
+        self.counts.request(path, status)
+        self.truth.end(record, how)
+
+    def spawn(self, work: Coroutine[object, object, None]) -> None:
+        """Runs a coroutine until it ends or the server does."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._loop.call_exception_handler({"message": "an answer failed", "exception": error, "task": task})
+
+    async def _page(self, connection: Connection, request: Request) -> None:
+        status = 500
+        try:
+            status = await self._pages.give(connection, request)
+        except Gone:
+            pass
+        finally:
+            self.counts.request(request.path if status != 404 else "unknown", status)
+            connection.finish(request.keep_alive)
+
+    @staticmethod
+    def _say(connection: Connection, data: bytes, keep_alive: bool) -> None:
+        try:
+            connection.send(data)
+        except Gone:
+            return
+        connection.finish(keep_alive)
+
+    def reset(self) -> None:
+        """Forgets the truth so far, and what prompts there were."""
+        self.truth.reset()
+        self._prompts.clear()
+
+
+def _cancel(task: asyncio.Task[object]) -> None:
+    task.cancel()
