@@ -115,14 +115,17 @@ class Client:
             heard.body = heard.raw = await self.reader.readexactly(int(heard.headers["content-length"]))
             heard.complete = True
         elif heard.headers.get("transfer-encoding") == "chunked":
-            while True:
-                size = await self.reader.readuntil(b"\r\n")
-                data = await self.reader.readexactly(int(size, 16) + 2)
-                heard.raw += size + data
-                heard.body += data[:-2]
-                if data == b"\r\n":
-                    heard.complete = True
-                    return
+            raw, body = bytearray(), bytearray()
+            try:
+                while not heard.complete:
+                    size = await self.reader.readuntil(b"\r\n")
+                    raw += size
+                    data = await self.reader.readexactly(int(size, 16) + 2)
+                    raw += data
+                    body += data[:-2]
+                    heard.complete = data == b"\r\n"
+            finally:
+                heard.raw, heard.body = bytes(raw), bytes(body)
         else:
             heard.body = heard.raw = await self.reader.read()
             heard.complete = True

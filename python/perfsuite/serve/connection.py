@@ -59,6 +59,7 @@ class Connection:
         self.when_drained: Callable[[], None] | None = None
         self.when_lost: Callable[[], None] | None = None
         self._backlog = bytearray()
+        self._unsettled: tuple[Record, Callable[[], None]] | None = None
         self._busy = False
         self._ended = False
         self._parser = RequestParser()
@@ -87,7 +88,7 @@ class Connection:
             data, ancillary, _, _ = self.sock.recvmsg(READ_BYTES, CONTROL_BYTES)
         except (BlockingIOError, InterruptedError):
             if self.stamped:
-                self._host.stamps.sent(self.sock)  # late stamps woke it
+                self.collect()  # late stamps woke it
             return
         except OSError:
             self.close()
@@ -153,6 +154,9 @@ class Connection:
     def _begin(self) -> None:
         self._busy = True
         self._loop.remove_reader(self.sock)
+        if self._unsettled is not None:
+            self.collect()
+            self.settle_now()
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -230,6 +234,26 @@ class Connection:
         if self.stamped and not self.closed:
             record.settle(self._host.stamps.sent(self.sock))
 
+    def settle_later(self, record: Record, settled: Callable[[], None]) -> None:
+        """Calls ``settled`` when all the record's stamps are there, or none will come any more."""
+        self._unsettled = (record, settled)
+
+    def collect(self) -> None:
+        """Takes what stamps there are for the answer that was given last."""
+        if self._unsettled is None:
+            if not self.closed:
+                self._host.stamps.sent(self.sock)
+            return
+        self.settle(self._unsettled[0])
+        if not self._unsettled[0].awaits:
+            self.settle_now()
+
+    def settle_now(self) -> None:
+        """The stamps that are there have to do."""
+        unsettled, self._unsettled = self._unsettled, None
+        if unsettled is not None:
+            unsettled[1]()
+
     # ── ending ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def finish(self, keep_alive: bool) -> None:
@@ -283,6 +307,9 @@ class Connection:
         """Closes now; whoever waits is told."""
         if self.closed:
             return
+        if self._unsettled is not None:
+            self.collect()
+            self.settle_now()
         self.closed = True
         self._loop.remove_reader(self.sock)
         self._loop.remove_writer(self.sock)

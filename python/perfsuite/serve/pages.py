@@ -105,6 +105,8 @@ class Pages:
 
     def _body(self, request: Request) -> tuple[str, bytes | Iterable[bytes]]:
         server, path = self._server, request.path
+        if path.startswith("/truth"):
+            server.collect()
         if path == "/truth/reset":
             self._only(request, "POST")
             server.reset()

@@ -38,6 +38,8 @@ BACKLOG = 4096
 ACCEPTED_AT_ONCE = 128
 HEAD_TIMEOUT_S = 60.0
 SWEEP_S = 5.0
+SETTLE_NS = 1_000_000_000
+"""So long the stamps of an answer's last tokens are waited for: a client that does not read holds them back."""
 FAULT_HEADER = "x-perfsuite-fault"
 DIALECTS: dict[str, Dialect] = {
     one.path: one for one in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Ollama())
@@ -292,7 +294,13 @@ class Server:
 
     def _finished(self, exchange: Exchange, how: str) -> None:
         record, connection = exchange.record, exchange.connection
-        self._count(record.path, record.status, record, how)
+        if record.awaits and how == "complete" and not connection.closed:
+            self.counts.in_flight -= 1
+            self.counts.request(record.path, record.status)
+            connection.settle_later(record, lambda: self.truth.end(record, how))
+            self.pacer.at(time.monotonic_ns() + SETTLE_NS, lambda due: self._settle(connection, record))
+        else:
+            self._count(record.path, record.status, record, how)
         self.counts.prompt_tokens += exchange.answer.usage.prompt
         self.counts.completion_tokens += record.tokens
         if how == "reset":
@@ -301,6 +309,19 @@ class Server:
             connection.finish(exchange.keep_alive and (exchange.chunked or not exchange.asked.stream))
         else:
             connection.close()
+
+    @staticmethod
+    def _settle(connection: Connection, record: Record) -> int:
+        if record.awaits and record.end == "open":
+            connection.collect()
+            connection.settle_now()
+        return 0
+
+    def collect(self) -> None:
+        """Takes the stamps that have come for answers given, before the truth is told."""
+        for connection in list(self._connections):
+            if not connection.busy:
+                connection.collect()
 
     def _count(self, path: str, status: int, record: Record, how: str) -> None:
         self.counts.in_flight -= 1

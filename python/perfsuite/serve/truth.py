@@ -86,6 +86,11 @@ class Record:
                     break
                 self.merged += 1
 
+    @property
+    def awaits(self) -> bool:
+        """Whether stamps of the kernel's are still to come: what was sent last has not left yet."""
+        return bool(self._awaited)
+
     def forget_awaited(self) -> None:
         """No more stamps of the kernel's will come: those taken in the process stay."""
         self._awaited.clear()

@@ -175,7 +175,7 @@ def test_a_client_that_waits_for_100_continue() -> None:
 
 def test_a_client_that_does_not_read_holds_up_only_itself() -> None:
     async def ask() -> tuple[int, int]:
-        endless: Any = {"tokens": 600_000, "models": (ModelDelays("fast", 0, 0),), "tokens_per_chunk": 100}
+        endless: Any = {"tokens": 1_000_000, "models": (ModelDelays("fast", 0, 0),), "tokens_per_chunk": 50}
         async with serving(**endless) as server, Client(server) as lazy, Client(server) as other:
             await lazy.ask("/health", method="GET")
             lazy.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
@@ -192,7 +192,7 @@ def test_a_client_that_does_not_read_holds_up_only_itself() -> None:
             rest = await lazy.hear()
             return held, rest.body.count(b"content_block_delta\n")
 
-    assert asyncio.run(ask()) == (1, 6000)
+    assert asyncio.run(ask()) == (1, 20_000)
 
 
 def test_the_server_leaves_nothing_behind() -> None:
