@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from perfsuite._core import Histogram
+from perfsuite.serve.stamps import KEY_MASK
 
 MOST_REQUESTS = 100_000
 MOST_STAMPS = 12_000_000
@@ -76,15 +77,13 @@ class Record:
         """
         awaited = self._awaited
         for key, at_ns in stamps:
-            if key not in awaited:
-                continue
-            while True:
+            while awaited:
                 earlier = next(iter(awaited))
+                if (key - earlier) & KEY_MASK > KEY_MASK >> 1:
+                    break  # sent after the one that this stamp is of
                 self.sent_ns[awaited.pop(earlier)] = at_ns
                 self.by_kernel += 1
-                if earlier == key:
-                    break
-                self.merged += 1
+                self.merged += earlier != key
 
     @property
     def awaits(self) -> bool:
