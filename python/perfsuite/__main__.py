@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from perfsuite.cli import main
-
 if __name__ == "__main__":
+    try:
+        from perfsuite.cli import main
+    except KeyboardInterrupt:  # Ctrl-C while it is still loading
+        sys.exit(130)
     sys.exit(main())

@@ -233,8 +233,7 @@ def test_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("http://localhost:8000", "does not drive http targets"),
-        ("anthropic+https://api.example", "does not drive anthropic targets"),
+        ("realtime+ws://localhost:8000", "does not drive realtime targets"),
         ("memory:mem0", "does not drive memory targets"),
         ("referense", "did you mean reference"),
         ("", "unknown target"),

@@ -105,6 +105,8 @@ def _(evidence: RatioOfSums, metric: Metric, stat: str) -> MetricResult:
         squares = math.fsum((p - ratio * w) ** 2 for p, w in zip(parts, wholes, strict=True))
         found = stats.mean_interval_of(ratio, math.sqrt(squares / (n - 1)) / (total / n), n)
         low, high = (max(0.0, found.low) if min(parts) >= 0.0 else found.low), found.high
+        if all(part <= whole for part, whole in zip(parts, wholes, strict=True)):
+            high = min(1.0, high)  # no item can be more than whole
     else:
         low, high = -math.inf, math.inf
     if evidence.complement:

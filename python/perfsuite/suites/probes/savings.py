@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums
-from perfsuite.suites.apart import run_apart
+from perfsuite.suites.apart import Stopped, run_apart
 from perfsuite.workloads.conversations import conversations
 
 if TYPE_CHECKING:
@@ -42,7 +42,10 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         texts = lines(session.seed + len(with_bytes))
         original += len(texts)
         order = (True, False) if len(with_bytes) % 2 else (False, True)
-        grown = {compressed: await growth(session, inside, texts, compressed=compressed) for compressed in order}
+        try:
+            grown = {compressed: await growth(session, inside, texts, compressed=compressed) for compressed in order}
+        except Stopped:
+            break
         with_bytes.append(grown[True])
         without_bytes.append(grown[False])
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))

@@ -7,11 +7,13 @@ and taken out again.  They are drawn anew from the seed to be compared, not kept
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from itertools import islice
 
 from perfsuite._core import Histogram, Stopwatch
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums, Samples, Share
+from perfsuite.suites.apart import Stopped
 from perfsuite.suites.codec_table import SIZES, table_apart
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Inspection
@@ -64,7 +66,11 @@ async def take_out(session: Session, inside: Inspection, user: str, stored: int)
         return nothing, nothing
     whole = 0
     clusters: list[tuple[float, float]] = []
+    taken = 0
     for number in range(stored):
+        if session.stop.is_set():
+            break
+        taken += 1
         conversation = drawn(session, number)
         got = inside.transcript(f"{user}-{number}")
         told = [(message["role"], message["content"]) for message in conversation.messages()]
@@ -79,7 +85,8 @@ async def take_out(session: Session, inside: Inspection, user: str, stored: int)
     facts: Evidence = NotMeasured("no fact was planted")
     if clusters:
         facts = Share(hits=sum(one for one, _ in clusters), trials=sum(of for _, of in clusters), clusters=clusters)
-    return Share(hits=whole, trials=stored), facts
+    recovered = Share(hits=whole, trials=taken) if taken else NotMeasured("the run ended first")
+    return recovered, facts
 
 
 async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple[Evidence, Evidence]:
@@ -90,6 +97,8 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
     sizes: list[tuple[float, float]] = []
     sample: list[bytes] = []
     for number, (original, blob) in enumerate(islice(inside.stored_conversations(SMALLEST_BYTES), stored)):
+        if session.stop.is_set():
+            break
         watch.start()
         codec.decompress(blob)
         watch.stop()
@@ -104,7 +113,8 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
     small, large = sum(blob for blob, _ in sizes), sum(original for _, original in sizes)
     details: dict[str, object] = {"codec": codec.name, "factor": large / small if small else None}
     if "memory_savings" in session.phase.metrics and session.remaining_s() > 0.0:
-        details["codecs"] = await table_apart(session, b"\n".join(sample), session.remaining_s())
+        with contextlib.suppress(Stopped):
+            details["codecs"] = await table_apart(session, b"\n".join(sample), session.remaining_s())
     ratio = RatioOfSums(
         parts=[blob for blob, _ in sizes], wholes=[original for _, original in sizes], complement=True, details=details
     )
