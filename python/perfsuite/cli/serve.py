@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from perfsuite.serve.options import ServeOptions
 
 HARDLY_EVER = 200_000
+FAULTS = (
+    "misbehave, separated by commas; @K: once K tokens were sent: stall=MS@K cut@K reset@K bad_json@K error_in_200@K "
+    "partial_utf8@K big=SIZE@K 429=SECONDS 500=TEXT (any status) garbage never_end slowloris=MS no_done "
+    "close_keepalive; a request may ask for its own with the header or query x-perfsuite-fault"
+)
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -30,7 +35,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--tokens", default="100", metavar="N", help="tokens of an answer [100]")
     add("--tokens-per-chunk", default="1", metavar="N", help="tokens in each event of a stream [1]")
     add("--seed", default="0", metavar="N", help="what is random is the same for the same seed [0]")
-    add("--fault", default="", metavar="FAULTS", help="misbehave, such as stall=200@50,cut@90 or 429 (see the README)")
+    add("--fault", default="", metavar="FAULTS", help=FAULTS)
     add("--fault-probability", default="1", metavar="P", help="share of the requests that --fault strikes [1]")
     add("--no-kernel-stamps", action="store_true", help="take every stamp in the process")
     add("--tls", action="store_true", help="speak TLS, with a certificate made for this run")

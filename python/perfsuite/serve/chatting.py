@@ -103,6 +103,8 @@ class ChatSource:
         self._queue: asyncio.Queue[str | None] = asyncio.Queue()
         self._task = asyncio.create_task(self._chat())
         self._over = False
+        self._said: list[str] = []
+        self._again = 0
 
     async def _chat(self) -> None:
         exchange = self._exchange
@@ -141,7 +143,21 @@ class ChatSource:
                 await self._finished()
             else:
                 said.append(piece)
-        return said
+        if not self._exchange.fault.never_end:
+            return said
+        self._said += said
+        return said or await self._repeat()
+
+    async def _repeat(self) -> list[str]:
+        """What was said, again, at the model's pace: an answer that never ends."""
+        if not self._said:
+            return []
+        delay_ms = self._chats.system.pool.get(self._exchange.answer.model).spec.token_ms
+        await asyncio.sleep(max(delay_ms, 1) * self._per_chunk / 1e3)
+        first = self._again % len(self._said)
+        piece = self._said[first : first + self._per_chunk]
+        self._again += len(piece)
+        return piece
 
     async def _finished(self) -> None:
         try:

@@ -213,7 +213,8 @@ class Server:
         self.counts.in_flight += 1
         try:
             exchange = self._exchange(connection, request, dialect, ident, record)
-        except BadRequest as error:
+        except (BadRequest, RecursionError) as cause:
+            error = cause if isinstance(cause, BadRequest) else BadRequest(400, "the body is nested too deeply")
             record.status = error.status
             refusal = self._pages.failure(error, keep_alive=request.keep_alive, dialect=dialect, ident=record.id)
             self._count(record.path, error.status, record, "refused")
@@ -344,10 +345,13 @@ class Server:
         try:
             status = await self._pages.give(connection, request)
         except Gone:
-            pass
+            return
+        except BaseException:
+            connection.close()  # it may have the half of an answer
+            raise
         finally:
             self.counts.request(request.path if status != 404 else "unknown", status)
-            connection.finish(request.keep_alive)
+        connection.finish(request.keep_alive)
 
     @staticmethod
     def _say(connection: Connection, data: bytes, keep_alive: bool) -> None:

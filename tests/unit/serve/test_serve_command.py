@@ -77,16 +77,17 @@ def test_it_ends_by_itself() -> None:
 def test_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     pem = tmp_path / "certificate.pem"
 
-    async def ask(url: str, context: ssl.SSLContext) -> tuple[Heard, Heard]:
+    async def ask(url: str, context: ssl.SSLContext) -> tuple[Heard, Heard, Heard]:
         async with Client(at(url), context) as client:
-            return await client.ask(CHAT, chat(stream=True)), await client.ask("/truth/summary", method="GET")
+            heard = await client.ask(CHAT, chat(stream=True))
+            return heard, await client.ask("/truth/summary", method="GET"), await client.ask("/health", method="GET")
 
     with started("--tls", "--cert-out", str(pem)) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             assert url.startswith("https://")
-            heard, summary = asyncio.run(ask(url, ssl.create_default_context(cafile=str(pem))))
+            heard, summary, health = asyncio.run(ask(url, ssl.create_default_context(cafile=str(pem))))
             with pytest.raises(ssl.SSLCertVerificationError):
                 asyncio.run(ask(url, ssl.create_default_context()))  # the control: it is really verified
         finally:
@@ -97,6 +98,8 @@ def test_tls_with_a_certificate_of_its_own(tmp_path: Path) -> None:
     found = summary.json()
     assert found["ended"] == {"complete": 1}
     assert found["pieces"] == 100
+    if health.json()["send_stamps"] == "kernel":
+        assert found["pieces_sent_by_kernel"] == 100, "stamps are of the ciphertext's bytes"
     assert b"PRIVATE" not in pem.read_bytes()
     assert (process.returncode, trouble) == (0, "")
 

@@ -81,6 +81,28 @@ def test_faults_strike_the_reference_system_too() -> None:
     assert asyncio.run(ask()) == (False, True)
 
 
+def test_an_answer_of_the_reference_system_that_never_ends() -> None:
+    async def leave() -> tuple[int, int]:
+        async with reference() as server:
+            async with Client(server) as client:
+                body = b'{"messages":[{"role":"user","content":"x"}],"stream":true}'
+                client.writer.write(
+                    b"POST %b?fault=never_end HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
+                    % (CHAT.encode(), len(body), body)
+                )
+                heard = b""
+                while heard.count(b'"content":') < 60:
+                    heard += await asyncio.wait_for(client.reader.read(65536), 30)
+            while server.counts.in_flight:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+            async with Client(server) as other:
+                whole = await other.ask(CHAT, chat("x"))
+                return heard.count(b'"content":'), whole.body.count(b'"content":')
+
+    endless, whole = asyncio.run(leave())
+    assert endless >= 60 > whole
+
+
 def test_metrics_count() -> None:
     async def ask() -> dict[str, float]:
         async with serving() as server, Client(server) as client:
