@@ -12,9 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
+from perfsuite.criteria import Threshold, criterion, thresholds
 from perfsuite.errors import UsageError, shown, unknown
 from perfsuite.metric import catalogue, metric
-from perfsuite.phases import Threshold, criterion, documented, thresholds, with_stable_memory
+from perfsuite.phases import documented, with_stable_memory
 from perfsuite.plan import Criterion, Load, ModelChoice, Phase, Plan, Profile, Setting, Tuning, Workload
 from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
@@ -82,7 +83,7 @@ class _Builder:
     def _take(self, source: Source, option: Option, raw: object) -> None:
         place, origin = source.place(option.name), source.origin(option.name)
         if option.name == "threshold":
-            found = thresholds(raw, place, origin, self.reading.catalogue.phases, self.mistakes)
+            found = thresholds(raw, place, origin, self.reading.known.phases, self.mistakes)
             self.thresholds += [(threshold, source.typed) for threshold in found]
             self.values["threshold"] = (*cast("tuple[object, ...]", self.values["threshold"]), raw)
             self.origins["threshold"] = origin
@@ -181,7 +182,7 @@ class _Builder:
         return tuple(phases)
 
     def _chosen(self) -> list[Phase]:
-        known = self.reading.catalogue.phases
+        known = self.reading.known.phases
         names = cast("tuple[str, ...]", self.values["phase"])
         if not names:
             names = self.reading.plan_phases or tuple(documented())
@@ -230,7 +231,7 @@ class _Builder:
         for threshold, typed in self.thresholds:
             phases_for = self._showing(phases, threshold)
             if not phases_for and typed and phases:
-                self.mistakes.add(_inapplicable(threshold, phases, self.reading.catalogue.phases))
+                self.mistakes.add(_inapplicable(threshold, phases, self.reading.known.phases))
             for phase in phases_for:
                 with self.mistakes.noted():
                     self._state(stated.setdefault(phase.name, []), phase, threshold)
@@ -256,7 +257,7 @@ class _Builder:
         for name in selected:
             found = showing(phases, name)
             if not found and phases:
-                elsewhere = [phase.name for phase in showing(list(self.reading.catalogue.phases.values()), name)]
+                elsewhere = [phase.name for phase in showing(list(self.reading.known.phases.values()), name)]
                 hint = f"run {' or '.join(elsewhere)}" if elsewhere else "no phase does"
                 self.mistakes.add(
                     f"{self.origins['metrics']}: none of the phases {', '.join(p.name for p in phases)} "

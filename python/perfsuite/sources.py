@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
-from perfsuite.phases import Catalogue, documented
+from perfsuite.phases import KnownPhases, documented
 from perfsuite.settings import BY_NAME, OPTIONS
 
 LARGEST_FILE = 4 << 20
@@ -35,7 +35,7 @@ class Reading:
     """The sources read so far, weakest first."""
 
     mistakes: Mistakes = field(default_factory=Mistakes)
-    catalogue: Catalogue = field(default_factory=lambda: Catalogue(dict(documented())))
+    known: KnownPhases = field(default_factory=lambda: KnownPhases(dict(documented())))
     sources: list[Source] = field(default_factory=list)
     plan_phases: tuple[str, ...] = ()
 
@@ -83,7 +83,7 @@ def read_file(reading: Reading, path: Path, *keys: str, required: bool = False) 
     for key, value in table.items():
         name = key.replace("-", "_")
         if name == "phases":
-            names = reading.catalogue.read(value, where, where, reading.mistakes)
+            names = reading.known.read(value, where, where, reading.mistakes)
         elif name == "template" and isinstance(value, Mapping):
             pass  # the description of a service; read by the target template:FILE
         elif name in BY_NAME and BY_NAME[name].scope != "flag" and not (required and BY_NAME[name].scope == "ambient"):

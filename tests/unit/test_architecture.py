@@ -19,7 +19,7 @@ LAYERS = [
     {"suites", "serve"},
     {"loadgen", "collectors", "workloads", "targets", "discovery", "analysis", "environment"},
     {"reference"},
-    {"result", "evidence", "phases", "plan"},
+    {"result", "evidence", "phases", "criteria", "plan"},
     {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
     {"errors", "atomic", "_core", "__init__", "data"},
 ]

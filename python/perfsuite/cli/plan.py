@@ -58,7 +58,7 @@ def lines(plan: Plan) -> Iterator[str]:
     yield "settings, each with where it comes from"
     width = max(len(setting.name) for setting in plan.settings)
     for setting in plan.settings:
-        value = shown(setting.value, BY_NAME[setting.name].unit)
+        value = setting_text(setting.value, BY_NAME[setting.name].unit)
         yield f"  {setting.name:<{width}}  {value:<24} {setting.origin}"
 
 
@@ -74,7 +74,7 @@ def _phase(phase: Phase) -> Iterator[str]:
     probes = phase.probes or tuple(probe.name for probe in covering(phase.metrics))
     yield f"    probes: {', '.join(probes)}"
     if phase.settings:
-        yield f"    settings: {', '.join(f'{name} = {shown(value)}' for name, value in phase.settings.items())}"
+        yield f"    settings: {', '.join(f'{name} = {setting_text(value)}' for name, value in phase.settings.items())}"
 
 
 def _criterion(criterion: Criterion) -> str:
@@ -88,7 +88,7 @@ def _criterion(criterion: Criterion) -> str:
     return f"    {criterion!s:<28} {target:<14} {criterion.origin}{f' ({chr(44).join(marks)})' if marks else ''}"
 
 
-def shown(value: object, unit: str = "") -> str:
+def setting_text(value: object, unit: str = "") -> str:
     """A setting's value on one line."""
     if unit == "s" and isinstance(value, float):
         from perfsuite.units import goal

@@ -8,12 +8,12 @@ from typing import Any
 
 from perfsuite.analysis.ranking import Placed, Totals, margin, ordered, totals, worst
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports.figures import Shown, printable, shown
+from perfsuite.reports.figures import MetricRow, printable, row_of
 from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
 from perfsuite.units import figure, number
 
 LONGEST_DETAIL = 400
-Rows = list[tuple[MetricResult, Shown]]
+Rows = list[tuple[MetricResult, MetricRow]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Place:
 
     phase: str
     metric: MetricResult
-    row: Shown
+    row: MetricRow
     margin: str
 
 
@@ -85,7 +85,7 @@ def content(result: Result) -> Content:
 
 def _place(placed: Placed) -> Place:
     gap = margin(placed.metric)
-    return Place(placed.phase, placed.metric, shown(placed.metric), "" if gap is None else _percent(gap))
+    return Place(placed.phase, placed.metric, row_of(placed.metric), "" if gap is None else _percent(gap))
 
 
 def _percent(gap: float) -> str:
@@ -94,7 +94,7 @@ def _percent(gap: float) -> str:
 
 
 def _phase(phase: PhaseResult) -> PhaseContent:
-    rows = [(p.metric, shown(p.metric)) for p in ordered([phase])]
+    rows = [(p.metric, row_of(p.metric)) for p in ordered([phase])]
     return PhaseContent(
         name=phase.name,
         title=phase.title,

@@ -15,7 +15,7 @@ LARGER = 8.0
 """An interval that reaches so many times further than the value chooses the unit for both."""
 
 
-class Shown(NamedTuple):
+class MetricRow(NamedTuple):
     """A metric as text: the value with its unit, and everything else in that same unit without repeating it."""
 
     name: str
@@ -26,7 +26,7 @@ class Shown(NamedTuple):
     verdict: str
 
 
-def shown(m: MetricResult) -> Shown:
+def row_of(m: MetricResult) -> MetricRow:
     """A metric for a row of a table."""
     bounds = [abs(bound) for bound in m.interval or () if bound is not None and math.isfinite(bound)]
     reference = m.value if m.value is not None else m.target if m.target is not None else 0.0
@@ -48,7 +48,7 @@ def shown(m: MetricResult) -> Shown:
     error = f"±{scaled(m.measurement_error)}" if m.measurement_error else ""
     target = f"{m.comparison} {printable(goal(m.target, m.unit))}" if m.target is not None else ""
     verdict = m.verdict if not m.reason else f"{m.verdict}: {printable(m.reason)}"
-    return Shown(label(m), value, interval, error, target, verdict)
+    return MetricRow(label(m), value, interval, error, target, verdict)
 
 
 def label(m: MetricResult) -> str:

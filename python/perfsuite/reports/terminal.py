@@ -10,7 +10,7 @@ from typing import TextIO
 
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports.figures import Shown, printable, shown
+from perfsuite.reports.figures import MetricRow, printable, row_of
 from perfsuite.result import Result
 from perfsuite.units import number
 
@@ -76,7 +76,7 @@ def _said(reason: str) -> str:
 
 
 def _table(rows: Iterable[Placed], several: bool, width: int, colour: bool) -> list[str]:
-    table = [(f"{printable(p.phase)}." if several else "", p.metric.verdict, shown(p.metric)) for p in rows]
+    table = [(f"{printable(p.phase)}." if several else "", p.metric.verdict, row_of(p.metric)) for p in rows]
     if not table:
         return []
     cells = [_cells(prefix, row) for prefix, _, row in table]
@@ -93,7 +93,7 @@ def _table(rows: Iterable[Placed], several: bool, width: int, colour: bool) -> l
     return lines
 
 
-def _cells(prefix: str, row: Shown) -> list[str]:
+def _cells(prefix: str, row: MetricRow) -> list[str]:
     return [prefix + row.name, row.value or "–", row.interval, row.error, row.target]
 
 

@@ -19,7 +19,7 @@ REPEATS = 0.5
 """A black box that repeats fewer of the facts stated in the very message that asks for them shows nothing."""
 
 
-def shown(request: Request, reply: Reply) -> bool:
+def recalled(request: Request, reply: Reply) -> bool:
     """Whether the fact asked for is in the context that the system assembled, or, of a black box, in its answer.
 
     The question never contains the value.  Of an assembled context the last message, the question, is not looked at
@@ -47,7 +47,7 @@ class Recall:
         """One answered question; a request that failed gave no answer and is counted among the errors instead."""
         if request.expects is None or reply is None:
             return
-        found = shown(request, reply)
+        found = recalled(request, reply)
         self.saw_context |= reply.context is not None
         if request.age == SAME_MESSAGE:
             self.same_message[0] += found

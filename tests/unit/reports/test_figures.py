@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfsuite.reports.figures import label, printable, samples, shown, stat
+from perfsuite.reports.figures import label, printable, row_of, samples, stat
 from perfsuite.result import MetricResult, Stats
 
 
@@ -17,22 +17,22 @@ def metric(**fields: object) -> MetricResult:
 
 
 def test_a_row_is_in_one_unit() -> None:
-    row = shown(
+    row = row_of(
         metric(interval=(900.0, 2600.0), measurement_error=30.0, target=500.0, comparison="<", verdict="failed")
     )
     assert row == ("ttft p95", "2.1 s", "[0.9–2.6]", "±0.03", "< 500 ms", "failed")
 
 
 def test_a_censored_value_reads_as_more_than_the_longest_wait() -> None:
-    row = shown(metric(value=60_000.0, interval=(math.inf, math.inf), censored=True))
+    row = row_of(metric(value=60_000.0, interval=(math.inf, math.inf), censored=True))
     assert (row.value, row.interval) == ("> 60 s", "")
-    row = shown(metric(value=60_000.0, interval=(900.0, None), censored=True))
+    row = row_of(metric(value=60_000.0, interval=(900.0, None), censored=True))
     assert row.interval == "[0.9–∞]"
 
 
 def test_a_point_needs_no_interval_and_nothing_no_value() -> None:
-    assert shown(metric(interval=(2100.0, 2100.0))).interval == ""
-    assert shown(metric(value=None, verdict="not measured", reason="why")) == (
+    assert row_of(metric(interval=(2100.0, 2100.0))).interval == ""
+    assert row_of(metric(value=None, verdict="not measured", reason="why")) == (
         "ttft p95",
         "",
         "",
@@ -63,4 +63,4 @@ def test_samples_say_what_they_are_worth_and_stats_have_their_unit() -> None:
 
 
 def test_a_foreign_unit_steers_no_terminal() -> None:
-    assert shown(metric(unit="\x1b[2J", interval=None)).value == "2100 \\x1b[2J"
+    assert row_of(metric(unit="\x1b[2J", interval=None)).value == "2100 \\x1b[2J"

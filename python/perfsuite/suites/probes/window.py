@@ -27,7 +27,7 @@ HISTORY_LENGTHS = (10, 50, 100, 500, 1000)
 
 
 CLUSTERS = 512
-"""Topics told apart in the tally; beyond them two share a row, so that hours fit in bounded memory."""
+"""Topics told apart; beyond them two share a row, so that hours fit in bounded memory."""
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Sums:
 
 
 @dataclass(slots=True)
-class Tally:
+class Questions:
     """What all questions gave so far."""
 
     topics: dict[int, Sums] = field(default_factory=dict)
@@ -72,7 +72,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     """
     inside = session.target.inspection
     assert inside is not None, "the registry lets only targets with an inside come here"
-    tally = Tally()
+    questions = Questions()
     truncation = Histogram(10)
     sizes = window_sizes(session.tuning.max_window_size)
     histories = {length: history(length, session.seed) for length in HISTORY_LENGTHS}
@@ -85,12 +85,12 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
             user = f"window-{session.phase.name}-{session.seed}-{turn}"
             asker = Asker(inside, session.target.models[0], session.seed * 1_000_003 + turn, user)
         for size in sizes:
-            asker.ask(number % TOPICS, size, tally, tally.topics.setdefault(number % CLUSTERS, Sums()))
+            asker.ask(number % TOPICS, size, questions, questions.topics.setdefault(number % CLUSTERS, Sums()))
             for _ in range(3):
                 truncate_once(inside, histories[next(lengths)], size, truncation)
             await asyncio.sleep(0)
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))
-    return evidence(tally, truncation)
+    return evidence(questions, truncation)
 
 
 class Asker:
@@ -117,8 +117,8 @@ class Asker:
         for memory, name in self._topic_of.items():
             self._total[name] += self._tokens[memory]
 
-    def ask(self, number: int, budget: int, tally: Tally, sums: Sums) -> None:
-        """One question within one window; adds its figures to the tally and to its topic's sums."""
+    def ask(self, number: int, budget: int, questions: Questions, sums: Sums) -> None:
+        """One question within one window; adds its figures to all questions' and to its topic's sums."""
         topic = self.topics[number]
         got = self._inside.assemble(
             topic.question, user_id=self._user, conversation_id=f"{self._user}-{topic.name}", budget_tokens=budget
@@ -138,10 +138,10 @@ class Asker:
         sums.relevant_placed += len(relevant)
         sums.memories_placed += len(got.memories)
         sums.relevant += len(topic.statements)
-        tally.asked += 1
-        tally.within += true <= budget
-        before = tally.by_window.get(budget, (0.0, 0.0))
-        tally.by_window[budget] = (before[0] + placed, before[1] + possible)
+        questions.asked += 1
+        questions.within += true <= budget
+        before = questions.by_window.get(budget, (0.0, 0.0))
+        questions.by_window[budget] = (before[0] + placed, before[1] + possible)
 
 
 def history(length: int, seed: int) -> list[Message]:
@@ -160,23 +160,26 @@ def truncate_once(inside: Inspection, messages: list[Message], budget: int, into
     watch.stop()
 
 
-def evidence(tally: Tally, truncation: Histogram) -> dict[str, Evidence]:
-    """The probe's metrics from its tally."""
-    rows = list(tally.topics.values())
+def evidence(questions: Questions, truncation: Histogram) -> dict[str, Evidence]:
+    """The probe's metrics from what all questions gave."""
+    rows = list(questions.topics.values())
     by_window = [
         {"window_tokens": size, "relevant_possible": possible, "relevant_placed": placed}
-        for size, (placed, possible) in sorted(tally.by_window.items())
+        for size, (placed, possible) in sorted(questions.by_window.items())
     ]
     placed, prompt = [row.placed for row in rows], [row.prompt for row in rows]
-    details = {"questions": tally.asked, "by_window": by_window}
+    details = {"questions": questions.asked, "by_window": by_window}
     found: dict[str, Evidence] = {
         "window_optimization": RatioOfSums(parts=placed, wholes=[row.possible for row in rows], details=details),
         "token_counting_accuracy": RatioOfSums(
-            parts=[row.miscounted for row in rows], wholes=prompt, complement=True, details={"requests": tally.asked}
+            parts=[row.miscounted for row in rows],
+            wholes=prompt,
+            complement=True,
+            details={"requests": questions.asked},
         ),
         "truncation_time": Samples(histogram=truncation, details={"history_messages": list(HISTORY_LENGTHS)}),
         # A census of this run's requests, not a sample: one request over its budget fails it.
-        "budget_compliance": Exact(value=tally.within / tally.asked, samples=tally.asked),
+        "budget_compliance": Exact(value=questions.within / questions.asked, samples=questions.asked),
         "context_recall": share((row.relevant_placed, row.relevant) for row in rows),
         "token_efficiency": RatioOfSums(parts=placed, wholes=prompt),
     }
