@@ -54,8 +54,8 @@ def test_a_stream_that_breaks(path: str, fault: str, end: str) -> None:
 def test_a_stall_is_in_the_truth_where_it_was_asked_for() -> None:
     _, row = strike("stall=60@4")
     gaps = [b - a for a, b in zip(row["sent_offsets_ns"], row["sent_offsets_ns"][1:], strict=False)]
-    assert gaps.index(max(gaps)) == 3
     assert gaps[3] >= 55e6
+    assert sorted(gaps)[4] < 30e6, "the others are not stalled"
     assert row["tokens"] == 10
     _, calm = strike("stall=0@4")
     assert calm["sent_offsets_ns"][4] >= 2e6 + 4 * 1e6

@@ -237,7 +237,7 @@ def test_the_server_leaves_nothing_behind() -> None:
 
 def test_many_connections_at_once_are_all_held() -> None:
     async def run() -> tuple[int, int]:
-        async with serving(models=(ModelDelays("m", 300, 1),), tokens=3) as server:
+        async with serving(models=(ModelDelays("m", 1000, 1),), tokens=3) as server:
 
             async def one() -> bool:
                 async with Client(server) as client:
