@@ -18,8 +18,7 @@ from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reports import FileSet, write
 from perfsuite.reports.files import numbered, write_atomically
 from perfsuite.result import load
-
-ROOT = os.geteuid() == 0
+from privileges import UNBOUND, WHY
 
 
 def names(folder: Path) -> list[str]:
@@ -180,7 +179,7 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path) -> None:
             FileSet(folder, results_made.empty())
 
 
-@pytest.mark.skipif(ROOT, reason="root may write anywhere")
+@pytest.mark.skipif(UNBOUND, reason=WHY)
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(PerfsuiteError, match="Permission denied"):
