@@ -15,6 +15,8 @@ from typing import NamedTuple
 BASE = ("msgspec", "psutil", "rich", "Jinja2", "SQLAlchemy", "bokeh", "pytest-benchmark")
 EXTRAS = {
     "codecs": (("zstandard", "lz4", "brotli"), "compression measured with zstd, lz4 and brotli"),
+    "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),
+    "tokens": (("tiktoken",), "token counts of OpenAI's models where a server tells none"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),
     "test": (("pytest", "hypothesis", "numpy", "scipy", "jsonschema"), "the project's own tests"),
 }

@@ -33,9 +33,13 @@ def execute(arguments: Namespace) -> int:
     check_inputs(plan)
     check_folder(plan)
 
+    from perfsuite.cli.announcing import announcement
     from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter, drive
     from perfsuite.cli.saving import Saver
 
+    sending = announcement(plan)
+    if sending is not None:
+        print(f"perfsuite: {sending}", file=sys.stderr, flush=True)
     saver = Saver(plan.output)
     with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
         result = drive(plan, saver.save, meter, interrupts)

@@ -120,7 +120,7 @@ def _failure(error: Exception, where: str, *, answered: bool) -> Failure:
     if isinstance(error, httpx.TimeoutException):
         return Failure("timeout", text)
     if isinstance(error, httpx.RemoteProtocolError):
-        if "disconnected" in str(error) or "incomplete" in str(error):
+        if "disconnected" in str(error) or "without sending complete" in str(error):
             return Failure("incomplete" if answered else "closed", text)
         return Failure("protocol", text)
     if isinstance(error, httpx.NetworkError):
