@@ -58,6 +58,11 @@ class Pacer:
         if not self._running and (not self._armed or due_ns < self._armed):
             self._arm(due_ns)
 
+    def catch_up(self) -> None:
+        """Runs what is due by now: a burst of requests, read in one turn of the loop, must not hold back tokens."""
+        if not self._running and self._heap and self._heap[0][0] <= time.monotonic_ns():
+            self._run()
+
     async def until(self, due_ns: int) -> None:
         """Sleeps until an instant."""
         future = self._loop.create_future()

@@ -221,6 +221,7 @@ class Server:
             self._say(connection, refusal, request.keep_alive)
             return
         self._start(exchange)
+        self.pacer.catch_up()
 
     def _exchange(
         self, connection: Connection, request: Request, dialect: Dialect, ident: str, record: Record

@@ -255,6 +255,26 @@ def test_many_connections_at_once_are_all_held() -> None:
     assert complete == 200
 
 
+def test_the_pacer_catches_up_without_its_timer() -> None:
+    async def run() -> list[int]:
+        pacer = Pacer()
+        ran: list[int] = []
+
+        def step(due: int) -> int:
+            ran.append(due)
+            pacer.catch_up()  # from within a step it does nothing
+            return 0
+
+        now = time.monotonic_ns()
+        for due in (now - 2, now - 1, now + 10**12):
+            pacer.at(due, step)
+        pacer.catch_up()
+        pacer.close()
+        return [due - now for due in ran]
+
+    assert asyncio.run(run()) == [-2, -1]
+
+
 def test_the_pacer_runs_in_order_and_never_early(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> tuple[bool, list[int], list[int]]:
         pacer = Pacer()
