@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from perfsuite.analysis.advice import advise
 from perfsuite.analysis.verdict import exit_code, run_verdict
 from perfsuite.environment import environment
@@ -69,7 +71,7 @@ class _Run:
         self._error: str | None = None
         self._started = time.time()
         self._id = _identity(self._started)
-        self._environment = environment(stamps="monotonic clock, in the process")
+        self._environment = environment(stamps="none: no target was opened")
         self._target: Target | None = None
         self._raw: RawWriter | None = None
         self._saving = asyncio.Lock()
@@ -78,6 +80,7 @@ class _Run:
         with tempfile.TemporaryDirectory(prefix="perfsuite-") as folder, self._raw_file() as self._raw:
             target = await open_target(self.plan, Path(folder))
             self._target = target
+            self._environment = msgspec.structs.replace(self._environment, stamps=target.stamps)
             saver = asyncio.create_task(self._save_regularly())
             try:
                 for number, phase in enumerate(self.plan.phases):
@@ -191,8 +194,6 @@ def _iso(seconds: float) -> str:
 
 
 def _plain(plan: Plan) -> dict[str, object]:
-    import msgspec
-
     built = msgspec.to_builtins(plan, enc_hook=str)
     assert isinstance(built, dict)
     return built

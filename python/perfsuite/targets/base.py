@@ -78,6 +78,8 @@ class Target(Protocol):
     name: str
     simulated: tuple[str, ...]
     """What of this system is simulated, for every output to say."""
+    stamps: str
+    """Where the times of its tokens come from: which clock, read where."""
 
     @property
     def inspection(self) -> Inspection | None:

@@ -70,6 +70,7 @@ class FunctionTarget:
     """A function of the user's behind the protocol of targets: a black box."""
 
     simulated: tuple[str, ...] = ()
+    stamps = "monotonic clock, in the process, as each piece is given"
 
     def __init__(self, function: Callable[..., object], path: str) -> None:
         self.name = f"python:{path}"

@@ -42,6 +42,7 @@ class ReferenceTarget:
     """The reference system behind the protocol of targets."""
 
     name = "reference"
+    stamps = "monotonic clock, in the process, as each piece is given"
 
     def __init__(self, config: ReferenceConfig | None = None) -> None:
         self.system = ChatSystem(config)

@@ -84,6 +84,7 @@ class TemplateTarget:
     """A service that a template describes: a black box."""
 
     simulated: tuple[str, ...] = ()
+    stamps = "monotonic clock, in the process, after each read of asyncio; the client's own error is not measured"
 
     def __init__(self, template: Template, models: Sequence[str] = ()) -> None:
         self.template = template

@@ -95,6 +95,7 @@ class ChatTarget:
     """A service behind one of the dialects: a black box."""
 
     simulated: tuple[str, ...] = ()
+    stamps = "monotonic clock, in the process, after each read of asyncio; the client's own error is not measured"
 
     def __init__(
         self,
