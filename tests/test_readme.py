@@ -42,7 +42,7 @@ def test_the_plan_file_is_one(tmp_path: Path) -> None:
 
 
 def test_the_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
-    names = set(re.findall(r"(?:-m perfsuite|perfsuite) (run|plan|tokens|report|schema|doctor)\b", README))
+    names = set(re.findall(r"(?:-m perfsuite|perfsuite) (run|plan|tokens|report|schema|doctor|init|serve)\b", README))
     assert names >= {"run", "plan", "tokens"}
     for name in names:
         with contextlib.suppress(SystemExit):
