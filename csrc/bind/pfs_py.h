@@ -103,6 +103,7 @@ int pfs_exec_stopwatch(PyObject *module);
 int pfs_exec_lru(PyObject *module);
 int pfs_exec_vectors(PyObject *module);
 int pfs_exec_bucket(PyObject *module);
+int pfs_exec_limiter(PyObject *module);
 int pfs_exec_trim(PyObject *module);
 int pfs_exec_compress(PyObject *module);
 int pfs_exec_text(PyObject *module);

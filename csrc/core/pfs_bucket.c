@@ -13,7 +13,7 @@
 
 #include <math.h>
 
-#define TICKS_MAX (INT64_C(1) << 60)
+#include "pfs_bucket_ticks.h"
 
 pfs_status pfs_rate_init(pfs_rate *rate, double per_second, double capacity)
 {
@@ -27,7 +27,7 @@ pfs_status pfs_rate_init(pfs_rate *rate, double per_second, double capacity)
                        .free = isinf(per_second) != 0};
     /* The most ticks that a period may have.  floor(capacity) >= 1 period must fit, and 2^50 of
      * 2^10. */
-    double most = fmin((double)TICKS_MAX, (double)TICKS_MAX / capacity);
+    double most = fmin((double)PFS_TICKS_MAX, (double)PFS_TICKS_MAX / capacity);
     double period_ns = fmax(1e9 / per_second, 0x1p-60); /* infinite at rate 0 */
     int shift = -31;
     if (isfinite(period_ns) && !rate->free) {
@@ -45,7 +45,7 @@ pfs_status pfs_rate_init(pfs_rate *rate, double per_second, double capacity)
         double ticks = round(ldexp(period_ns, shift));
         rate->period = (int64_t)fmax(1.0, fmin(ticks, floor(most)));
         rate->shift = shift;
-        rate->horizon = shift < 0 ? INT64_MAX : (TICKS_MAX << 1) >> shift;
+        rate->horizon = shift < 0 ? INT64_MAX : (PFS_TICKS_MAX << 1) >> shift;
     }
     rate->burst = pfs_rate_cost(rate, capacity);
     return PFS_OK;
@@ -72,56 +72,6 @@ double pfs_rate_seconds(const pfs_rate *rate, int64_t ticks)
     return (double)((ticks >> rate->shift) + ((ticks & mask) != 0)) / 1e9;
 }
 
-/* Nanoseconds since the epoch, 0 if before it; a difference of any two int64 fits the result. */
-static uint64_t since(int64_t epoch_ns, int64_t now_ns)
-{
-    return now_ns <= epoch_ns ? 0 : (uint64_t)now_ns - (uint64_t)epoch_ns;
-}
-
-static int64_t ticks_of(const pfs_rate *rate, uint64_t elapsed_ns)
-{
-    if (rate->never | rate->free) {
-        return 0;
-    }
-    return rate->shift >= 0 ? (int64_t)(elapsed_ns << rate->shift)
-                            : (int64_t)(elapsed_ns >> -rate->shift);
-}
-
-/* How far the ticks of a clock must be moved back, its horizon reached: all of them, when the
- * clock went on for so long that nothing can still be due. */
-static int64_t rebase_by(const pfs_rate *rate, uint64_t elapsed_ns)
-{
-    if (rate->shift < 0) {
-        return INT64_MAX;
-    }
-    return elapsed_ns >= (uint64_t)(INT64_MAX >> rate->shift) ? INT64_MAX
-                                                              : ticks_of(rate, elapsed_ns);
-}
-
-static int64_t moved_back(int64_t tick, int64_t by)
-{
-    return tick > by ? tick - by : 0;
-}
-
-/* The tick that it is now, never before one returned earlier. */
-static inline int64_t tick_now(pfs_bucket *bucket, int64_t now_ns)
-{
-    uint64_t elapsed = since(bucket->epoch_ns, now_ns);
-    if (elapsed >= (uint64_t)bucket->rate.horizon) {
-        if (!(bucket->rate.never | bucket->rate.free)) {
-            bucket->full_at = moved_back(bucket->full_at, rebase_by(&bucket->rate, elapsed));
-            bucket->epoch_ns = now_ns;
-            bucket->latest = 0;
-        }
-        elapsed = 0;
-    }
-    int64_t tick = ticks_of(&bucket->rate, elapsed);
-    if (tick > bucket->latest) {
-        bucket->latest = tick;
-    }
-    return bucket->latest;
-}
-
 pfs_status pfs_bucket_init(pfs_bucket *bucket, double per_second, double capacity, int64_t now_ns)
 {
     pfs_rate rate;
@@ -137,7 +87,7 @@ bool pfs_bucket_take(pfs_bucket *bucket, int64_t now_ns, int64_t cost)
     if (bucket->rate.free) {
         return true;
     }
-    int64_t now = tick_now(bucket, now_ns);
+    int64_t now = pfs_tick_now(bucket, now_ns);
     int64_t full_at = (bucket->full_at > now ? bucket->full_at : now) + cost;
     if (full_at - now > bucket->rate.burst) {
         return false;
@@ -146,450 +96,19 @@ bool pfs_bucket_take(pfs_bucket *bucket, int64_t now_ns, int64_t cost)
     return true;
 }
 
-/* Seconds from `now` until `cost` more fits before the burst. */
-static double wait_from(const pfs_rate *rate, int64_t full_at, int64_t now, int64_t cost)
-{
-    int64_t short_by = (full_at > now ? full_at - now : 0) + cost - rate->burst;
-    if (rate->free || short_by <= 0) {
-        return 0.0;
-    }
-    return rate->never ? (double)INFINITY : pfs_rate_seconds(rate, short_by);
-}
-
 double pfs_bucket_wait(pfs_bucket *bucket, int64_t now_ns, int64_t cost)
 {
-    int64_t now = tick_now(bucket, now_ns);
-    return wait_from(&bucket->rate, bucket->full_at, now, cost);
+    int64_t now = pfs_tick_now(bucket, now_ns);
+    return pfs_tick_wait(&bucket->rate, bucket->full_at, now, cost);
 }
 
 double pfs_bucket_available(pfs_bucket *bucket, int64_t now_ns)
 {
     const pfs_rate *rate = &bucket->rate;
-    int64_t now = tick_now(bucket, now_ns);
+    int64_t now = pfs_tick_now(bucket, now_ns);
     if (bucket->full_at <= now) {
         return rate->capacity;
     }
     return fmin((double)(rate->burst - (bucket->full_at - now)) / (double)rate->period,
                 rate->capacity);
-}
-
-/* ---- many keys -------------------------------------------------------------------------------
- *
- * Keys are found by linear hashing (Litwin, VLDB 1980; Larson, CACM 31(4), 1988): chains, and one
- * chain split in two for every two keys that come, so that the table never stops to rehash and a
- * key costs the same bytes in a table of any size.  Everything lives in segments that never move.
- *
- * A key whose bucket is full again is idle and can go.  A heap holds the keys by a time at which
- * each was last seen to become full; takes push the true time on and leave the heap alone.  So the
- * top of the heap is never too late: if it is due, the key is idle or sinks to its true time.  A
- * key can only have to sink once for each take from it, and every take looks at two keys, so the
- * work is O(1) a take, amortised, and the order of the heap costs nothing on the hot path.
- */
-
-#define SEGMENT   256u
-#define CHAINS    128u /* chains in a segment: two keys a chain */
-#define NONE      UINT32_MAX
-#define MAX_KEYS  ((size_t)1 << 31)
-#define FULL_LOOK 1024u /* keys looked at for an idle one before a new key is refused */
-
-typedef struct {
-    void *key;
-    int64_t full_at;
-    int64_t due; /* full_at as the heap knows it: never later than the true one */
-    uint32_t hash;
-    uint32_t next; /* in its chain, or in the list of free entries */
-} entry;
-
-typedef struct {
-    entry entries[SEGMENT];
-    uint32_t heap[SEGMENT];
-    uint32_t heads[CHAINS];
-} segment;
-
-struct pfs_keyed {
-    const pfs_alloc *alloc;
-    pfs_bucket clock; /* the rate, the epoch and the latest tick; full_at is not used */
-    segment **segments;
-    uint32_t segments_held, segments_room;
-    uint32_t max_keys, count, used; /* used: entries ever handed out */
-    uint32_t free_list;
-    uint32_t chains, mask; /* chains in use; mask of the present round, the next one is twice + 1 */
-    uint64_t seed, refused;
-    uint64_t version; /* of the chains: a search that called out starts again if it changed */
-};
-
-static inline entry *entry_at(const pfs_keyed *keyed, uint32_t id)
-{
-    return &keyed->segments[id / SEGMENT]->entries[id % SEGMENT];
-}
-
-static inline uint32_t *heap_at(const pfs_keyed *keyed, uint32_t place)
-{
-    return &keyed->segments[place / SEGMENT]->heap[place % SEGMENT];
-}
-
-static inline uint32_t *head_at(const pfs_keyed *keyed, uint32_t chain)
-{
-    return &keyed->segments[chain / CHAINS]->heads[chain % CHAINS];
-}
-
-static inline uint32_t *chain_of(const pfs_keyed *keyed, uint32_t hash)
-{
-    uint32_t chain = hash & (keyed->mask * 2 + 1);
-    return head_at(keyed, chain < keyed->chains ? chain : chain & keyed->mask);
-}
-
-/* The finaliser of splitmix64: an attacker who knows the hashes of the keys but not the seed
- * cannot aim at one chain. */
-static inline uint32_t mixed(const pfs_keyed *keyed, uint64_t hash)
-{
-    uint64_t x = hash ^ keyed->seed;
-    x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (uint32_t)(x ^ (x >> 31));
-}
-
-static void sink(pfs_keyed *keyed, uint32_t place)
-{
-    uint32_t id = *heap_at(keyed, place);
-    int64_t due = entry_at(keyed, id)->due;
-    for (uint64_t child = 2 * (uint64_t)place + 1; child < keyed->count;
-         child = 2 * (uint64_t)place + 1) {
-        uint32_t least = *heap_at(keyed, (uint32_t)child);
-        if (child + 1 < keyed->count) {
-            uint32_t other = *heap_at(keyed, (uint32_t)child + 1);
-            if (entry_at(keyed, other)->due < entry_at(keyed, least)->due) {
-                least = other;
-                child++;
-            }
-        }
-        if (entry_at(keyed, least)->due >= due) {
-            break;
-        }
-        *heap_at(keyed, place) = least;
-        place = (uint32_t)child;
-    }
-    *heap_at(keyed, place) = id;
-}
-
-static void swim(pfs_keyed *keyed, uint32_t place)
-{
-    uint32_t id = *heap_at(keyed, place);
-    int64_t due = entry_at(keyed, id)->due;
-    while (place > 0) {
-        uint32_t parent = (place - 1) / 2;
-        uint32_t above = *heap_at(keyed, parent);
-        if (entry_at(keyed, above)->due <= due) {
-            break;
-        }
-        *heap_at(keyed, place) = above;
-        place = parent;
-    }
-    *heap_at(keyed, place) = id;
-}
-
-/* Takes the key at the top of the heap out of the table and returns it. */
-static void *drop_top(pfs_keyed *keyed)
-{
-    uint32_t id = *heap_at(keyed, 0);
-    entry *gone = entry_at(keyed, id);
-    uint32_t *link = chain_of(keyed, gone->hash);
-    while (*link != id) {
-        link = &entry_at(keyed, *link)->next;
-    }
-    *link = gone->next;
-    keyed->count--;
-    *heap_at(keyed, 0) = *heap_at(keyed, keyed->count);
-    if (keyed->count > 0) {
-        sink(keyed, 0);
-    }
-    void *key = gone->key;
-    gone->key = NULL;
-    gone->next = keyed->free_list;
-    keyed->free_list = id;
-    keyed->version++;
-    return key;
-}
-
-/* Looks at up to `steps` keys that are due, drops the idle ones while taken has room for them. */
-static void expire(pfs_keyed *keyed, int64_t now, unsigned steps, pfs_keyed_taken *taken)
-{
-    while (steps-- > 0 && keyed->count > 0 && taken->drops < PFS_KEYED_DROPS) {
-        entry *top = entry_at(keyed, *heap_at(keyed, 0));
-        if (top->due > now) {
-            return;
-        }
-        if (top->full_at <= now) {
-            taken->dropped[taken->drops++] = drop_top(keyed);
-        } else {
-            top->due = top->full_at;
-            sink(keyed, 0);
-        }
-    }
-}
-
-/* As tick_now; when the epoch moves, all keys move with it. */
-static int64_t keyed_now(pfs_keyed *keyed, int64_t now_ns)
-{
-    uint64_t elapsed = since(keyed->clock.epoch_ns, now_ns);
-    if (elapsed >= (uint64_t)keyed->clock.rate.horizon && !keyed->clock.rate.never) {
-        int64_t by = rebase_by(&keyed->clock.rate, elapsed);
-        for (uint32_t id = 0; id < keyed->used; id++) {
-            entry *held = entry_at(keyed, id);
-            held->full_at = moved_back(held->full_at, by);
-            held->due = moved_back(held->due, by); /* keeps the order of the heap */
-        }
-    }
-    return tick_now(&keyed->clock, now_ns);
-}
-
-/* Sets *id to the entry of `key`, or to NONE. */
-static pfs_status find(pfs_keyed *keyed, uint32_t hash, void *key, pfs_keyed_equal equal,
-                       void *context, uint32_t *id)
-{
-restart:
-    for (uint32_t at = *chain_of(keyed, hash); at != NONE; at = entry_at(keyed, at)->next) {
-        const entry *held = entry_at(keyed, at);
-        if (held->hash != hash) {
-            continue;
-        }
-        int same = held->key == key;
-        if (!same) {
-            uint64_t version = keyed->version;
-            same = equal(context, held->key, key);
-            if (same < 0) {
-                return PFS_ECALLBACK;
-            }
-            if (version != keyed->version) {
-                goto restart;
-            }
-        }
-        if (same) {
-            *id = at;
-            return PFS_OK;
-        }
-    }
-    *id = NONE;
-    return PFS_OK;
-}
-
-static pfs_status add_segment(pfs_keyed *keyed)
-{
-    if (keyed->segments_held == keyed->segments_room) {
-        uint32_t room = keyed->segments_room == 0 ? 4 : keyed->segments_room * 2;
-        segment **bigger = pfs_alloc_resize(keyed->alloc, keyed->segments, room, sizeof *bigger);
-        if (bigger == NULL) {
-            return PFS_ENOMEM;
-        }
-        keyed->segments = bigger;
-        keyed->segments_room = room;
-    }
-    segment *fresh = pfs_alloc_array(keyed->alloc, 1, sizeof *fresh);
-    if (fresh == NULL) {
-        return PFS_ENOMEM;
-    }
-    for (uint32_t i = 0; i < CHAINS; i++) {
-        fresh->heads[i] = NONE;
-    }
-    keyed->segments[keyed->segments_held++] = fresh;
-    return PFS_OK;
-}
-
-/* Moves the entries of the next chain of this round that belong to the new one. */
-static void split(pfs_keyed *keyed)
-{
-    uint32_t fresh = keyed->chains, wide = keyed->mask * 2 + 1;
-    uint32_t *from = head_at(keyed, fresh & keyed->mask), *to = head_at(keyed, fresh);
-    while (*from != NONE) {
-        entry *held = entry_at(keyed, *from);
-        if ((held->hash & wide) == fresh) {
-            uint32_t id = *from;
-            *from = held->next;
-            held->next = *to;
-            *to = id;
-        } else {
-            from = &held->next;
-        }
-    }
-    keyed->chains++;
-    if (keyed->chains == wide + 1) {
-        keyed->mask = wide;
-    }
-}
-
-/* Stores a key whose bucket is full at `full_at`; there is room by count. */
-static pfs_status store(pfs_keyed *keyed, uint32_t hash, void *key, int64_t full_at)
-{
-    uint32_t id = keyed->free_list;
-    if (id != NONE) {
-        keyed->free_list = entry_at(keyed, id)->next;
-    } else {
-        if (keyed->used == keyed->segments_held * SEGMENT) {
-            pfs_status status = add_segment(keyed);
-            if (status != PFS_OK) {
-                return status;
-            }
-        }
-        id = keyed->used++;
-        if (keyed->used > keyed->chains * 2) {
-            split(keyed);
-        }
-    }
-    uint32_t *head = chain_of(keyed, hash);
-    *entry_at(keyed, id) =
-        (entry){.key = key, .full_at = full_at, .due = full_at, .hash = hash, .next = *head};
-    *head = id;
-    *heap_at(keyed, keyed->count) = id;
-    keyed->count++;
-    swim(keyed, keyed->count - 1);
-    keyed->version++;
-    return PFS_OK;
-}
-
-pfs_status pfs_keyed_create(const pfs_alloc *alloc, double per_second, double capacity,
-                            size_t max_keys, uint64_t seed, int64_t now_ns, pfs_keyed **out)
-{
-    pfs_bucket clock;
-    pfs_status status = pfs_bucket_init(&clock, per_second, capacity, now_ns);
-    if (status != PFS_OK || max_keys == 0 || max_keys > MAX_KEYS) {
-        return PFS_EINVAL;
-    }
-    pfs_keyed *keyed = pfs_alloc_array(alloc, 1, sizeof *keyed);
-    if (keyed == NULL) {
-        return PFS_ENOMEM;
-    }
-    *keyed = (pfs_keyed){.alloc = alloc,
-                         .clock = clock,
-                         .max_keys = (uint32_t)max_keys,
-                         .free_list = NONE,
-                         .chains = CHAINS,
-                         .mask = CHAINS - 1,
-                         .seed = seed};
-    status = add_segment(keyed);
-    if (status != PFS_OK) {
-        pfs_keyed_destroy(keyed);
-        return status;
-    }
-    *out = keyed;
-    return PFS_OK;
-}
-
-void pfs_keyed_destroy(pfs_keyed *keyed)
-{
-    if (keyed == NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < keyed->segments_held; i++) {
-        pfs_alloc_release(keyed->alloc, keyed->segments[i]);
-    }
-    pfs_alloc_release(keyed->alloc, keyed->segments);
-    pfs_alloc_release(keyed->alloc, keyed);
-}
-
-const pfs_rate *pfs_keyed_rate(const pfs_keyed *keyed)
-{
-    return &keyed->clock.rate;
-}
-
-size_t pfs_keyed_max_keys(const pfs_keyed *keyed)
-{
-    return keyed->max_keys;
-}
-
-pfs_status pfs_keyed_take(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,
-                          pfs_keyed_equal equal, void *context, pfs_keyed_taken *taken)
-{
-    const pfs_rate *rate = &keyed->clock.rate;
-    *taken = (pfs_keyed_taken){.allowed = rate->free};
-    if (rate->free) {
-        return PFS_OK;
-    }
-    (void)keyed_now(keyed, now_ns);
-    uint32_t mix = mixed(keyed, hash), id;
-    pfs_status status = find(keyed, mix, key, equal, context, &id);
-    if (status != PFS_OK) {
-        return status;
-    }
-    int64_t now = keyed->clock.latest; /* equal may have called back at a later time */
-    if (id != NONE) {
-        entry *held = entry_at(keyed, id);
-        int64_t full_at = (held->full_at > now ? held->full_at : now) + cost;
-        if (full_at - now <= rate->burst) {
-            held->full_at = full_at;
-            taken->allowed = true;
-        }
-        expire(keyed, now, PFS_KEYED_DROPS, taken); /* not this one: it is not full now */
-        return PFS_OK;
-    }
-    expire(keyed, now, keyed->count < keyed->max_keys ? PFS_KEYED_DROPS : FULL_LOOK, taken);
-    if (keyed->count >= keyed->max_keys) {
-        keyed->refused++;
-        return PFS_OK;
-    }
-    status = store(keyed, mix, key, now + cost);
-    taken->allowed = taken->stored = status == PFS_OK;
-    return status;
-}
-
-pfs_status pfs_keyed_wait(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,
-                          pfs_keyed_equal equal, void *context, double *seconds)
-{
-    const pfs_rate *rate = &keyed->clock.rate;
-    (void)keyed_now(keyed, now_ns);
-    uint32_t id;
-    pfs_status status = find(keyed, mixed(keyed, hash), key, equal, context, &id);
-    if (status != PFS_OK) {
-        return status;
-    }
-    int64_t now = keyed->clock.latest;
-    if (id != NONE) {
-        *seconds = wait_from(rate, entry_at(keyed, id)->full_at, now, cost);
-        return PFS_OK;
-    }
-    *seconds = 0.0;
-    if (keyed->count >= keyed->max_keys) { /* the burst ahead of it is what must pass */
-        for (unsigned steps = 0; steps < FULL_LOOK; steps++) {
-            entry *top = entry_at(keyed, *heap_at(keyed, 0));
-            if (top->due == top->full_at) {
-                break;
-            }
-            top->due = top->full_at;
-            sink(keyed, 0);
-        }
-        *seconds = wait_from(rate, entry_at(keyed, *heap_at(keyed, 0))->due, now, rate->burst);
-    }
-    return PFS_OK;
-}
-
-size_t pfs_keyed_live(pfs_keyed *keyed, int64_t now_ns)
-{
-    int64_t now = keyed_now(keyed, now_ns);
-    size_t live = 0;
-    for (uint32_t id = 0; id < keyed->used; id++) {
-        const entry *held = entry_at(keyed, id);
-        live += held->key != NULL && held->full_at > now;
-    }
-    return live;
-}
-
-uint64_t pfs_keyed_refused(const pfs_keyed *keyed)
-{
-    return keyed->refused;
-}
-
-size_t pfs_keyed_bytes(const pfs_keyed *keyed)
-{
-    return sizeof *keyed + keyed->segments_room * sizeof *keyed->segments +
-           keyed->segments_held * sizeof **keyed->segments;
-}
-
-void *pfs_keyed_next(const pfs_keyed *keyed, size_t *cursor)
-{
-    while (*cursor < keyed->used) {
-        void *key = entry_at(keyed, (uint32_t)(*cursor)++)->key;
-        if (key != NULL) {
-            return key;
-        }
-    }
-    return NULL;
 }

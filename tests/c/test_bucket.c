@@ -1,7 +1,7 @@
 /* Token buckets against an exact model, and the keyed table against the single bucket. */
 #include "harness.h"
 
-#include "pfs_bucket.h"
+#include "pfs_bucket_keyed.h"
 #include "pfs_rng.h"
 
 #define SECOND INT64_C(1000000000)
