@@ -1,34 +1,7 @@
 #include "py_messages.h"
 
 #include "pfs_trim.h"
-
-#include <string.h>
-
-static bool spells(PyObject *text, const char *word, size_t length)
-{
-    return (size_t)PyUnicode_GET_LENGTH(text) == length && PyUnicode_IS_ASCII(text) &&
-           memcmp(PyUnicode_1BYTE_DATA(text), word, length) == 0;
-}
-#define SPELLS(text, word) spells(text, word, sizeof(word) - 1)
-
-static bool is_text(PyObject *value)
-{
-    return value != NULL && PyUnicode_Check(value);
-}
-
-/* The value of a key in a dict, by the key's characters; borrowed, NULL if it is not there or None.
- */
-static PyObject *field(PyObject *dict, const char *name)
-{
-    PyObject *key, *value;
-    size_t length = strlen(name);
-    for (Py_ssize_t at = 0; PyDict_Next(dict, &at, &key, &value);) {
-        if (PyUnicode_Check(key) && spells(key, name, length)) {
-            return value == Py_None ? NULL : value;
-        }
-    }
-    return NULL;
-}
+#include "py_fields.h"
 
 static size_t utf8_length(PyObject *text)
 {
@@ -67,16 +40,16 @@ static int wrong_type(Py_ssize_t index, const char *what, PyObject *value, const
 
 static int read_role(PyObject *role, Py_ssize_t index, pfs_message *out)
 {
-    if (!is_text(role)) {
+    if (!pfs_is_text(role)) {
         return wrong_type(index, "['role']", role, "a str");
     }
-    if (SPELLS(role, "user")) {
+    if (PFS_SPELLS(role, "user")) {
         out->mark |= PFS_TRIM_USER;
-    } else if (SPELLS(role, "assistant")) {
+    } else if (PFS_SPELLS(role, "assistant")) {
         out->mark |= PFS_TRIM_ASSISTANT;
-    } else if (SPELLS(role, "tool") || SPELLS(role, "function")) {
+    } else if (PFS_SPELLS(role, "tool") || PFS_SPELLS(role, "function")) {
         out->mark |= PFS_TRIM_TOOL;
-    } else if (SPELLS(role, "system") || SPELLS(role, "developer")) {
+    } else if (PFS_SPELLS(role, "system") || PFS_SPELLS(role, "developer")) {
         out->mark |= PFS_TRIM_SYSTEM;
     } else {
         PyErr_Format(PyExc_ValueError,
@@ -106,14 +79,14 @@ static int read_content(PyObject *content, Py_ssize_t index, pfs_message *out, b
         if (!PyDict_Check(part)) {
             return wrong_type(index, "['content'], one of its parts,", part, "a dict or a str");
         }
-        PyObject *text = field(part, "text"), *type = field(part, "type");
-        if (is_text(text)) {
+        PyObject *text = pfs_field(part, "text"), *type = pfs_field(part, "type");
+        if (pfs_is_text(text)) {
             out->bytes += utf8_length(text);
         }
-        if (is_text(type) && SPELLS(type, "tool_use")) {
+        if (pfs_is_text(type) && PFS_SPELLS(type, "tool_use")) {
             out->mark |= PFS_TRIM_CALLS;
         }
-        *tool_result |= is_text(type) && SPELLS(type, "tool_result");
+        *tool_result |= pfs_is_text(type) && PFS_SPELLS(type, "tool_result");
     }
     return 0;
 }
@@ -145,23 +118,24 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
         }
         switch (PyUnicode_GET_LENGTH(key)) {
         case 4:
-            if (SPELLS(key, "role")) {
+            if (PFS_SPELLS(key, "role")) {
                 role = value;
             }
             break;
         case 6:
-            if (SPELLS(key, "pinned") && value != Py_None && read_pinned(value, index, out) < 0) {
+            if (PFS_SPELLS(key, "pinned") && value != Py_None &&
+                read_pinned(value, index, out) < 0) {
                 return -1;
             }
             break;
         case 7:
-            if (SPELLS(key, "content") && value != Py_None &&
+            if (PFS_SPELLS(key, "content") && value != Py_None &&
                 read_content(value, index, out, &tool_result) < 0) {
                 return -1;
             }
             break;
         case 10:
-            if (SPELLS(key, "tool_calls") && value != Py_None) {
+            if (PFS_SPELLS(key, "tool_calls") && value != Py_None) {
                 if (!PyList_Check(value)) {
                     return wrong_type(index, "['tool_calls']", value, "a list or None");
                 }
@@ -169,12 +143,12 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
             }
             break;
         case 12:
-            if (SPELLS(key, "tool_call_id") && PyUnicode_CheckExact(value)) {
+            if (PFS_SPELLS(key, "tool_call_id") && PyUnicode_CheckExact(value)) {
                 out->reply = value;
             }
             break;
         case 13:
-            if (SPELLS(key, "function_call") && value != Py_None) {
+            if (PFS_SPELLS(key, "function_call") && value != Py_None) {
                 out->mark |= PFS_TRIM_CALLS;
             }
             break;
@@ -202,25 +176,12 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
     return 0;
 }
 
-/* The next call of a message after *at: a dict, borrowed, or NULL at the end. */
-static PyObject *next_call(PyObject *message, Py_ssize_t *at)
-{
-    PyObject *calls = field(message, "tool_calls");
-    while (calls != NULL && PyList_Check(calls) && *at < PyList_GET_SIZE(calls)) {
-        PyObject *call = PyList_GET_ITEM(calls, (*at)++);
-        if (PyDict_Check(call)) {
-            return call;
-        }
-    }
-    return NULL;
-}
-
 bool pfs_message_calls(PyObject *message, PyObject *id)
 {
     Py_ssize_t at = 0;
-    for (PyObject *call; (call = next_call(message, &at)) != NULL;) {
-        PyObject *own = field(call, "id");
-        if (is_text(own) && (own == id || PyUnicode_Compare(own, id) == 0)) {
+    for (PyObject *call; (call = pfs_next_call(message, &at)) != NULL;) {
+        PyObject *own = pfs_field(call, "id");
+        if (pfs_is_text(own) && (own == id || PyUnicode_Compare(own, id) == 0)) {
             return true;
         }
     }
@@ -230,114 +191,11 @@ bool pfs_message_calls(PyObject *message, PyObject *id)
 int pfs_message_index_calls(PyObject *message, PyObject *index, PyObject *ids)
 {
     Py_ssize_t at = 0;
-    for (PyObject *call; (call = next_call(message, &at)) != NULL;) {
-        PyObject *id = field(call, "id");
+    for (PyObject *call; (call = pfs_next_call(message, &at)) != NULL;) {
+        PyObject *id = pfs_field(call, "id");
         if (id != NULL && PyUnicode_CheckExact(id) && PyDict_SetItem(ids, id, index) < 0) {
             return -1;
         }
     }
     return 0;
-}
-
-/* Appends text, or the str() of what is none; nothing for NULL. */
-static int append(PyObject *pieces, PyObject *value)
-{
-    if (value == NULL) {
-        return 0;
-    }
-    PyObject *text = PyObject_Str(value);
-    int status = text == NULL ? -1 : PyList_Append(pieces, text);
-    Py_XDECREF(text);
-    return status;
-}
-
-/* The name and the arguments of one call.  The call is held: str() may run anything. */
-static int append_call(PyObject *pieces, PyObject *call)
-{
-    PyObject *function = field(call, "function");
-    PyObject *named = function != NULL && PyDict_Check(function) ? function : call;
-    PyObject *name = Py_XNewRef(field(named, "name"));
-    PyObject *arguments = Py_XNewRef(field(named, "arguments"));
-    int status = append(pieces, name) < 0 || append(pieces, arguments) < 0 ? -1 : 0;
-    Py_XDECREF(name);
-    Py_XDECREF(arguments);
-    return status;
-}
-
-static int append_part(PyObject *pieces, PyObject *part)
-{
-    if (PyUnicode_Check(part)) {
-        return append(pieces, part);
-    }
-    if (!PyDict_Check(part)) {
-        return 0;
-    }
-    static const char *const names[] = {"text", "name", "input", "content"};
-    PyObject *type = field(part, "type");
-    bool use = is_text(type) && SPELLS(type, "tool_use");
-    bool result = is_text(type) && SPELLS(type, "tool_result");
-    for (size_t i = 0; i < 4; i++) {
-        PyObject *value =
-            i == 0 || (use && i < 3) || (result && i == 3) ? field(part, names[i]) : NULL;
-        if (i == 0 && !is_text(value)) {
-            continue;
-        }
-        Py_XINCREF(value);
-        int status = append(pieces, value);
-        Py_XDECREF(value);
-        if (status < 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
-PyObject *pfs_message_text(PyObject *message)
-{
-    PyObject *content = field(message, "content");
-    PyObject *call = field(message, "function_call");
-    if (field(message, "tool_calls") == NULL && call == NULL) {
-        if (content == NULL) {
-            return PyUnicode_FromStringAndSize(NULL, 0);
-        }
-        if (PyUnicode_CheckExact(content)) {
-            return Py_NewRef(content);
-        }
-    }
-    PyObject *pieces = PyList_New(0);
-    if (pieces == NULL) {
-        return NULL;
-    }
-    int status = 0;
-    Py_XINCREF(content);
-    if (content != NULL && PyUnicode_Check(content)) {
-        status = PyUnicode_GET_LENGTH(content) == 0 ? 0 : append(pieces, content);
-    } else if (content != NULL && PyList_Check(content)) {
-        for (Py_ssize_t i = 0; status == 0 && i < PyList_GET_SIZE(content); i++) {
-            PyObject *part = Py_NewRef(PyList_GET_ITEM(content, i));
-            status = append_part(pieces, part);
-            Py_DECREF(part);
-        }
-    }
-    Py_XDECREF(content);
-    Py_ssize_t at = 0;
-    while (status == 0 && (call = next_call(message, &at)) != NULL) {
-        Py_INCREF(call);
-        status = append_call(pieces, call);
-        Py_DECREF(call);
-    }
-    call = field(message, "function_call");
-    if (status == 0 && call != NULL && PyDict_Check(call)) {
-        Py_INCREF(call);
-        status = append_call(pieces, call);
-        Py_DECREF(call);
-    }
-    PyObject *text = NULL;
-    if (status == 0) {
-        PyObject *feed = PyUnicode_FromOrdinal('\n');
-        text = feed == NULL ? NULL : PyUnicode_Join(feed, pieces);
-        Py_XDECREF(feed);
-    }
-    Py_DECREF(pieces);
-    return text;
 }

@@ -3,160 +3,13 @@
  * works on a tuple of the messages, and the list must still hold the same ones when it is changed.
  */
 #include "pfs_py.h"
+#include "py_history.h"
 #include "py_messages.h"
 
 #include "pfs_clock.h"
 #include "pfs_trim.h"
 
 #include <math.h>
-
-typedef struct {
-    PyObject *messages; /* a tuple: what the list held at the call */
-    Py_ssize_t count;
-    uint8_t *marks;
-    size_t *bytes;
-    uint32_t *answers; /* of pfs_trim_arrange; NULL as long as no reply needs it */
-} history;
-
-static int open_history(history *h, PyObject *list)
-{
-    h->messages = PyList_AsTuple(list);
-    if (h->messages == NULL) {
-        return -1;
-    }
-    h->count = PyTuple_GET_SIZE(h->messages);
-    if ((size_t)h->count >= PFS_TRIM_NOTHING) {
-        PyErr_SetString(PyExc_OverflowError, "a history cannot be longer than 2**32 - 2 messages");
-        return -1;
-    }
-    size_t room = h->count == 0 ? 1 : (size_t)h->count;
-    h->marks = PyMem_Malloc(room);
-    h->bytes = PyMem_Calloc(room, sizeof *h->bytes);
-    if (h->marks == NULL || h->bytes == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    return 0;
-}
-
-static void close_history(history *h)
-{
-    PyMem_Free(h->marks);
-    PyMem_Free(h->bytes);
-    PyMem_Free(h->answers);
-    Py_XDECREF(h->messages);
-}
-
-/* ---- which call a reply answers -------------------------------------------------------------- */
-
-typedef struct {
-    uint32_t opening, calls; /* the nearest user message and the nearest calls, or NOTHING */
-    PyObject *ids; /* dict: id -> index of the latest call before `indexed` with this id */
-    Py_ssize_t indexed;
-} reading;
-
-/* What pfs_trim_arrange takes a reply to answer when it is not told. */
-static uint32_t presumed(const reading *r)
-{
-    bool in_turn =
-        r->calls != PFS_TRIM_NOTHING && (r->opening == PFS_TRIM_NOTHING || r->calls > r->opening);
-    return in_turn ? r->calls : PFS_TRIM_NOTHING;
-}
-
-/* Fills answers with what was presumed of all messages before `end`. */
-static int spell_out(history *h, Py_ssize_t end)
-{
-    h->answers = PyMem_Malloc((size_t)h->count * sizeof *h->answers);
-    if (h->answers == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    reading r = {.opening = PFS_TRIM_NOTHING, .calls = PFS_TRIM_NOTHING};
-    for (Py_ssize_t i = 0; i < end; i++) {
-        if ((h->marks[i] & PFS_TRIM_ROLE) == PFS_TRIM_USER) {
-            r.opening = (uint32_t)i;
-        } else if (h->marks[i] & PFS_TRIM_CALLS) {
-            r.calls = (uint32_t)i;
-        }
-        h->answers[i] = presumed(&r);
-    }
-    return 0;
-}
-
-/* Looks the id up among all calls before message i; *call stays as it is when no call has it. */
-static int look_up(history *h, reading *r, Py_ssize_t i, PyObject *id, uint32_t *call)
-{
-    if (r->ids == NULL && (r->ids = PyDict_New()) == NULL) {
-        return -1;
-    }
-    for (; r->indexed < i; r->indexed++) {
-        if (h->marks[r->indexed] & PFS_TRIM_CALLS) {
-            PyObject *index = PyLong_FromSsize_t(r->indexed);
-            int status = index == NULL
-                             ? -1
-                             : pfs_message_index_calls(PyTuple_GET_ITEM(h->messages, r->indexed),
-                                                       index, r->ids);
-            Py_XDECREF(index);
-            if (status < 0) {
-                return -1;
-            }
-        }
-    }
-    PyObject *found = PyDict_GetItemWithError(r->ids, id);
-    if (found != NULL) {
-        *call = (uint32_t)PyLong_AsUnsignedLong(found);
-    }
-    return found == NULL && PyErr_Occurred() ? -1 : 0;
-}
-
-static int read_reply(history *h, reading *r, Py_ssize_t i, PyObject *id)
-{
-    uint32_t call = r->calls; /* with no id to go by: the nearest, in an earlier turn if need be */
-    if (id != NULL &&
-        (call == PFS_TRIM_NOTHING || !pfs_message_calls(PyTuple_GET_ITEM(h->messages, call), id))) {
-        call = presumed(r);
-        if (r->calls != PFS_TRIM_NOTHING && look_up(h, r, i, id, &call) < 0) {
-            return -1;
-        }
-    }
-    if (h->answers == NULL && call != presumed(r) && spell_out(h, i) < 0) {
-        return -1;
-    }
-    if (h->answers != NULL) {
-        h->answers[i] = call;
-    }
-    return 0;
-}
-
-static int read_history(history *h)
-{
-    reading r = {.opening = PFS_TRIM_NOTHING, .calls = PFS_TRIM_NOTHING};
-    int status = 0;
-    for (Py_ssize_t i = 0; i < h->count && status == 0; i++) {
-        pfs_message message;
-        status = pfs_message_read(PyTuple_GET_ITEM(h->messages, i), i, &message);
-        if (status < 0) {
-            break;
-        }
-        h->marks[i] = message.mark;
-        h->bytes[i] = message.bytes;
-        switch (message.mark & PFS_TRIM_ROLE) {
-        case PFS_TRIM_USER:
-            r.opening = (uint32_t)i;
-            break;
-        case PFS_TRIM_ASSISTANT:
-            r.calls = message.mark & PFS_TRIM_CALLS ? (uint32_t)i : r.calls;
-            break;
-        case PFS_TRIM_TOOL:
-            status = read_reply(h, &r, i, message.reply);
-            break;
-        default:
-            break;
-        }
-    }
-    Py_XDECREF(r.ids);
-    return status;
-}
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
@@ -168,7 +21,7 @@ typedef struct {
 } tokens;
 
 /* Adds the tokens of message i to *sum.  0, or -1 with an exception. */
-static int count_message(const history *h, tokens *t, Py_ssize_t i, int64_t *sum)
+static int count_message(const pfs_history *h, tokens *t, Py_ssize_t i, int64_t *sum)
 {
     PyObject *text = pfs_message_text(PyTuple_GET_ITEM(h->messages, i));
     PyObject *result = text == NULL ? NULL : PyObject_CallOneArg(t->counter, text);
@@ -208,7 +61,7 @@ static int count_message(const history *h, tokens *t, Py_ssize_t i, int64_t *sum
 
 /* Counts fixed messages, then turns from the newest on, until one does not fit; moves *cut there.
  * The newest turn of which anything counts stays even if it does not fit. */
-static int cut_by_tokens(const history *h, tokens *t, Py_ssize_t *cut)
+static int cut_by_tokens(const pfs_history *h, tokens *t, Py_ssize_t *cut)
 {
     for (Py_ssize_t i = h->count; i-- > 0;) {
         if ((h->marks[i] & PFS_TRIM_FIXED) && count_message(h, t, i, &t->kept) < 0) {
@@ -248,7 +101,7 @@ static int cut_by_tokens(const history *h, tokens *t, Py_ssize_t *cut)
 }
 
 /* With no budget at which to stop, what is removed is counted as well. */
-static int count_removed(const history *h, tokens *t, Py_ssize_t cut)
+static int count_removed(const pfs_history *h, tokens *t, Py_ssize_t cut)
 {
     int64_t sum = 0;
     for (Py_ssize_t i = cut; i-- > 0;) {
@@ -270,7 +123,7 @@ static int changed(void)
 }
 
 /* Replaces what stands before the cut by what is fixed of it. */
-static int commit(const history *h, PyObject *list, Py_ssize_t cut, Py_ssize_t removed)
+static int commit(const pfs_history *h, PyObject *list, Py_ssize_t cut, Py_ssize_t removed)
 {
     PyObject *fixed = PyList_New(cut - removed); /* may collect garbage: before the comparison */
     if (fixed == NULL) {
@@ -293,8 +146,8 @@ static int commit(const history *h, PyObject *list, Py_ssize_t cut, Py_ssize_t r
     return status;
 }
 
-static PyObject *report(const history *h, const tokens *t, Py_ssize_t cut, pfs_trim_reason reason,
-                        int64_t began)
+static PyObject *report(const pfs_history *h, const tokens *t, Py_ssize_t cut,
+                        pfs_trim_reason reason, int64_t began)
 {
     static const char *const reasons[] = {"none", "trigger", "emergency", "tokens"};
     size_t removed = pfs_trim_removed(h->marks, (size_t)cut), before = 0, gone = 0;
@@ -319,9 +172,9 @@ static PyObject *trim_list(PyObject *list, const pfs_trim_policy *policy, bool k
                            tokens *t)
 {
     int64_t began = pfs_clock_ns();
-    history h = {0};
+    pfs_history h = {0};
     PyObject *result = NULL;
-    if (open_history(&h, list) < 0 || read_history(&h) < 0) {
+    if (pfs_history_open(&h, list) < 0 || pfs_history_read(&h) < 0) {
         goto done;
     }
     size_t length = pfs_trim_arrange(h.marks, (size_t)h.count, h.answers, keep_system), place = 0;
@@ -344,7 +197,7 @@ static PyObject *trim_list(PyObject *list, const pfs_trim_policy *policy, bool k
         result = report(&h, t, cut, reason, began);
     }
 done:
-    close_history(&h);
+    pfs_history_close(&h);
     return result;
 }
 

@@ -2,19 +2,8 @@
  *
  * A row object is the exporter of a memoryview: it holds the store and one pin, so the floats stay
  * where and what they are for as long as any view of them lives (pfs_vectors.h). */
-#include "pfs_py.h"
-
-#include <stdbool.h>
-
-#include "pfs_vectors.h"
-
-typedef struct {
-    PyObject ob_base;
-    pfs_vectors vectors;
-    uint64_t hits;
-    uint64_t misses;
-    uint64_t evictions;
-} VectorStore;
+#include "py_vectors.h"
+#include "py_vectors_in.h"
 
 typedef struct {
     PyObject ob_base;
@@ -115,134 +104,22 @@ static int digest_from(PyObject *bytes, pfs_digest *digest)
     return 0;
 }
 
-/* ---- Vectors coming in */
-
-typedef struct {
-    const float *floats;
-    Py_ssize_t count;
-    float *owned; /* NULL when `floats` lie in the buffer */
-    Py_buffer buffer;
-    bool held;
-} incoming;
-
-static void incoming_close(incoming *in)
-{
-    pfs_alloc_release(pfs_py_alloc(), in->owned);
-    if (in->held) {
-        PyBuffer_Release(&in->buffer);
-    }
-}
-
-static float *incoming_room(incoming *in, Py_ssize_t count)
-{
-    in->owned = pfs_alloc_array(pfs_py_alloc(), (size_t)count + 1, sizeof(float));
-    if (in->owned == NULL) {
-        PyErr_NoMemory();
-    }
-    in->floats = in->owned;
-    in->count = count;
-    return in->owned;
-}
-
-static int from_sequence(PyObject *object, incoming *in)
-{
-    PyObject *fast =
-        PySequence_Fast(object, "the vector must be a sequence or a buffer of numbers");
-    if (fast == NULL) {
-        return -1;
-    }
-    Py_ssize_t count = PySequence_Fast_GET_SIZE(fast);
-    float *floats = incoming_room(in, count);
-    int result = floats == NULL ? -1 : 0;
-    for (Py_ssize_t i = 0; result == 0 && i < count; i++) {
-        if (i >= PySequence_Fast_GET_SIZE(fast)) {
-            PyErr_SetString(PyExc_RuntimeError, "the vector became shorter while it was read");
-            result = -1;
-            break;
-        }
-        /* Its __float__ may run anything, which may take the item out of the list. */
-        PyObject *item = Py_NewRef(PySequence_Fast_GET_ITEM(fast, i));
-        double number = PyFloat_AsDouble(item);
-        Py_DECREF(item);
-        if (number == -1.0 && PyErr_Occurred()) {
-            result = -1;
-        } else {
-            floats[i] = (float)number;
-        }
-    }
-    Py_DECREF(fast);
-    return result;
-}
-
-static int from_buffer(PyObject *object, incoming *in)
-{
-    const Py_buffer *buffer = &in->buffer;
-    if (buffer->ndim != 1) {
-        PyErr_Format(PyExc_ValueError, "the vector must have one dimension, not %d", buffer->ndim);
-        return -1;
-    }
-    const char *format = buffer->format == NULL ? "B" : buffer->format;
-    format += *format == '@' || *format == '=';
-    Py_ssize_t count = buffer->shape[0], stride = buffer->strides[0];
-    const char *from = buffer->buf;
-    if (strcmp(format, "f") == 0 && stride == (Py_ssize_t)sizeof(float) &&
-        (uintptr_t)from % _Alignof(float) == 0) {
-        in->floats = buffer->buf;
-        in->count = count;
-        return 0;
-    }
-    if (strcmp(format, "f") != 0 && strcmp(format, "d") != 0) {
-        return from_sequence(object, in);
-    }
-    float *floats = incoming_room(in, count);
-    if (floats == NULL) {
-        return -1;
-    }
-    for (Py_ssize_t i = 0; i < count; i++, from += stride) {
-        double number;
-        if (*format == 'd') {
-            memcpy(&number, from, sizeof number);
-            floats[i] = (float)number;
-        } else {
-            memcpy(&floats[i], from, sizeof *floats);
-        }
-    }
-    return 0;
-}
-
-/* 0, or -1 with an exception; incoming_close in both cases. */
-static int incoming_open(PyObject *object, incoming *in)
-{
-    *in = (incoming){.held = false};
-    if (PyUnicode_Check(object) || PyBytes_Check(object) || PyByteArray_Check(object)) {
-        PyErr_Format(PyExc_TypeError,
-                     "the vector must be a sequence or a buffer of numbers, not %.200s; for raw "
-                     "float32 bytes give memoryview(data).cast('f')",
-                     Py_TYPE(object)->tp_name);
-        return -1;
-    }
-    if (PyObject_CheckBuffer(object)) {
-        if (PyObject_GetBuffer(object, &in->buffer, PyBUF_RECORDS_RO) < 0) {
-            return -1;
-        }
-        in->held = true;
-        return from_buffer(object, in);
-    }
-    return from_sequence(object, in);
-}
-
 /* ---- The store */
 
 static PyObject *VectorStore_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"maxsize", NULL};
-    Py_ssize_t maxsize;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n:VectorStore", names, &maxsize)) {
+    PyObject *number;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:VectorStore", names, &number)) {
+        return NULL;
+    }
+    Py_ssize_t maxsize = PyNumber_AsSsize_t(number, NULL); /* clips instead of overflowing */
+    if (maxsize == -1 && PyErr_Occurred()) {
         return NULL;
     }
     if (maxsize < 1 || (size_t)maxsize > PFS_LRU_MAX) {
-        PyErr_Format(PyExc_ValueError, "maxsize must be from 1 to %lu, not %zd",
-                     (unsigned long)PFS_LRU_MAX, maxsize);
+        PyErr_Format(PyExc_ValueError, "maxsize must be from 1 to %lu, not %R",
+                     (unsigned long)PFS_LRU_MAX, number);
         return NULL;
     }
     VectorStore *self = (VectorStore *)type->tp_alloc(type, 0);
@@ -287,9 +164,9 @@ static PyObject *VectorStore_put(PyObject *op, PyObject *const *args, Py_ssize_t
         digest_from(args[0], &digest) < 0) {
         return NULL;
     }
-    incoming in;
-    if (incoming_open(args[1], &in) < 0) {
-        incoming_close(&in);
+    pfs_incoming in;
+    if (pfs_incoming_open(args[1], &in) < 0) {
+        pfs_incoming_close(&in);
         return NULL;
     }
     bool evicted = false;
@@ -301,7 +178,7 @@ static PyObject *VectorStore_put(PyObject *op, PyObject *const *args, Py_ssize_t
     dimension = self->vectors.dimension;
     PFS_UNLOCK();
     Py_ssize_t count = in.count;
-    incoming_close(&in);
+    pfs_incoming_close(&in);
     if (status == PFS_OK) {
         PyObject *view = wanted ? view_of(self, digest, false) : NULL;
         return view == NULL && !PyErr_Occurred() ? Py_NewRef(Py_None) : view;
@@ -318,105 +195,6 @@ static PyObject *VectorStore_put(PyObject *op, PyObject *const *args, Py_ssize_t
         return NULL;
     }
     return pfs_raise(status, "the cache");
-}
-
-/* A checked file in an object's bytes; the GIL is released over the checksum.  0, or -1. */
-static int file_open(PyObject *data, Py_buffer *buffer, pfs_vectors_file *file)
-{
-    if (PyObject_GetBuffer(data, buffer, PyBUF_SIMPLE) < 0) {
-        return -1;
-    }
-    pfs_status status;
-    Py_BEGIN_ALLOW_THREADS status = pfs_vectors_file_open(buffer->buf, (size_t)buffer->len, file);
-    Py_END_ALLOW_THREADS if (status != PFS_OK)
-    {
-        PyBuffer_Release(buffer);
-        (void)pfs_raise(status, "the embedding file");
-        return -1;
-    }
-    return 0;
-}
-
-static PyObject *VectorStore_merge(PyObject *op, PyObject *data)
-{
-    VectorStore *self = (VectorStore *)op;
-    Py_buffer buffer;
-    pfs_vectors_file file = {.dimension = 0};
-    if (file_open(data, &buffer, &file) < 0) {
-        return NULL;
-    }
-    pfs_status status;
-    uint32_t dimension;
-    PFS_LOCK(op);
-    status = pfs_vectors_merge(&self->vectors, &file);
-    dimension = self->vectors.dimension;
-    PFS_UNLOCK();
-    PyBuffer_Release(&buffer);
-    if (status == PFS_EMISMATCH) {
-        PyErr_Format(PyExc_ValueError,
-                     "the file holds vectors of %u floats, but this cache holds vectors of %u",
-                     (unsigned int)file.dimension, (unsigned int)dimension);
-        return NULL;
-    }
-    if (status != PFS_OK) {
-        return pfs_raise(status, "the embedding file");
-    }
-    Py_RETURN_NONE;
-}
-
-static PyObject *VectorStore_to_bytes(PyObject *op, PyObject *number)
-{
-    VectorStore *self = (VectorStore *)op;
-    unsigned long long capacity = PyLong_AsUnsignedLongLong(number);
-    if (capacity == (unsigned long long)-1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    pfs_vectors_snapshot snapshot;
-    pfs_status status;
-    PFS_LOCK(op);
-    status = pfs_vectors_snapshot_take(&self->vectors, &snapshot);
-    PFS_UNLOCK();
-    if (status != PFS_OK) {
-        return pfs_raise(status, "the cache");
-    }
-    size_t size = pfs_vectors_snapshot_size(&snapshot);
-    PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)size);
-    if (bytes != NULL) {
-        unsigned char *out = (unsigned char *)PyBytes_AS_STRING(bytes);
-        Py_BEGIN_ALLOW_THREADS pfs_vectors_snapshot_write(&snapshot, capacity, out);
-        Py_END_ALLOW_THREADS
-    }
-    PFS_LOCK(op);
-    pfs_vectors_snapshot_release(&self->vectors, &snapshot);
-    PFS_UNLOCK();
-    return bytes;
-}
-
-static PyObject *VectorStore_inspect(PyObject *unused, PyObject *data)
-{
-    (void)unused;
-    Py_buffer buffer;
-    pfs_vectors_file file = {.dimension = 0};
-    if (file_open(data, &buffer, &file) < 0) {
-        return NULL;
-    }
-    PyBuffer_Release(&buffer);
-    return Py_BuildValue("(InK)", (unsigned int)file.dimension, (Py_ssize_t)file.count,
-                         (unsigned long long)file.capacity);
-}
-
-static PyObject *VectorStore_file_size(PyObject *unused, PyObject *data)
-{
-    (void)unused;
-    Py_buffer buffer;
-    if (PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE) < 0) {
-        return NULL;
-    }
-    uint64_t whole = 0;
-    pfs_status status = pfs_vectors_file_size(buffer.buf, (size_t)buffer.len, &whole);
-    PyBuffer_Release(&buffer);
-    return status == PFS_OK ? PyLong_FromUnsignedLongLong(whole)
-                            : pfs_raise(status, "the embedding file");
 }
 
 static PyObject *VectorStore_clear(PyObject *op, PyObject *unused)
