@@ -107,6 +107,9 @@ static PyObject *Arrivals_take(PyObject *object, PyObject *arg)
             Py_CLEAR(list);
         }
         Py_DECREF(due);
+        if ((i & 0xffff) == 0xffff && list != NULL && PyErr_CheckSignals() < 0) {
+            Py_CLEAR(list); /* Ctrl-C */
+        }
     }
     return list;
 }

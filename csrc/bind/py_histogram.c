@@ -38,15 +38,19 @@ pfs_histogram *pfs_py_histogram_get(pfs_state *state, PyObject *object, const ch
 static PyObject *Histogram_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
     static char *names[] = {"precision", NULL};
-    int precision = 7;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|i:Histogram", names, &precision)) {
+    PyObject *number = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Histogram", names, &number)) {
+        return NULL;
+    }
+    Py_ssize_t precision = number == NULL ? 7 : PyNumber_AsSsize_t(number, NULL); /* clips */
+    if (precision == -1 && PyErr_Occurred()) {
         return NULL;
     }
     pfs_histogram histogram;
-    if (precision < 0 ||
+    if (precision < 0 || precision > PFS_HISTOGRAM_MAX_PRECISION ||
         pfs_histogram_init(&histogram, (unsigned)precision, pfs_py_alloc()) != PFS_OK) {
-        return PyErr_Format(PyExc_ValueError, "precision must be %d to %d, got %d",
-                            PFS_HISTOGRAM_MIN_PRECISION, PFS_HISTOGRAM_MAX_PRECISION, precision);
+        return PyErr_Format(PyExc_ValueError, "precision must be %d to %d, got %R",
+                            PFS_HISTOGRAM_MIN_PRECISION, PFS_HISTOGRAM_MAX_PRECISION, number);
     }
     return pfs_py_histogram_wrap_as(type, &histogram);
 }

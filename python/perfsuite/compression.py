@@ -15,6 +15,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from importlib.util import find_spec
+from operator import index
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from perfsuite import _core
@@ -182,7 +183,7 @@ def open_codec(codec: str | Codec | tuple[Step, Step]) -> tuple[str, Step, Step]
     if isinstance(codec, str):
         base, colon, level = codec.partition(":")
         base = _known(base)
-        if colon and not level.lstrip("-").isdecimal():
+        if colon and not level.removeprefix("-").isdecimal():
             raise UsageError(f"codec {codec!r}: the level after the colon must be an integer, as in {base}:5")
         return (codec, *_made(base, int(level) if colon else None))
     if isinstance(codec, tuple):
@@ -217,9 +218,10 @@ def measure_compression(
     again at each call.  With `isolate` the measurement runs in a process of its own in which it does not (the setting
     is global, so not in yours); then the codec must be a name, or pickle.
     """
-    whole = tuple(bytes(memoryview(payload)) for payload in payloads)
+    whole = tuple(_payloads(payloads))
     if not whole:
         raise UsageError("there are no payloads: give one or more bytes objects")
+    repeat, warmup = index(repeat), index(warmup)
     if repeat < 1 or warmup < 0:
         raise UsageError(f"repeat {repeat} must be 1 or more, warmup {warmup} 0 or more")
     if isolate:
@@ -254,6 +256,16 @@ def measure_compression(
         compress_ms_by_payload=tuple(None if i in errors else _timing(ns) for i, ns in enumerate(forward)),
         decompress_ms_by_payload=tuple(None if i in errors else _timing(ns) for i, ns in enumerate(back)),
     )
+
+
+def _payloads(payloads: Iterable[Buffer]) -> Iterator[bytes]:
+    if isinstance(payloads, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"payloads must be several bytes objects, not one {type(payloads).__name__}: give [data]")
+    for position, payload in enumerate(payloads):
+        try:
+            yield bytes(memoryview(payload))
+        except TypeError:
+            raise TypeError(f"payloads[{position}] is of type {type(payload).__name__}; it must be bytes") from None
 
 
 def _by_payload(times: bytes, repeat: int) -> Iterator[list[float]]:

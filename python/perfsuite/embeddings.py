@@ -10,8 +10,10 @@ import stat
 import threading
 import time
 import warnings
+import weakref
 from contextlib import contextmanager, suppress
 from io import FileIO
+from operator import index
 from typing import TYPE_CHECKING
 
 from perfsuite import atomic
@@ -56,15 +58,16 @@ class EmbeddingCache:
     def __init__(
         self, path: str | os.PathLike[str] | None = None, maxsize: int = 5000, autosave_every: int | None = 100
     ) -> None:
-        if autosave_every is not None and autosave_every < 0:
+        self._every = 0 if autosave_every is None else index(autosave_every)
+        if self._every < 0:
             raise ValueError(f"autosave_every must be 0 (never) or more, not {autosave_every}")
         self._store = VectorStore(maxsize)
-        self._every = autosave_every or 0
         self._counting = threading.Lock()
         self._saving = threading.Lock()
         self._unsaved = 0
         self._warned = False
-        self._file = None if path is None else _File(os.path.abspath(os.fspath(path)))
+        _CACHES[id(self)] = self
+        self._file = None if path is None else _File(os.path.abspath(os.fsdecode(path)))
         if self._file is not None:
             found = self._file.load()
             if found is not None:
@@ -236,6 +239,19 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(data, digest_size=16, person=b"perfsuite.embed", usedforsecurity=False).digest()
 
 
+_CACHES: weakref.WeakValueDictionary[int, EmbeddingCache] = weakref.WeakValueDictionary()
+
+
+def _after_fork() -> None:
+    """In a forked child: a lock held by a thread that was not forked would never be given back."""
+    for cache in _CACHES.values():
+        cache._counting = threading.Lock()
+        cache._saving = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class _Found:
     """A file's bytes, checked, and the largest maxsize of the processes that wrote it."""
 
@@ -293,7 +309,11 @@ class _File:
                         why = f"another process has held the lock for {LOCK_TIMEOUT_S:g} s; end it or try again"
                         raise TimeoutError(errno.ETIMEDOUT, why, lock) from None
                     time.sleep(0.01)
-            yield
+            try:
+                yield
+            finally:
+                # Closing would not do if another thread forked meanwhile: the child holds the same open file.
+                fcntl.flock(handle, fcntl.LOCK_UN)
         finally:
             os.close(handle)
 

@@ -6,7 +6,9 @@ Both are the generic cell rate algorithm in C (csrc/core/pfs_bucket.c); this mod
 from __future__ import annotations
 
 import _thread
+import os
 import time
+import weakref
 
 from perfsuite import _core
 from perfsuite._core import RateLimiter
@@ -55,6 +57,7 @@ class TokenBucket(_core.TokenBucket):
     def __init__(self, rate: float, capacity: float, *, clock: Callable[[], int] | None = None) -> None:
         self._turn = _thread.allocate_lock()
         self._lines = {}
+        _BUCKETS[id(self)] = self
 
     def acquire(self, n: float = 1, timeout: float | None = None) -> bool:
         """Take n tokens, waiting for them up to `timeout` seconds (None: as long as it takes); whether they were taken.
@@ -62,11 +65,11 @@ class TokenBucket(_core.TokenBucket):
         Other threads run meanwhile and signals are handled (Ctrl-C raises, with nothing taken).  Raises ValueError when
         n tokens can never be there: n above the capacity, or, with no timeout, an empty bucket whose rate is 0.
         """
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout is {timeout!r}; it must be 0 or more seconds, or None to wait without limit")
         if not self._turn.locked() and self.try_acquire(n):
             return True
         self._possible(n)
-        if timeout is not None and not timeout >= 0:
-            raise ValueError(f"timeout is {timeout!r}; it must be 0 or more seconds, or None to wait without limit")
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self._turn.acquire(timeout=self._longest(deadline)):
             if deadline is not None and time.monotonic() >= deadline:
@@ -122,3 +125,15 @@ class TokenBucket(_core.TokenBucket):
         if deadline is None:
             return _LONGEST_SLEEP_S
         return min(max(deadline - time.monotonic(), 0.0), _LONGEST_SLEEP_S)
+
+
+_BUCKETS: weakref.WeakValueDictionary[int, TokenBucket] = weakref.WeakValueDictionary()
+
+
+def _after_fork() -> None:
+    """In a forked child: a turn held by a thread that was not forked would never be given back."""
+    for bucket in _BUCKETS.values():
+        bucket._turn = _thread.allocate_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -77,7 +77,7 @@ def compare(
     n_before, mean_before, sd_before = _core.moments(before)
     n_after, mean_after, sd_after = _core.moments(after)
     change = mean_after - mean_before
-    ratio = math.exp(change)
+    ratio = _exp(change)
     if n_before < 2 or n_after < 2:
         return Comparison("inconclusive", ratio, 0.0, math.inf, 1.0, math.inf)
     v_before, v_after = sd_before**2 / n_before, sd_after**2 / n_after
@@ -94,7 +94,7 @@ def compare(
         critical = _core.t_quantile(1.0 - alpha / 2, df)
         margin = critical * error
         visible = math.expm1(min(700.0, (critical + _core.t_quantile(_POWER, df)) * error))
-    low, high = math.exp(max(-745.0, change - margin)), math.exp(min(709.0, change + margin))
+    low, high = _exp(change - margin), _exp(change + margin)
     verdict: Verdict
     if p_value < alpha and abs(change) > math.log1p(min_effect):
         verdict = "regressed" if (change > 0.0) == (better == "lower") else "improved"
@@ -102,7 +102,7 @@ def compare(
         verdict = "same"
     else:
         verdict = "inconclusive"
-    return Comparison(verdict, math.exp(change), low, high, p_value, max(min_effect, visible))
+    return Comparison(verdict, _exp(change), low, high, p_value, max(min_effect, visible))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -116,6 +116,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(p_values) - position) * p_values[index]))
         adjusted[index] = worst
     return adjusted
+
+
+def _exp(x: float) -> float:
+    """e**x, infinite where that is no double: the ratio of 1e300 to 1e-300 is not one."""
+    return math.exp(x) if x < 709.0 else math.inf
 
 
 def _log_medians(runs: Iterable[Run], name: str) -> list[float]:
