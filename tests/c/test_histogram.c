@@ -439,7 +439,10 @@ static bool scenario(const pfs_alloc *alloc)
     check_whole(&h);
     if (pfs_histogram_copy(&copy, &h, alloc) == PFS_OK) {
         CHECK(pfs_histogram_equal(&h, &copy));
-        CHECK(pfs_histogram_record_n(&copy, 1e200, 1) != PFS_OK || true);
+        uint64_t copied = pfs_histogram_count(&copy);
+        status = pfs_histogram_record_n(&copy, 1e200, 1);
+        CHECK(pfs_histogram_count(&copy) == copied + (status == PFS_OK));
+        CHECK(pfs_histogram_count(&h) == copied);
         before = pfs_histogram_count(&h);
         status = pfs_histogram_merge(&h, &copy);
         CHECK(pfs_histogram_count(&h) ==

@@ -167,7 +167,7 @@ def test_a_target_without_an_inside_is_not_measured_where_it_shows_nothing(monke
     result = run(replace(plan_of("token", "baseline"), target=f"python:{__name__}:echo"), monkeypatch)
     token = result.phase("token")
     assert token.verdict == "not measured"
-    assert token.duration_s < 1.0  # what cannot be shown takes no time
+    assert not any("began" in event.text for event in token.events)  # what cannot be shown takes no time
     assert {one.verdict for one in token.metrics if not catalogue()[one.name].sampled} == {"not measured"}
     baseline = metrics(result, "baseline")
     assert baseline["response_time"].value is not None
@@ -211,5 +211,6 @@ def test_an_internal_error_ends_the_run_and_keeps_what_was_measured(monkeypatch:
 def test_a_time_out_ends_a_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(plan_of("baseline", "token", duration="20s", timeout="1s"), monkeypatch, Broken())
     for phase in result.phases:
-        assert phase.duration_s < 15.0
         assert "time-out" in phase.unhandled[0]
+        texts = [event.text for event in phase.events]
+        assert sum("began" in text for text in texts) == 1  # the probe that ran into it was the last
