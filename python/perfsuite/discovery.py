@@ -184,7 +184,7 @@ def replay(form: StreamForm, chunks: Sequence[Chunk], message: str, row: Row | N
         rest = splitter.finish(at_ns)
         if form.kind != "none":
             hearing.take(rest)
-        for _, payload, at in rest if form.kind == "none" else ():
+        for at, _, payload in rest if form.kind == "none" else ():
             hearing.take_whole(payload, at)
     except (WrongShape, EventTooLarge) as error:
         raise Failure("malformed", str(error)) from error

@@ -99,7 +99,7 @@ def test_a_stream_becomes_tokens_and_a_reply() -> None:
         (whole("404 Not Found", {"detail": "Not Found"}), False, "http_4xx", "404 Not Found: Not Found"),
         (whole("400 Bad", {"error": {"message": "no such model"}}), False, "http_4xx", "no such model"),
         (whole("429 Slow", {"error": "busy"}, "Retry-After: 3"), False, "http_429", "busy (Retry-After: 3)"),
-        (whole("503 Down", b"x" * 9000, kind="text/plain"), False, "http_5xx", "503 Down: xxx"),
+        (whole("503 Down", b"x" * 9000, kind="text/plain"), False, "http_5xx", "503 Service Unavailable: xxx"),
         (whole("307 Moved", b"", "Location: /v2"), False, "protocol", "redirects to /v2"),
         (whole("200 OK", b"", "Content-Encoding: gzip"), False, "protocol", "gzip"),
         (chunked(*STREAM[:3], end=False), True, "incomplete", "cut short"),
@@ -110,7 +110,7 @@ def test_a_stream_becomes_tokens_and_a_reply() -> None:
         (chunked(*sse({"error": {"message": "out of memory"}})), False, "target", "out of memory"),
         (chunked(*sse(delta("x" * (5 << 20)))), False, "too_large", "larger than"),
         (whole("200 OK", {"answer": "hi"}), False, "malformed", "neither `choices`"),
-        (b"SSH-2.0-OpenSSH_9\r\n", True, "protocol", "not HTTP"),
+        (b"SSH-2.0-OpenSSH_9\r\n", True, "protocol", "right port"),
     ],
 )
 def test_each_failure_has_its_kind(answer: bytes, close: bool, kind: str, says: str) -> None:

@@ -14,12 +14,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol
 
+from perfsuite._core import ResponseParser
 from perfsuite.targets.base import Failure
 from perfsuite.targets.http.address import Address
 from perfsuite.targets.http.failures import network_failure
-from perfsuite.targets.http.framing import ProtocolError, ResponseParser
 from perfsuite.targets.http.splitting import StreamKind
 
 MOST_UNREAD = 1 << 20
@@ -82,6 +83,7 @@ class Connection(asyncio.Protocol):
     """A socket whose arrivals wait, stamped, for whoever reads them."""
 
     def __init__(self) -> None:
+        self.parser = ResponseParser()
         self.received: deque[Chunk] = deque()
         self.unread = 0
         self.anything = False
@@ -121,6 +123,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         """Sends; what goes wrong is told by ``take``."""
         self.anything = False
+        self.parser.begin()
         if self._transport is not None:
             self._transport.write(data)
 
@@ -157,30 +160,24 @@ class DirectAnswer:
         self._client = client
         self._connection: Connection | None = connection
         self._where = where
-        self._parser = ResponseParser()
+        self._parser = connection.parser
         self._pending: list[Chunk] = []
-
-    @property
-    def status(self) -> int:
-        return self._parser.status
-
-    @property
-    def phrase(self) -> str:
-        return self._parser.phrase
-
-    @property
-    def headers(self) -> dict[str, str]:
-        return self._parser.headers
+        self.status = 0
+        self.phrase = ""
+        self.headers: dict[str, str] = {}
 
     async def head(self) -> None:
         """Reads until the head is in."""
         while not self._parser.status:
             self._pending += await self._more()
+        self.status = self._parser.status
+        self.phrase = phrase_of(self.status)
+        self.headers = self._parser.headers
 
     async def read(self) -> list[Chunk]:
         """The next pieces of the body; nothing at its end."""
         found, self._pending = self._pending, []
-        while not found and not self._parser.complete:
+        while not found and not self._parser.done:
             found = await self._more()
         return found
 
@@ -193,9 +190,14 @@ class DirectAnswer:
                 if parser.close():
                     return []
                 raise self._cut(connection)
-            return [(part, at) for data, at in chunks for part in parser.feed(data)]
-        except ProtocolError as error:
-            raise Failure("protocol", f"{self._where}: {error}") from error
+            for data, at_ns in chunks:
+                parser.feed(data, at_ns)
+            return [(part, at_ns) for at_ns, part in parser.take()]
+        except ValueError as error:
+            hint = "" if parser.status else "; is it the right port, and the right scheme?"
+            raise Failure("protocol", f"{self._where}: {error}{hint}") from error
+        except OverflowError as error:
+            raise Failure("too_large", f"{self._where}: {error}") from error
         except OSError as error:
             if isinstance(error, ssl.SSLError) and not parser.status:
                 raise network_failure(error, self._where) from error
@@ -216,7 +218,7 @@ class DirectAnswer:
         if connection is None:
             return
         parser = self._parser
-        if parser.complete and parser.keep_alive and not connection.closed and not connection.received:
+        if parser.keep_alive and not connection.closed and not connection.received:
             self._client.keep(connection)
         else:
             connection.abort()
@@ -336,6 +338,14 @@ class DirectClient:
             connection.on_idle = None
             connection.abort()
         await asyncio.sleep(0)  # lets the transports close their sockets
+
+
+def phrase_of(status: int) -> str:
+    """What a status means in words; nothing for one that is nobody's."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
 
 
 def rendered(call: Call, address: Address) -> bytes:

@@ -47,7 +47,7 @@ class Hearing:
 
     def take(self, splits: list[Split]) -> None:
         """Reads events.  Raises WrongShape, and Failure for an error that the service reports."""
-        for name, payload, at_ns in splits:
+        for at_ns, name, payload in splits:
             self._piece(self._reader.classify(name, payload), at_ns)
 
     def take_whole(self, payload: bytes, at_ns: int) -> None:
@@ -153,7 +153,7 @@ async def _hear(
                 hearing.take(splits)
     rest = splitter.finish(at_ns or time.monotonic_ns())
     if kind == "none":
-        hearing.take_whole(rest[0][1] if rest else b"", rest[0][2] if rest else at_ns)
+        hearing.take_whole(rest[0][2] if rest else b"", at_ns or time.monotonic_ns())
     else:
         hearing.take(rest)
         if splitter.cut and not hearing.ended and not marks_end:

@@ -45,7 +45,7 @@ def infer_stream(content_type: str, body: bytes, message: str) -> dict[str, obje
 
 def _split(kind: str, body: bytes) -> list[Event]:
     splitter = Splitter("sse" if kind == "sse" else "ndjson")
-    return [(name, payload) for name, payload, _ in [*splitter.feed(body, 0), *splitter.finish(0)]]
+    return [(name, payload) for _, name, payload in [*splitter.feed(body, 0), *splitter.finish(0)]]
 
 
 def _document(payload: bytes) -> object:
@@ -72,7 +72,7 @@ def _events(events: Sequence[Event], message: str) -> dict[str, object]:
     form |= _within([document for _, document in tables], message)
     texts = _find_all(str(form["text"]), tables)
     named = {name for name, value in texts if value}
-    if "" not in named and named != {name for name, _ in events}:
+    if "message" not in named and named != {name for name, _ in events}:
         form["event"] = sorted(named) if len(named) > 1 else next(iter(named))
     if not isinstance(documents[-1][1], Mapping | list) and last:
         form["done"] = last.decode("utf-8", "replace")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 
 import msgspec
@@ -27,13 +28,14 @@ class TemplateReader:
         self._form = form
         self._echo = echo
         self._so_far = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def classify(self, name: str, payload: bytes) -> Piece:
         form = self._form
         if isinstance(form.done, str) and (form.done == f"event:{name}" or form.done.encode() == payload):
             return Piece(end=True)
-        if form.kind == "text":
-            return Piece(text=payload.decode("utf-8", "replace"))
+        if form.kind == "text":  # a piece may end within a character
+            return Piece(text=self._decoder.decode(payload))
         if name == "error" and name not in form.events:
             return Piece(error=message_in(payload) or "an error without words")
         if form.events and name not in form.events:
