@@ -179,6 +179,15 @@ def echo(messages: list[dict[str, object]]) -> str:
     return str(messages[-1]["content"])
 
 
+def test_a_round_trip_does_not_stand_in_for_remembering(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Recorded conversations have no planted facts: what baseline remembers of them is not measured."""
+    path = tmp_path / "chats.jsonl"
+    path.write_text('{"messages": [{"role": "user", "content": "Hello there"}]}\n', encoding="utf-8")
+    result = run(plan_of("baseline", "compression", conversations=str(path)), monkeypatch, Broken())
+    assert metrics(result, "baseline")["context_preservation"].verdict == "not measured"
+    assert metrics(result, "compression")["context_preservation"].value == 1.0
+
+
 def test_a_stop_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     async def stopped() -> Result:
         stop = asyncio.Event()
