@@ -91,7 +91,7 @@ static int module_exec(PyObject *module)
         pfs_exec_histogram, pfs_exec_stopwatch, pfs_exec_lru,       pfs_exec_vectors,
         pfs_exec_bucket,    pfs_exec_limiter,   pfs_exec_trim,      pfs_exec_compress,
         pfs_exec_text,      pfs_exec_stats,     pfs_exec_arrivals,  pfs_exec_events,
-        pfs_exec_stream,    pfs_exec_http,      pfs_exec_json_scan,
+        pfs_exec_stream,    pfs_exec_http,      pfs_exec_json_scan, pfs_exec_wire,
     };
     for (size_t i = 0; i < sizeof execs / sizeof execs[0]; i++) {
         if (execs[i](module) < 0) {

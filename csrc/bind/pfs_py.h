@@ -64,6 +64,8 @@ typedef enum {
     PFS_TYPE_STREAM_PARSER,
     PFS_TYPE_RESPONSE_PARSER,
     PFS_TYPE_JSON_SCAN,
+    PFS_TYPE_WIRE,
+    PFS_TYPE_WIRE_REPLY,
     PFS_TYPE_COUNT
 } pfs_type_id;
 
@@ -113,5 +115,6 @@ int pfs_exec_events(PyObject *module);
 int pfs_exec_stream(PyObject *module);
 int pfs_exec_http(PyObject *module);
 int pfs_exec_json_scan(PyObject *module);
+int pfs_exec_wire(PyObject *module);
 
 #endif

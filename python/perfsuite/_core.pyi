@@ -1,8 +1,9 @@
 """The hot paths of perfsuite, in C."""
 
+import builtins
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from types import GenericAlias
-from typing import Any, Literal, Self, SupportsFloat, SupportsIndex, TypeVar, final, overload
+from typing import Any, Final, Literal, Self, SupportsFloat, SupportsIndex, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -451,3 +452,104 @@ class JsonScan:
     def __new__(cls, rules: Iterable[str]) -> JsonScan: ...
     def scan(self, data: Buffer, /) -> int: ...
     def find(self, data: Buffer, /) -> list[bytes | None]: ...
+
+# ── the load engine ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+@final
+class WireReply(tuple[object, ...]):
+    """A request that has ended, as Wire.poll gives it.  ``status`` indexes ERROR_KINDS; stamps are monotonic."""
+
+    n_fields: int
+    n_sequence_fields: int
+    n_unnamed_fields: int
+    __match_args__: Final = (
+        "tag",
+        "status",
+        "http_status",
+        "why",
+        "error_number",
+        "retry_after_s",
+        "prompt_tokens",
+        "completion_tokens",
+        "chunks",
+        "bytes",
+        "due_ns",
+        "sent_ns",
+        "first_ns",
+        "end_ns",
+        "reused",
+        "retried",
+        "kernel_sent",
+        "kernel_received",
+        "last",
+        "body",
+    )
+    @property
+    def tag(self) -> int: ...
+    @property
+    def status(self) -> int: ...
+    @property
+    def http_status(self) -> int: ...
+    @property
+    def why(self) -> str | None: ...
+    @property
+    def error_number(self) -> int: ...
+    @property
+    def retry_after_s(self) -> int | None: ...
+    @property
+    def prompt_tokens(self) -> int | None: ...
+    @property
+    def completion_tokens(self) -> int | None: ...
+    @property
+    def chunks(self) -> int: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def due_ns(self) -> int: ...
+    @property
+    def sent_ns(self) -> int | None: ...
+    @property
+    def first_ns(self) -> int | None: ...
+    @property
+    def end_ns(self) -> int: ...
+    @property
+    def reused(self) -> bool: ...
+    @property
+    def retried(self) -> bool: ...
+    @property
+    def kernel_sent(self) -> bool: ...
+    @property
+    def kernel_received(self) -> bool: ...
+    @property
+    def last(self) -> builtins.bytes: ...
+    @property
+    def body(self) -> builtins.bytes | None: ...
+
+@final
+class Wire:
+    """The load engine: requests over plain HTTP/1.1 on a thread without the GIL, recorded in Events by poll()."""
+
+    def __new__(
+        cls,
+        host: str,
+        port: int,
+        events: Events,
+        *,
+        connections: int = 1,
+        queue: int = 4096,
+        timeout_s: float = 60.0,
+        stream: Literal["sse", "ndjson", "text", "none"] = "sse",
+        rules: Iterable[tuple[str, str]] = (),
+        finish: str | None = None,
+        marks_end: bool = False,
+        max_event: int = 1048576,
+        max_body: int = 268435456,
+        kernel: bool = True,
+    ) -> Wire: ...
+    def start(self, /) -> None: ...
+    def stop(self, /) -> None: ...
+    def submit(self, request: bytes, due_ns: int | None = None, tag: int = 0, keep: bool = False) -> bool: ...
+    def discard(self, /) -> int: ...
+    def poll(self, timeout_s: float = 0.0) -> list[WireReply]: ...
+    def fileno(self, /) -> int: ...
+    def stats(self, /) -> dict[str, int]: ...

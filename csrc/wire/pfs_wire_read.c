@@ -1,0 +1,269 @@
+/* What the bytes of an answer say: HTTP, then events, then what each event carries. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "pfs_wire_inner.h"
+
+#include <string.h>
+#include <strings.h>
+
+#define MOST_TOKENS INT64_C(1000000000)
+#define NO_MEMORY   "this client had no memory for the answer"
+
+pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const char *why)
+{
+    c->reply->status = status;
+    c->reply->why = why;
+    return PFS_WIRE_FAILED;
+}
+
+/* What the client gives up itself says nothing of the server. */
+static pfs_wire_verdict no_memory(pfs_wire_conn *c)
+{
+    return pfs_wire_fail(c, PFS_EVENTS_CANCELLED, NO_MEMORY);
+}
+
+/* A count of tokens, or `before` for what is none. */
+static int64_t number(const char *text, size_t length, int64_t before)
+{
+    int64_t value = 0;
+    for (size_t i = 0; i < length; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return before;
+        }
+        value = value * 10 + (text[i] - '0');
+        if (value > MOST_TOKENS) {
+            return before;
+        }
+    }
+    return length == 0 ? before : value;
+}
+
+static void chunk(pfs_wire *w, pfs_wire_conn *c, bool visible, int64_t at_ns)
+{
+    if (c->reply->chunks++ == 0) {
+        c->reply->first_ns = at_ns;
+    }
+    c->reply->tokens++;
+    pfs_wire_note(w, PFS_WIRE_TOKEN, c->reply, visible, at_ns);
+}
+
+static void remember(pfs_wire *w, pfs_wire_conn *c, const char *bytes, size_t length)
+{
+    c->reply->last.length = 0;
+    size_t kept = length < PFS_WIRE_MESSAGE ? length : PFS_WIRE_MESSAGE;
+    /* An example that finds no memory is an example less. */
+    (void)pfs_bytes_append(&c->reply->last, w->alloc, bytes, kept);
+}
+
+/* One event, or a whole answer. */
+static pfs_wire_verdict event(pfs_wire *w, pfs_wire_conn *c, const char *data, size_t length,
+                              int64_t at_ns)
+{
+    pfs_wire_reply *reply = c->reply;
+    if (w->finish_length != 0 && length == w->finish_length &&
+        memcmp(data, w->finish, length) == 0) {
+        c->finished = true;
+        return PFS_WIRE_MORE;
+    }
+    if (w->rules.count == 0) {
+        chunk(w, c, true, at_ns);
+        return PFS_WIRE_MORE;
+    }
+    pfs_json_span spans[PFS_JSON_MAX_RULES];
+    uint64_t matched;
+    if (pfs_json_scan(&w->rules, data, length, &matched, spans) != PFS_OK) {
+        remember(w, c, data, length);
+        return pfs_wire_fail(c, PFS_EVENTS_MALFORMED, "an event of the answer is not JSON");
+    }
+    if ((matched & w->roles[PFS_WIRE_ERROR]) != 0) {
+        remember(w, c, data, length);
+        return pfs_wire_fail(c, PFS_EVENTS_TARGET, "the service reports an error in its answer");
+    }
+    bool visible = (matched & w->roles[PFS_WIRE_VISIBLE]) != 0;
+    if (visible || (matched & w->roles[PFS_WIRE_HIDDEN]) != 0) {
+        chunk(w, c, visible, at_ns);
+    }
+    uint64_t counts = matched & (w->roles[PFS_WIRE_PROMPT] | w->roles[PFS_WIRE_COMPLETION]);
+    for (size_t i = 0; counts != 0; i++, counts >>= 1) {
+        if ((counts & 1) != 0) {
+            bool prompt = (w->roles[PFS_WIRE_PROMPT] >> i & 1) != 0;
+            int64_t *count = prompt ? &reply->prompt_tokens : &reply->completion_tokens;
+            *count = number(data + spans[i].offset, spans[i].length, *count);
+        }
+    }
+    c->finished = c->finished || (matched & w->roles[PFS_WIRE_FINISH]) != 0;
+    if (!visible) {
+        remember(w, c, data, length); /* usage comes in one that says nothing else */
+    }
+    return PFS_WIRE_MORE;
+}
+
+static pfs_wire_verdict head(pfs_wire *w, pfs_wire_conn *c)
+{
+    pfs_wire_reply *reply = c->reply;
+    reply->http_status = pfs_http_status(&c->http);
+    int64_t after = pfs_http_retry_after(&c->http);
+    reply->retry_after_s = after == PFS_HTTP_UNKNOWN ? -1 : after;
+    if (reply->http_status < 200 || reply->http_status > 299) {
+        c->reading = PFS_WIRE_AS_ERROR;
+        return PFS_WIRE_MORE;
+    }
+    const char *coding = pfs_http_header(&c->http, "content-encoding");
+    if (coding != NULL && strcasecmp(coding, "identity") != 0) {
+        return pfs_wire_fail(c, PFS_EVENTS_PROTOCOL,
+                             "the answer is encoded in a way that was not asked for");
+    }
+    const char *type = pfs_http_header(&c->http, "content-type");
+    const char json[] = "application/json";
+    bool document = type != NULL && strncasecmp(type, json, sizeof json - 1) == 0 &&
+                    strchr("; \t", type[sizeof json - 1]) != NULL;
+    bool whole = w->spec.whole || (document && w->spec.stream == PFS_STREAM_SSE);
+    c->reading = whole ? PFS_WIRE_AS_WHOLE : PFS_WIRE_AS_STREAM;
+    return PFS_WIRE_MORE;
+}
+
+static pfs_wire_verdict failed_stream(pfs_wire_conn *c, pfs_status status)
+{
+    return status == PFS_ERANGE
+               ? pfs_wire_fail(c, PFS_EVENTS_TOO_LARGE, "an event of the answer is too large")
+               : no_memory(c);
+}
+
+static pfs_wire_verdict body(pfs_wire *w, pfs_wire_conn *c, const pfs_http_part *part)
+{
+    pfs_wire_reply *reply = c->reply;
+    reply->bytes += part->length;
+    if (c->reading == PFS_WIRE_AS_ERROR) {
+        size_t room = PFS_WIRE_MESSAGE - reply->last.length;
+        size_t kept = part->length < room ? part->length : room;
+        (void)pfs_bytes_append(&reply->last, w->alloc, part->bytes, kept);
+        return reply->bytes <= w->spec.max_body ? PFS_WIRE_MORE : PFS_WIRE_COMPLETE;
+    }
+    if (reply->bytes > w->spec.max_body) {
+        return pfs_wire_fail(c, PFS_EVENTS_TOO_LARGE, "the answer is too large");
+    }
+    if ((reply->keep || c->reading == PFS_WIRE_AS_WHOLE) &&
+        pfs_bytes_append(&reply->body, w->alloc, part->bytes, part->length) != PFS_OK) {
+        return no_memory(c);
+    }
+    if (c->reading == PFS_WIRE_AS_WHOLE) {
+        return PFS_WIRE_MORE;
+    }
+    pfs_stream_event found;
+    pfs_status status = pfs_stream_feed(&c->stream, part->bytes, part->length, part->at_ns);
+    while (status == PFS_OK && (status = pfs_stream_next(&c->stream, &found)) == PFS_OK) {
+        if (event(w, c, found.data, found.length, found.at_ns) == PFS_WIRE_FAILED) {
+            return PFS_WIRE_FAILED;
+        }
+    }
+    return status == PFS_EEMPTY ? PFS_WIRE_MORE : failed_stream(c, status);
+}
+
+static pfs_wire_verdict refused(pfs_wire_conn *c)
+{
+    int code = c->reply->http_status;
+    pfs_events_status status = code == 429   ? PFS_EVENTS_HTTP_429
+                               : code >= 500 ? PFS_EVENTS_HTTP_5XX
+                               : code >= 400 ? PFS_EVENTS_HTTP_4XX
+                                             : PFS_EVENTS_PROTOCOL;
+    (void)pfs_wire_fail(c, status, "the server answered with an error");
+    return PFS_WIRE_COMPLETE;
+}
+
+/* The body is over, as HTTP says: was the answer? */
+static pfs_wire_verdict ending(pfs_wire *w, pfs_wire_conn *c, int64_t at_ns)
+{
+    pfs_wire_reply *reply = c->reply;
+    if (c->reading == PFS_WIRE_AS_ERROR) {
+        return refused(c);
+    }
+    if (c->reading == PFS_WIRE_AS_WHOLE) {
+        if (event(w, c, reply->body.length == 0 ? "" : reply->body.at, reply->body.length, at_ns) ==
+            PFS_WIRE_FAILED) {
+            return PFS_WIRE_FAILED;
+        }
+        c->finished = true;
+        return PFS_WIRE_COMPLETE;
+    }
+    pfs_stream_event found;
+    pfs_status status;
+    while ((status = pfs_stream_end(&c->stream, &found)) == PFS_OK) {
+        if (event(w, c, found.data, found.length, at_ns) == PFS_WIRE_FAILED) {
+            return PFS_WIRE_FAILED;
+        }
+    }
+    if (c->finished) {
+        return PFS_WIRE_COMPLETE;
+    }
+    if (status != PFS_EEMPTY && status != PFS_EFORMAT) {
+        return failed_stream(c, status);
+    }
+    if (w->spec.marks_end) {
+        return pfs_wire_fail(c, PFS_EVENTS_INCOMPLETE,
+                             "the stream ended without saying that it was complete");
+    }
+    return status == PFS_EEMPTY ? PFS_WIRE_COMPLETE
+                                : pfs_wire_fail(c, PFS_EVENTS_INCOMPLETE,
+                                                "the stream ended in the middle of an event");
+}
+
+static pfs_wire_verdict parts(pfs_wire *w, pfs_wire_conn *c, pfs_status status)
+{
+    pfs_http_part part;
+    while (status == PFS_OK && (status = pfs_http_next(&c->http, &part)) == PFS_OK) {
+        pfs_wire_verdict verdict;
+        if (part.kind == PFS_HTTP_HEAD) {
+            verdict = head(w, c);
+        } else if (part.kind == PFS_HTTP_BODY) {
+            verdict = body(w, c, &part);
+            if (verdict == PFS_WIRE_COMPLETE) { /* an error that goes on and on */
+                return refused(c);
+            }
+        } else {
+            return ending(w, c, part.at_ns);
+        }
+        if (verdict == PFS_WIRE_FAILED) {
+            return verdict;
+        }
+    }
+    if (status == PFS_EEMPTY) {
+        return PFS_WIRE_MORE;
+    }
+    if (status == PFS_ENOMEM) {
+        return no_memory(c);
+    }
+    const char *why = pfs_http_wrong(&c->http);
+    return pfs_wire_fail(c, PFS_EVENTS_PROTOCOL, why == NULL ? "not HTTP" : why);
+}
+
+pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, size_t length, int64_t at_ns)
+{
+    uint64_t before = c->reply->chunks;
+    pfs_wire_verdict verdict = parts(w, c, pfs_http_feed(&c->http, w->buffer, length, at_ns));
+    uint64_t chunks = c->reply->chunks - before;
+    if (chunks > 1) {
+        w->counts.coalesced_reads++;
+        w->counts.coalesced_chunks += chunks - 1;
+    }
+    return verdict;
+}
+
+pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c)
+{
+    pfs_http_part part;
+    bool begun = pfs_http_begun(&c->http);
+    pfs_status status = pfs_http_close(&c->http, &part);
+    if (status == PFS_OK) {
+        return ending(w, c, c->last_ns);
+    }
+    if (c->finished) { /* it was complete before the connection went */
+        return PFS_WIRE_COMPLETE;
+    }
+    if (c->reading == PFS_WIRE_AS_ERROR && c->reply->http_status != 0) {
+        return refused(c);
+    }
+    return begun ? pfs_wire_fail(c, PFS_EVENTS_INCOMPLETE, "the answer was cut short")
+                 : pfs_wire_fail(c, PFS_EVENTS_CLOSED,
+                                 "the server closed the connection without an answer");
+}

@@ -1,0 +1,637 @@
+/* The load engine against a server in this process that answers, or misbehaves, as the path asks.
+ */
+#include "harness.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "pfs_clock.h"
+#include "pfs_wire.h"
+#include "pfs_wire_clock.h"
+
+#define MS INT64_C(1000000)
+
+static char ANSWER[1024];
+static size_t answer_length;
+
+static void add(const char *chunk)
+{
+    int n = snprintf(ANSWER + answer_length, sizeof ANSWER - answer_length, "%zx\r\n%s\r\n",
+                     strlen(chunk), chunk);
+    answer_length += (size_t)n;
+}
+
+/* Five events; the second is cut by the chunks. */
+static void make_answer(void)
+{
+    answer_length = (size_t)snprintf(ANSWER, sizeof ANSWER,
+                                     "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+                                     "transfer-encoding: chunked\r\n\r\n");
+    add("data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n");
+    add("data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}");
+    add("\n\n");
+    add("data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"h\xc3\xa9, hm\"}}]}\n\n");
+    add("data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
+    add("data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\n"
+        "data: [DONE]\n\n");
+    add("");
+}
+
+/* ---- the server ------------------------------------------------------------------------------ */
+
+static int listening = -1;
+static struct sockaddr_in address;
+
+static void tell(int fd, const char *bytes, size_t length)
+{
+    while (length > 0) {
+        ssize_t n = send(fd, bytes, length, MSG_NOSIGNAL);
+        if (n <= 0) {
+            return;
+        }
+        bytes += n;
+        length -= (size_t)n;
+    }
+}
+
+static void say(int fd, const char *text)
+{
+    tell(fd, text, strlen(text));
+}
+
+static void until_closed(int fd)
+{
+    char byte;
+    while (recv(fd, &byte, 1, 0) > 0) {
+    }
+}
+
+/* Whether the connection goes on. */
+static bool answer(int fd, const char *path)
+{
+    size_t length = answer_length;
+    int n;
+    if (sscanf(path, "/cut/%d", &n) == 1) {
+        tell(fd, ANSWER, (size_t)n);
+        usleep(300);
+        tell(fd, ANSWER + n, length - (size_t)n);
+        return true;
+    }
+    if (strcmp(path, "/ok") == 0) {
+        tell(fd, ANSWER, length);
+        return true;
+    }
+    if (strcmp(path, "/bytes") == 0) {
+        for (size_t i = 0; i < length; i++) {
+            tell(fd, ANSWER + i, 1);
+        }
+        return true;
+    }
+    if (strcmp(path, "/once") == 0) {
+        tell(fd, ANSWER, length);
+        usleep(2000);
+    } else if (strcmp(path, "/short") == 0) {
+        tell(fd, ANSWER, length / 2);
+    } else if (strcmp(path, "/reset") == 0) {
+        struct linger hard = {1, 0};
+        tell(fd, ANSWER, length / 2);
+        usleep(20000);
+        (void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    } else if (strcmp(path, "/silent") == 0) {
+        until_closed(fd);
+    } else if (strcmp(path, "/loris") == 0) {
+        for (size_t i = 0; i < length; i++) {
+            if (send(fd, ANSWER + i, 1, MSG_NOSIGNAL) != 1) {
+                break;
+            }
+            usleep(20000);
+        }
+    } else if (strcmp(path, "/429") == 0) {
+        say(fd, "HTTP/1.1 429 Too Many\r\nretry-after: 3\r\ncontent-length: 4\r\n\r\nslow");
+        return true;
+    } else if (strcmp(path, "/404") == 0) {
+        say(fd, "HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n");
+        return true;
+    } else if (strcmp(path, "/500") == 0) {
+        say(fd, "HTTP/1.1 500 Ow\r\nconnection: close\r\n\r\nit broke");
+    } else if (strcmp(path, "/garbage") == 0) {
+        say(fd, "220 mail.example ESMTP\r\n\r\n");
+    } else if (strcmp(path, "/packed") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 9\r\n\r\nxxxxxxxxx");
+    } else if (strcmp(path, "/large") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: ");
+        for (int i = 0; i < 2000; i++) {
+            say(fd, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
+        }
+    } else if (strcmp(path, "/broken") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[\n\n");
+    } else if (strcmp(path, "/inside") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"error\":{\"message\":\"no\"}}\n\n");
+    } else if (strcmp(path, "/unended") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
+    } else if (strcmp(path, "/whole") == 0) {
+        say(fd,
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json; x=y\r\ncontent-length: 89\r\n\r\n"
+            "{\"choices\":[{\"delta\":{\"content\":\"b\"}}],"
+            "\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":1}}");
+        return true;
+    }
+    return false;
+}
+
+static void *serve(void *context)
+{
+    int fd = (int)(intptr_t)context, one = 1;
+    char request[4096];
+    size_t length = 0;
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    for (bool on = true; on;) {
+        ssize_t n = recv(fd, request + length, sizeof request - 1 - length, 0);
+        if (n <= 0) {
+            break;
+        }
+        length += (size_t)n;
+        request[length] = '\0';
+        if (strstr(request, "\r\n\r\n") != NULL) {
+            char path[64] = "";
+            (void)sscanf(request, "POST %63s", path);
+            length = 0;
+            on = answer(fd, path);
+        }
+    }
+    close(fd);
+    return NULL;
+}
+
+static void *accept_all(void *context)
+{
+    (void)context;
+    for (int fd; (fd = accept(listening, NULL, NULL)) >= 0;) {
+        pthread_t thread;
+        if (pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd) != 0) {
+            abort();
+        }
+        pthread_detach(thread);
+    }
+    return NULL;
+}
+
+/* ---- the client ------------------------------------------------------------------------------ */
+
+static const char *const RULES[] = {"choices[].delta.content", "choices[].delta.reasoning_content",
+                                    "usage.prompt_tokens", "usage.completion_tokens", "error"};
+static const pfs_wire_role ROLES[] = {PFS_WIRE_VISIBLE, PFS_WIRE_HIDDEN, PFS_WIRE_PROMPT,
+                                      PFS_WIRE_COMPLETION, PFS_WIRE_ERROR};
+
+static pfs_wire_spec plain(void)
+{
+    return (pfs_wire_spec){.address = (const struct sockaddr *)&address,
+                           .address_length = sizeof address,
+                           .connections = 1,
+                           .queue = 4096,
+                           .timeout_ns = INT64_C(20000000000),
+                           .stream = PFS_STREAM_SSE,
+                           .marks_end = true,
+                           .kernel = true,
+                           .max_event = 65536,
+                           .max_body = 1 << 20,
+                           .rules = RULES,
+                           .roles = ROLES,
+                           .rule_count = sizeof RULES / sizeof RULES[0],
+                           .finish = "[DONE]"};
+}
+
+static pfs_events *recorder(const pfs_alloc *alloc)
+{
+    pfs_events_spec spec = {
+        .precision = 7, .blocks = 2, .windows = 64, .limit_ms = 1000.0, .start_ns = pfs_clock_ns()};
+    pfs_events *events = NULL;
+    for (int i = 0; i < PFS_EVENTS_METRICS; i++) {
+        spec.objectives[i] = (double)NAN;
+    }
+    CHECK(pfs_events_new(&events, &spec, alloc) == PFS_OK);
+    return events;
+}
+
+static pfs_status ask(pfs_wire *w, const char *path, int64_t due)
+{
+    char request[256];
+    int n = snprintf(request, sizeof request,
+                     "POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", path);
+    return pfs_wire_submit(w, request, (size_t)n, due, 0, false);
+}
+
+typedef struct {
+    pfs_wire *w;
+    pfs_events *events;
+    pfs_wire_reply *replies, **end;
+    size_t count;
+} client;
+
+static client begin(const pfs_wire_spec *spec)
+{
+    client c = {.events = recorder(pfs_alloc_libc())};
+    CHECK(pfs_wire_new(&c.w, spec, NULL, pfs_alloc_libc()) == PFS_OK);
+    return c;
+}
+
+static void gather(client *c)
+{
+    pfs_wire_reply *found;
+    pfs_wire_drain(c->w, c->events, &found);
+    pfs_wire_reply **at = &c->replies;
+    while (*at != NULL) {
+        at = &(*at)->next;
+    }
+    *at = found;
+    for (; found != NULL; found = found->next) {
+        c->count++;
+    }
+}
+
+/* Turns the loop in this thread until that many replies are there. */
+static void turn_until(client *c, size_t count)
+{
+    while (c->count < count) {
+        pfs_wire_turn(c->w, 100);
+        gather(c);
+    }
+}
+
+static void end(client *c)
+{
+    while (c->replies != NULL) {
+        pfs_wire_reply *next = c->replies->next;
+        pfs_wire_reply_free(c->w, c->replies);
+        c->replies = next;
+    }
+    pfs_wire_free(c->w);
+    pfs_events_free(c->events);
+}
+
+static void check_whole_answer(const pfs_wire_reply *r)
+{
+    CHECK(r->status == PFS_EVENTS_OK);
+    CHECK(r->http_status == 200);
+    CHECK(r->chunks == 3);
+    CHECK(r->prompt_tokens == 7 && r->completion_tokens == 3);
+    CHECK(r->due_ns <= r->sent_ns && r->sent_ns <= r->first_ns && r->first_ns <= r->end_ns);
+}
+
+TEST(every_split)
+{
+    size_t length = answer_length;
+    pfs_wire_spec spec = plain();
+    spec.connections = 4;
+    client c = begin(&spec);
+    for (size_t n = 1; n < length; n++) {
+        char path[32];
+        (void)snprintf(path, sizeof path, "/cut/%zu", n);
+        CHECK(ask(c.w, path, PFS_WIRE_NOW) == PFS_OK);
+    }
+    CHECK(ask(c.w, "/bytes", PFS_WIRE_NOW) == PFS_OK);
+    turn_until(&c, length);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        check_whole_answer(r);
+    }
+    const pfs_events_counts *counts = pfs_events_counted(c.events);
+    CHECK(counts->completed == length && counts->failed == 0);
+    CHECK(counts->visible_chunks == 0 || counts->visible_chunks == 2 * length);
+    CHECK(counts->max_in_flight == 4 && counts->in_flight == 0);
+    pfs_wire_counts wire;
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.connects == 4 && wire.sent == length && wire.reused == length - 4);
+    CHECK(wire.reads > length && wire.kernel_reads <= wire.reads);
+    CHECK(wire.queued == 0 && wire.active == 0);
+    end(&c);
+}
+
+static const pfs_wire_reply *one(client *c, const char *path)
+{
+    CHECK(ask(c->w, path, PFS_WIRE_NOW) == PFS_OK);
+    turn_until(c, c->count + 1);
+    const pfs_wire_reply *r = c->replies;
+    while (r->next != NULL) {
+        r = r->next;
+    }
+    return r;
+}
+
+TEST(every_failure)
+{
+    static const struct {
+        const char *path;
+        pfs_events_status status;
+        int http;
+    } cases[] = {
+        {"/close", PFS_EVENTS_CLOSED, 0},      {"/short", PFS_EVENTS_INCOMPLETE, 200},
+        {"/reset", PFS_EVENTS_RESET, 200},     {"/429", PFS_EVENTS_HTTP_429, 429},
+        {"/404", PFS_EVENTS_HTTP_4XX, 404},    {"/500", PFS_EVENTS_HTTP_5XX, 500},
+        {"/garbage", PFS_EVENTS_PROTOCOL, 0},  {"/packed", PFS_EVENTS_PROTOCOL, 200},
+        {"/large", PFS_EVENTS_TOO_LARGE, 200}, {"/broken", PFS_EVENTS_MALFORMED, 200},
+        {"/inside", PFS_EVENTS_TARGET, 200},   {"/unended", PFS_EVENTS_INCOMPLETE, 200},
+        {"/whole", PFS_EVENTS_OK, 200},        {"/ok", PFS_EVENTS_OK, 200},
+    };
+    pfs_wire_spec spec = plain();
+    client c = begin(&spec);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const pfs_wire_reply *r = one(&c, cases[i].path);
+        if (r->status != cases[i].status || r->http_status != cases[i].http) {
+            fprintf(stderr, "%s: status %d, http %d, %s\n", cases[i].path, (int)r->status,
+                    r->http_status, r->why == NULL ? "-" : r->why);
+        }
+        CHECK(r->status == cases[i].status && r->http_status == cases[i].http);
+        CHECK((r->why == NULL) == (r->status == PFS_EVENTS_OK));
+        if (r->http_status == 429) {
+            CHECK(r->retry_after_s == 3 && r->last.length == 4 &&
+                  memcmp(r->last.at, "slow", 4) == 0);
+        }
+        if (strcmp(cases[i].path, "/whole") == 0) {
+            CHECK(r->chunks == 1 && r->prompt_tokens == 5 && r->completion_tokens == 1);
+        }
+    }
+    const pfs_events_counts *counts = pfs_events_counted(c.events);
+    CHECK(counts->completed == 2 && counts->failed == 12 && counts->in_flight == 0);
+    end(&c);
+}
+
+TEST(time_outs_and_refusals)
+{
+    pfs_wire_spec spec = plain();
+    spec.timeout_ns = 60 * MS;
+    client c = begin(&spec);
+    CHECK(one(&c, "/silent")->status == PFS_EVENTS_TIMEOUT);
+    const pfs_wire_reply *slow = one(&c, "/loris");
+    CHECK(slow->status == PFS_EVENTS_TIMEOUT && slow->end_ns - slow->due_ns >= 60 * MS);
+    CHECK(one(&c, "/ok")->status == PFS_EVENTS_OK); /* the slot is usable again */
+    end(&c);
+    /* A port that nobody listens on: bound, never listened. */
+    struct sockaddr_in nobody = {.sin_family = AF_INET};
+    socklen_t size = sizeof nobody;
+    nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(fd, (struct sockaddr *)&nobody, size) == 0);
+    CHECK(getsockname(fd, (struct sockaddr *)&nobody, &size) == 0);
+    spec.address = (const struct sockaddr *)&nobody;
+    c = begin(&spec);
+    const pfs_wire_reply *r = one(&c, "/ok");
+    CHECK(r->status == PFS_EVENTS_CONNECT && r->error_number != 0);
+    CHECK(r->sent_ns == PFS_EVENTS_NONE);
+    end(&c);
+    close(fd);
+}
+
+TEST(a_stale_connection_is_tried_again_once)
+{
+    pfs_wire_spec spec = plain();
+    client c = begin(&spec);
+    pfs_wire_counts wire;
+    /* The server closes 2 ms after each answer: the second request may or may not see it first. */
+    check_whole_answer(one(&c, "/once"));
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK);
+    turn_until(&c, 2);
+    check_whole_answer(c.replies->next);
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.stale_retries + wire.stale_closed == 1);
+    CHECK(wire.connects == 2 && wire.sent == 2);
+    /* Used before, and then no byte of an answer, on the new connection either: closed. */
+    const pfs_wire_reply *r = one(&c, "/close");
+    CHECK(r->status == PFS_EVENTS_CLOSED && r->retried);
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.connects == 3);
+    /* Bytes of an answer came: not again. */
+    check_whole_answer(one(&c, "/ok"));
+    r = one(&c, "/short");
+    CHECK(r->status == PFS_EVENTS_INCOMPLETE && r->reused && !r->retried);
+    end(&c);
+}
+
+TEST(a_schedule_is_kept)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 2;
+    client c = begin(&spec);
+    int64_t first = pfs_clock_ns() + 20 * MS;
+    for (int i = 0; i < 10; i++) {
+        CHECK(ask(c.w, "/ok", first + i * 5 * MS) == PFS_OK);
+    }
+    CHECK(pfs_wire_start(c.w) == PFS_OK);
+    CHECK(pfs_wire_start(c.w) == PFS_EINVAL);
+    while (c.count < 10) {
+        usleep(2000);
+        gather(&c);
+    }
+    int64_t due = first;
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next, due += 5 * MS) {
+        check_whole_answer(r);
+        CHECK(r->due_ns == due && r->sent_ns >= due);
+    }
+    /* One connection, and a server that does not answer: the rest waits, on the clock. */
+    end(&c);
+    spec.connections = 1;
+    spec.timeout_ns = 50 * MS;
+    c = begin(&spec);
+    first = pfs_clock_ns();
+    for (int i = 0; i < 3; i++) {
+        CHECK(ask(c.w, "/silent", first) == PFS_OK);
+    }
+    turn_until(&c, 3);
+    CHECK(c.replies->next->next->sent_ns - first >= 100 * MS);
+    pfs_wire_counts wire;
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.late_sends == 0); /* they were late, but the client was not */
+    CHECK(pfs_events_counted(c.events)->max_in_flight == 1);
+    end(&c);
+}
+
+static int descriptors(void)
+{
+    int count = 0;
+    DIR *folder = opendir("/proc/self/fd");
+    while (folder != NULL && readdir(folder) != NULL) {
+        count++;
+    }
+    closedir(folder);
+    return count;
+}
+
+TEST(stopping_ends_what_is_under_way)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 8;
+    client c = begin(&spec);
+    int64_t now = pfs_clock_ns();
+    for (int i = 0; i < 12; i++) {
+        CHECK(ask(c.w, "/silent", now) == PFS_OK);
+    }
+    CHECK(ask(c.w, "/ok", now + INT64_C(3600000000000)) == PFS_OK);
+    CHECK(pfs_wire_start(c.w) == PFS_OK);
+    while (pfs_events_counted(c.events)->in_flight < 8) {
+        usleep(1000);
+        gather(&c);
+    }
+    pfs_wire_stop(c.w);
+    pfs_wire_stop(c.w);
+    gather(&c);
+    CHECK(c.count == 12);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        CHECK(r->status == PFS_EVENTS_CANCELLED);
+    }
+    const pfs_events_counts *counts = pfs_events_counted(c.events);
+    CHECK(counts->cancelled == 12 && counts->in_flight == 0 && counts->waiting == 0);
+    pfs_wire_counts wire;
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.unsent == 1 && wire.queued == 0 && wire.active == 0 && wire.waiting == 0);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_EFULL);
+    end(&c);
+    /* Freed while it runs, with nothing drained. */
+    c = begin(&spec);
+    for (int i = 0; i < 20; i++) {
+        CHECK(ask(c.w, i % 2 ? "/ok" : "/silent", PFS_WIRE_NOW) == PFS_OK);
+    }
+    CHECK(pfs_wire_start(c.w) == PFS_OK);
+    usleep(20000);
+    end(&c);
+}
+
+/* A log that nobody drains makes the engine pause, and nothing is lost. */
+TEST(a_full_log_pauses)
+{
+    enum { REQUESTS = 14000 };
+    pfs_wire_spec spec = plain();
+    spec.connections = 8;
+    spec.queue = REQUESTS;
+    client c = begin(&spec);
+    for (int i = 0; i < REQUESTS; i++) {
+        CHECK(ask(c.w, "/404", PFS_WIRE_NOW) == PFS_OK);
+    }
+    pfs_wire_counts wire = {0};
+    while (wire.paused == 0) {
+        pfs_wire_turn(c.w, 1);
+        pfs_wire_counted(c.w, &wire);
+    }
+    CHECK(wire.ended < REQUESTS);
+    turn_until(&c, REQUESTS);
+    CHECK(pfs_events_counted(c.events)->failed == REQUESTS);
+    CHECK(pfs_events_counted(c.events)->errors[PFS_EVENTS_HTTP_4XX] == REQUESTS);
+    end(&c);
+}
+
+TEST(wrong_specifications)
+{
+    pfs_wire *w = NULL;
+    size_t wrong = 9;
+    pfs_wire_spec spec = plain();
+    spec.connections = 0;
+    CHECK(pfs_wire_new(&w, &spec, NULL, pfs_alloc_libc()) == PFS_EINVAL);
+    spec = plain();
+    spec.timeout_ns = 0;
+    CHECK(pfs_wire_new(&w, &spec, NULL, pfs_alloc_libc()) == PFS_EINVAL);
+    spec = plain();
+    const char *const bad[] = {"fine", "a..b"};
+    spec.rules = bad;
+    spec.rule_count = 2;
+    CHECK(pfs_wire_new(&w, &spec, &wrong, pfs_alloc_libc()) == PFS_EFORMAT && wrong == 1);
+    CHECK(w == NULL);
+    spec = plain();
+    spec.queue = 1;
+    CHECK(pfs_wire_new(&w, &spec, NULL, pfs_alloc_libc()) == PFS_OK);
+    CHECK(pfs_wire_submit(w, "", 0, PFS_WIRE_NOW, 0, false) == PFS_EINVAL);
+    CHECK(ask(w, "/ok", PFS_WIRE_NOW) == PFS_OK);
+    CHECK(ask(w, "/ok", PFS_WIRE_NOW) == PFS_EFULL);
+    CHECK(pfs_wire_discard(w) == 1 && pfs_wire_discard(w) == 0);
+    pfs_wire_free(w);
+    pfs_wire_free(NULL);
+}
+
+TEST(clock_pairs)
+{
+    pfs_wire_clock clock;
+    struct timespec wall;
+    pfs_wire_clock_init(&clock);
+    clock_gettime(CLOCK_REALTIME, &wall);
+    int64_t now = pfs_clock_ns();
+    int64_t seen = (int64_t)wall.tv_sec * 1000 * MS + wall.tv_nsec + clock.offset_ns;
+    CHECK(llabs((long long)(seen - now)) < 50 * MS);
+    pfs_wire_clock_renew(&clock, now); /* not due */
+    CHECK(clock.pairs == 1);
+    pfs_wire_clock_learn(&clock, clock.offset_ns + 500, now);
+    CHECK(clock.pairs == 2 && clock.steps == 0);
+    pfs_wire_clock_learn(&clock, clock.offset_ns + 1000 * MS, now); /* the wall clock was set */
+    CHECK(clock.steps == 1 && clock.suspect_ns == now);
+    struct msghdr none = {0};
+    int64_t at = -5;
+    CHECK(!pfs_wire_clock_read(&clock, &none, 0, now, &at, NULL) && at == -5);
+    CHECK(clock.dropped == 0);
+}
+
+static bool scenario(const pfs_alloc *alloc)
+{
+    pfs_wire_spec spec = plain();
+    pfs_wire *w = NULL;
+    pfs_events *events = recorder(pfs_alloc_libc()); /* has a torture of its own */
+    bool good = pfs_wire_new(&w, &spec, NULL, alloc) == PFS_OK;
+    size_t asked = 0, ended = 0;
+    for (int i = 0; good && i < 3; i++) {
+        const char *path = i == 0 ? "/ok" : i == 1 ? "/whole" : "/429";
+        asked += ask(w, path, PFS_WIRE_NOW) == PFS_OK;
+    }
+    good = good && asked == 3;
+    while (w != NULL && ended < asked) {
+        pfs_wire_reply *replies;
+        pfs_wire_turn(w, 50);
+        pfs_wire_drain(w, events, &replies);
+        while (replies != NULL) {
+            pfs_wire_reply *next = replies->next;
+            good = good && replies->status != PFS_EVENTS_CANCELLED;
+            pfs_wire_reply_free(w, replies);
+            replies = next;
+            ended++;
+        }
+    }
+    pfs_wire_free(w);
+    pfs_events_free(events);
+    return good;
+}
+
+TEST(without_memory)
+{
+    CHECK(torture(scenario) > 20);
+}
+
+int main(void)
+{
+    pthread_t thread;
+    socklen_t size = sizeof address;
+    address = (struct sockaddr_in){.sin_family = AF_INET};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    listening = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listening, (struct sockaddr *)&address, size) != 0 || listen(listening, 512) != 0 ||
+        getsockname(listening, (struct sockaddr *)&address, &size) != 0 ||
+        pthread_create(&thread, NULL, accept_all, NULL) != 0) {
+        perror("the test's server");
+        return 1;
+    }
+    make_answer();
+    int at_first = descriptors();
+    RUN(every_split);
+    RUN(every_failure);
+    RUN(time_outs_and_refusals);
+    RUN(a_stale_connection_is_tried_again_once);
+    RUN(a_schedule_is_kept);
+    RUN(stopping_ends_what_is_under_way);
+    RUN(a_full_log_pauses);
+    RUN(wrong_specifications);
+    RUN(clock_pairs);
+    RUN(without_memory);
+    /* The server's ends close a moment after ours. */
+    for (int i = 0; i < 500 && descriptors() != at_first; i++) {
+        usleep(10000);
+    }
+    CHECK(descriptors() == at_first);
+    FINISH();
+}
