@@ -78,7 +78,8 @@ void pfs_stats_bootstrap_means(const double *data, size_t n, pfs_rng *rng, doubl
                                size_t count);
 
 /* The interval of the mean from its bootstrap means (reordered): BCa, Efron 1987.  A sample without
- * variance gives a point.  count >= 2. */
+ * variance gives a point; one whose deviations' cubes overflow is not corrected for its skew.
+ * count >= 2. */
 void pfs_stats_bca(const double *data, size_t n, double *means, size_t count, double confidence,
                    double *low, double *high);
 

@@ -31,6 +31,10 @@ void pfs_stats_moments(const double *data, size_t n, double *mean, double *squar
     }
     double shift = first / (double)n; /* what the rounding of the first sum left over */
     *mean = centre + shift;
+    if (!isfinite(second)) { /* not 0, which a difference of infinities could come to */
+        *squares = *cubes = INFINITY;
+        return;
+    }
     *squares = fmax(0.0, second - (double)n * shift * shift);
     *cubes = third - 3.0 * shift * second + 2.0 * (double)n * shift * shift * shift;
 }
@@ -132,7 +136,7 @@ void pfs_stats_bca(const double *data, size_t n, double *means, size_t count, do
 {
     double mean, squares, cubes;
     pfs_stats_moments(data, n, &mean, &squares, &cubes);
-    if (!(squares > 0.0)) {
+    if (squares == 0.0) {
         *low = *high = mean;
         return;
     }
@@ -146,6 +150,9 @@ void pfs_stats_bca(const double *data, size_t n, double *means, size_t count, do
     double bias = pfs_stats_normal_quantile(fmin(fmax(share, edge), 1.0 - edge));
     /* For the mean the jackknife's acceleration has a closed form. */
     double acceleration = cubes / (6.0 * squares * sqrt(squares));
+    if (!isfinite(acceleration)) { /* powers of huge deviations overflow: then without it */
+        acceleration = 0.0;
+    }
     double z = pfs_stats_normal_quantile(0.5 + 0.5 * confidence);
     double ends[2];
     for (int side = 0; side < 2; side++) {

@@ -206,7 +206,7 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
         (Path("/dev/zero"), "not a regular file"),
         (tmp_path / "link", "symbolic links"),
         (tmp_path / ("x" * 300), "too long"),
-        (Path("a\0b"), "null byte"),
+        (Path("a\0b"), "null "),
     ]:
         with pytest.raises(UsageError, match=re.escape(says)):
             load(path)

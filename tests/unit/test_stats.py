@@ -524,3 +524,10 @@ def test_change_points_finds_steps_and_leaves_noise_alone() -> None:
     assert stats.change_points([1.0, 2.0]) == []
     with pytest.raises(ValueError, match="min_segment"):
         stats.change_points(series, 1)
+
+
+def test_a_bootstrap_of_huge_values_is_no_point() -> None:
+    found = stats.bootstrap_mean([1e200, -1e200, 1e200], resamples=500)
+    assert found.low < found.estimate < found.high
+    with pytest.raises(OverflowError, match="the sum of data"):
+        stats.bootstrap_mean([1e308, -1e308, 1e308], resamples=500)

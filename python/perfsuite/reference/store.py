@@ -75,14 +75,17 @@ class Store:
         self._config = config
         self._insertions = 0
         self._users: dict[str, int] = {}
+        opened: sqlite3.Connection | None = None
         try:
-            self.connection = sqlite3.connect(self.path, isolation_level=None)
+            self.connection = opened = sqlite3.connect(self.path, isolation_level=None)
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute(f"PRAGMA synchronous = {config.synchronous}")
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA cache_size = -8192")
             self.connection.executescript(TABLES)
         except sqlite3.Error as error:
+            if opened is not None:
+                opened.close()
             if "fts5" in str(error):
                 raise UsageError("the reference system needs SQLite with FTS5, which this Python's lacks") from error
             raise PerfsuiteError(f"cannot open the database {self.path}: {error}") from error
