@@ -10,15 +10,18 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "pfs_wire.h"
 
-#define FILES_BESIDE 64 /* descriptors that the rest of the process may want */
+#define FILES_BESIDE 64   /* descriptors that the rest of the process may want */
+#define PROBE_MS     2000 /* for an address to answer, where a name has several */
 
 typedef struct {
     PyObject_HEAD pfs_wire *wire;
     PyObject *events;
-    bool polling; /* a drain is under way: one at a time */
+    bool polling, stopping; /* by one thread at a time */
 } Wire;
 
 /* ---- making ---------------------------------------------------------------------------------- */
@@ -124,13 +127,47 @@ static struct addrinfo *resolve(const char *host, int port)
         return NULL;
     }
     (void)PyOS_snprintf(service, sizeof service, "%d", port);
-    Py_BEGIN_ALLOW_THREADS error = getaddrinfo(host, service, &hints, &found);
-    Py_END_ALLOW_THREADS if (error != 0)
-    {
+    PyThreadState *thread = PyEval_SaveThread();
+    error = getaddrinfo(host, service, &hints, &found);
+    PyEval_RestoreThread(thread);
+    if (error != 0) {
         PyErr_Format(PyExc_OSError, "%s has no address: %s", host, gai_strerror(error));
         return NULL;
     }
     return found;
+}
+
+/* Whether someone listens there: `localhost` has two addresses, and many servers only one. */
+static bool answers(const struct addrinfo *at)
+{
+    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    struct pollfd connected = {.fd = fd, .events = POLLOUT};
+    int error = 0;
+    socklen_t size = sizeof error;
+    bool found = connect(fd, at->ai_addr, at->ai_addrlen) == 0;
+    if (!found && errno == EINPROGRESS && poll(&connected, 1, PROBE_MS) > 0) {
+        found = getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
+    }
+    close(fd);
+    return found;
+}
+
+/* The first address that answers, or the first: then each request tells what is wrong. */
+static const struct addrinfo *choose(const struct addrinfo *found)
+{
+    const struct addrinfo *chosen = found;
+    if (found->ai_next == NULL) {
+        return found;
+    }
+    PyThreadState *thread = PyEval_SaveThread();
+    while (chosen != NULL && !answers(chosen)) {
+        chosen = chosen->ai_next;
+    }
+    PyEval_RestoreThread(thread);
+    return chosen == NULL ? found : chosen;
 }
 
 static int open_engine(Wire *self, pfs_wire_spec *spec, const char *host, int port, PyObject *rules)
@@ -144,8 +181,9 @@ static int open_engine(Wire *self, pfs_wire_spec *spec, const char *host, int po
     if (found == NULL) {
         return -1;
     }
-    spec->address = found->ai_addr;
-    spec->address_length = found->ai_addrlen;
+    const struct addrinfo *chosen = choose(found);
+    spec->address = chosen->ai_addr;
+    spec->address_length = chosen->ai_addrlen;
     spec->rules = list.paths;
     spec->roles = list.roles;
     spec->rule_count = list.count;
@@ -237,8 +275,10 @@ static void Wire_dealloc(Wire *self)
     PyObject_GC_UnTrack(self);
     if (self->wire != NULL) {
         pfs_wire_reply *replies;
-        Py_BEGIN_ALLOW_THREADS pfs_wire_stop(self->wire);
-        Py_END_ALLOW_THREADS PFS_LOCK(self->events); /* so that no row stays without an end */
+        PyThreadState *thread = PyEval_SaveThread();
+        pfs_wire_stop(self->wire);
+        PyEval_RestoreThread(thread);
+        PFS_LOCK(self->events); /* so that no row stays without an end */
         pfs_wire_drain(self->wire, ((Events *)self->events)->events, &replies);
         PFS_UNLOCK();
         free_replies(self, replies);
@@ -258,12 +298,14 @@ static PyObject *Wire_start(PyObject *object, PyObject *unused)
     pfs_status status;
     (void)unused;
     PFS_LOCK(object);
-    status = pfs_wire_start(self->wire);
+    /* A stop under way elsewhere must not meet a thread that has just begun. */
+    status = self->stopping ? PFS_EINVAL : pfs_wire_start(self->wire);
     PFS_UNLOCK();
     if (status != PFS_OK) {
-        PyErr_SetString(PyExc_RuntimeError, status == PFS_EINVAL
-                                                ? "this engine was started before; make another"
-                                                : "the system gives no thread to the engine");
+        PyErr_SetString(PyExc_RuntimeError,
+                        status == PFS_EINVAL
+                            ? "this engine was started before, or stopped; make another"
+                            : "the system gives no thread to the engine");
         return NULL;
     }
     Py_RETURN_NONE;
@@ -280,16 +322,18 @@ static PyObject *Wire_stop(PyObject *object, PyObject *unused)
     (void)unused;
     bool mine;
     PFS_LOCK(object);
-    mine = !self->polling;
-    self->polling = true; /* a stop excludes polls and other stops */
+    mine = !self->stopping;
+    self->stopping = true;
     PFS_UNLOCK();
     if (!mine) {
-        PyErr_SetString(PyExc_RuntimeError, "the engine is being polled or stopped elsewhere");
+        PyErr_SetString(PyExc_RuntimeError, "another thread is stopping the engine");
         return NULL;
     }
-    Py_BEGIN_ALLOW_THREADS pfs_wire_stop(self->wire);
-    Py_END_ALLOW_THREADS PFS_LOCK(object);
-    self->polling = false;
+    PyThreadState *thread = PyEval_SaveThread();
+    pfs_wire_stop(self->wire);
+    PyEval_RestoreThread(thread);
+    PFS_LOCK(object);
+    self->stopping = false;
     PFS_UNLOCK();
     Py_RETURN_NONE;
 }
@@ -433,10 +477,11 @@ static int await(Wire *self, double timeout)
         if (left <= 0) {
             return 0;
         }
-        Py_BEGIN_ALLOW_THREADS found = poll(&told, 1, (int)(left / 1000000) + 1);
+        PyThreadState *thread = PyEval_SaveThread();
+        found = poll(&told, 1, (int)(left / 1000000) + 1);
         why = errno;
-        Py_END_ALLOW_THREADS if (found > 0 || (found < 0 && why != EINTR))
-        {
+        PyEval_RestoreThread(thread);
+        if (found > 0 || (found < 0 && why != EINTR)) {
             return 0;
         }
         if (PyErr_CheckSignals() < 0) {
@@ -478,7 +523,7 @@ static PyObject *Wire_poll(PyObject *object, PyObject *const *args, Py_ssize_t n
     self->polling = true;
     PFS_UNLOCK();
     if (!mine) {
-        PyErr_SetString(PyExc_RuntimeError, "the engine is being polled or stopped elsewhere");
+        PyErr_SetString(PyExc_RuntimeError, "another thread is polling the engine");
         return NULL;
     }
     pfs_wire_reply *replies = NULL;

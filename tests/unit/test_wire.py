@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import os
+import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -376,6 +379,117 @@ def test_wrong_calls() -> None:
     del wire
     gc.collect()
     assert sys.getrefcount(Wire) == references - 1
+
+
+def test_localhost_is_found_where_it_listens() -> None:
+    with server(answer_ok) as port:  # on 127.0.0.1 only; localhost may be ::1 first
+        wire = Wire("localhost", port, Events(), rules=RULES, finish="[DONE]")
+        wire.submit(request())
+        wire.start()
+        (reply,) = gather(wire, 1)
+        wire.stop()
+    assert reply.status == 0
+
+
+def test_a_request_larger_than_the_socket_takes() -> None:
+    bodies: list[int] = []
+
+    async def count(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        bodies.append(len(asked.body))
+        writer.write(ANSWER)
+
+    events = Events()
+    with server(count) as port:
+        wire = engine(port, events, connections=2)
+        for _ in range(4):
+            assert wire.submit(request(body=b"x" * (12 << 20)))
+        wire.start()
+        replies = gather(wire, 4)
+        wire.stop()
+    assert [reply.status for reply in replies] == [0] * 4
+    assert bodies == [12 << 20] * 4
+    assert wire.stats()["bytes_sent"] > 48 << 20
+    assert events.max_in_flight <= 2
+
+
+def test_an_answer_that_said_it_was_complete_and_never_ends() -> None:
+    async def linger(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(chunked(*sse(delta("a"), delta("b"), USAGE, "[DONE]"), end=False))
+        await writer.drain()
+        await asyncio.Event().wait()
+
+    with server(linger) as port:
+        wire = engine(port, Events(), connections=2)
+        for _ in range(2):
+            wire.submit(request())
+        wire.start()
+        replies = gather(wire, 2)
+        wire.stop()
+    for reply in replies:
+        assert (reply.status, reply.chunks) == (0, 2)
+        assert reply.first_ns == reply.end_ns or reply.completion_tokens == 2
+
+
+def test_without_the_kernels_stamps() -> None:
+    with server(answer_ok) as port:
+        wire = engine(port, Events(), kernel=False)
+        wire.submit(request())
+        wire.start()
+        (reply,) = gather(wire, 1)
+        wire.stop()
+    stats = wire.stats()
+    assert (reply.status, reply.kernel_sent, reply.kernel_received) == (0, False, False)
+    assert (stats["kernel_reads"], stats["kernel_sends"], stats["clock_pairs"]) == (0, 0, 1)
+    assert stats["reads"] >= 1
+
+
+def test_a_poll_waits_while_another_thread_stops() -> None:
+    async def never(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    with server(never) as port:
+        events = Events()
+        wire = engine(port, events)
+        wire.submit(request())
+        wire.start()
+        while events.in_flight < 1:
+            wire.poll(0.1)
+        stopper = threading.Thread(target=wire.stop)
+        stopper.start()
+        (reply,) = gather(wire, 1)
+        stopper.join()
+    assert ERROR_KINDS[reply.status] == "cancelled"
+    with pytest.raises(RuntimeError, match="or stopped"):
+        wire.start()
+
+
+def test_the_truth_on_the_wire() -> None:
+    """What it reports is what ``serve`` sent, as the kernel stamped both ends, however busy the machine is."""
+    command = [sys.executable, "-m", "perfsuite", "serve", "--engine", "paced", "--tokens", "20", "--for", "120s"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            body = json.dumps({"model": "paced", "stream": True, "messages": [{"role": "user", "content": "hi"}]})
+            events = Events()
+            wire = engine(int(url.rpartition(":")[2]), events, connections=32)
+            for _ in range(64):
+                wire.submit(request("/v1/chat/completions", body.encode()))
+            wire.start()
+            replies = gather(wire, 64)
+            wire.stop()
+            with urllib.request.urlopen(f"{url}/truth/summary") as answer:
+                truth = json.load(answer)
+        finally:
+            process.terminate()
+    assert {reply.status for reply in replies} == {0}
+    assert sum(reply.chunks for reply in replies) == 64 * 20
+    assert events.max_in_flight == 32
+    stats = wire.stats()
+    if stats["kernel_reads"] < stats["reads"] or truth["pieces_sent_by_kernel"] < truth["pieces"]:
+        pytest.skip("this system does not stamp every packet")
+    for ours, theirs in (("service_ttft", "ttft_ms"), ("itl", "itl_ms")):
+        assert events.histogram(ours).quantile(0.5) == pytest.approx(truth[theirs]["p50"], abs=0.5)
 
 
 def test_a_refused_connection() -> None:
