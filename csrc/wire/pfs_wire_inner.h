@@ -10,8 +10,8 @@
 #include "pfs_wire_clock.h"
 
 #define PFS_WIRE_READ ((size_t)16 << 10)
-/* The most marks that one read can make: a chunk of one byte of text is 6 bytes on the wire. */
-#define PFS_WIRE_MARKS_A_READ (PFS_WIRE_READ / 5 + 8)
+/* The most marks that one read can make: a line of JSON has two bytes at least. */
+#define PFS_WIRE_MARKS_A_READ (PFS_WIRE_READ / 2 + 8)
 #define PFS_WIRE_LOG          ((size_t)32768)
 #define PFS_WIRE_MOST_WAITING ((size_t)4096) /* due requests taken; more stay in the queue */
 

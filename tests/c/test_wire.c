@@ -45,6 +45,7 @@ static void make_answer(void)
 
 static int listening = -1;
 static struct sockaddr_in address;
+static pthread_mutex_t dense = PTHREAD_MUTEX_INITIALIZER;
 
 static void tell(int fd, const char *bytes, size_t length)
 {
@@ -127,6 +128,17 @@ static bool answer(int fd, const char *path)
         for (int i = 0; i < 2000; i++) {
             say(fd, "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
         }
+    } else if (strcmp(path, "/dense") == 0) {
+        static const char head[] = "HTTP/1.1 200 OK\r\n\r\n";
+        static char lines[sizeof head - 1 + 160000];
+        pthread_mutex_lock(&dense);
+        memset(lines, '1', sizeof lines);
+        for (size_t i = sizeof head; i < sizeof lines; i += 2) {
+            lines[i] = '\n';
+        }
+        memcpy(lines, head, sizeof head - 1);
+        tell(fd, lines, sizeof lines); /* at once, so that reads are full */
+        pthread_mutex_unlock(&dense);
     } else if (strcmp(path, "/broken") == 0) {
         say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[\n\n");
     } else if (strcmp(path, "/inside") == 0) {
@@ -521,6 +533,29 @@ TEST(a_full_log_pauses)
     end(&c);
 }
 
+/* Two bytes to an event: the most marks that a read can make, in a log that is nearly full. */
+TEST(the_densest_stream_fits_the_log)
+{
+    pfs_wire_spec spec = plain();
+    spec.stream = PFS_STREAM_NDJSON;
+    spec.rule_count = 0;
+    spec.marks_end = false;
+    client c = begin(&spec);
+    for (int i = 0; i < 4; i++) {
+        CHECK(ask(c.w, "/dense", PFS_WIRE_NOW) == PFS_OK);
+    }
+    pfs_wire_counts wire = {0};
+    while (wire.paused == 0) {
+        pfs_wire_turn(c.w, 1);
+        pfs_wire_counted(c.w, &wire);
+    }
+    turn_until(&c, 4);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        CHECK(r->status == PFS_EVENTS_OK && r->chunks == 80000);
+    }
+    end(&c);
+}
+
 TEST(wrong_specifications)
 {
     pfs_wire *w = NULL;
@@ -625,6 +660,7 @@ int main(void)
     RUN(a_schedule_is_kept);
     RUN(stopping_ends_what_is_under_way);
     RUN(a_full_log_pauses);
+    RUN(the_densest_stream_fits_the_log);
     RUN(wrong_specifications);
     RUN(clock_pairs);
     RUN(without_memory);
