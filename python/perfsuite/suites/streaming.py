@@ -39,29 +39,36 @@ def mean_series(stretch: Stretch) -> list[tuple[float, float]]:
 def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
     """What a driven stretch shows of the streamed metrics."""
     events = stretch.events
-    windows = events.windows()
+    errors = error_rate(stretch)
+    if isinstance(errors, NotMeasured):
+        return dict.fromkeys(streamed(), errors)
     found: dict[str, Evidence] = {
-        name: samples(stretch, name)
-        for name in streamed()
-        if catalogue()[name].kind == "histogram"
+        name: samples(stretch, name) for name in streamed() if catalogue()[name].kind == "histogram"
     }
-    ended = events.completed + events.failed
-    if not ended:
-        return dict.fromkeys(streamed(), NotMeasured("no request ended in the measured time"))
-    by_second = [(failed, failed + ok) for failed, ok in zip(windows["failed"], windows["ok"], strict=True)]
-    found["error_rate"] = Share(
-        hits=events.failed,
-        trials=ended,
-        clusters=[pair for pair in by_second if pair[1]],
-        series=[(t_s, failed / of) for t_s, (failed, of) in zip(windows["t_s"], by_second, strict=True) if of],
-        details={"kinds": dict(events.errors)},
-    )
+    found["error_rate"] = errors
     found["goodput"] = goodput(stretch)
     if events.tokens_per_chunk is not None:
         found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
     else:
         found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
     return found
+
+
+def error_rate(stretch: Stretch) -> Share | NotMeasured:
+    """Failed requests over all that ended; each second is a cluster."""
+    events = stretch.events
+    ended = events.completed + events.failed
+    if not ended:
+        return NotMeasured("no request ended in the measured time")
+    windows = events.windows()
+    by_second = [(failed, failed + ok) for failed, ok in zip(windows["failed"], windows["ok"], strict=True)]
+    return Share(
+        hits=events.failed,
+        trials=ended,
+        clusters=[pair for pair in by_second if pair[1]],
+        series=[(t_s, failed / of) for t_s, (failed, of) in zip(windows["t_s"], by_second, strict=True) if of],
+        details={"kinds": dict(events.errors)},
+    )
 
 
 def goodput(stretch: Stretch) -> Evidence:

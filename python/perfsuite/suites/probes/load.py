@@ -15,7 +15,7 @@ from perfsuite._core import Row
 from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Share
 from perfsuite.suites.cache import CacheWatch
 from perfsuite.suites.session import Session, Stretch
-from perfsuite.suites.streaming import good_windows, streaming_evidence
+from perfsuite.suites.streaming import error_rate, good_windows, streaming_evidence
 from perfsuite.targets.base import Failure, Inspection, Reply, Request
 from perfsuite.workloads.conversations import conversations
 from perfsuite.workloads.requests import requests
@@ -95,7 +95,7 @@ async def archive(session: Session, inside: Inspection) -> None:
 
 def errors(stretches: list[Stretch]) -> Evidence:
     """error_rate over all stretches; each second is a cluster."""
-    shares = [streaming_evidence(one)["error_rate"] for one in stretches]
+    shares = [error_rate(one) for one in stretches]
     known = [share for share in shares if isinstance(share, Share)]
     if not known:
         return shares[-1]
