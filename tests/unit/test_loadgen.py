@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import csv
+import dataclasses
 import json
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from itertools import count, islice
+from itertools import count, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.loadgen import Delivered, LoadSpec, RawWriter, drive
 from perfsuite.loadgen.alarm import Alarm
 from perfsuite.loadgen.raw import COLUMNS
+from perfsuite.loadgen.schedule import schedule
 from perfsuite.targets.base import Failure, Reply, Request
 
 Send = Callable[[Request, Row], Awaitable[Reply]]
@@ -140,6 +142,115 @@ def test_a_client_that_is_late_at_the_end_still_sends_what_fell_due() -> None:
     assert events.histogram("response_time").max > 100.0
 
 
+def test_a_client_that_is_blocked_delivers_half_and_says_so() -> None:
+    """Half of the time the client's own loop stands still; the negative control is the same load without that."""
+
+    def standing_still(seconds: float) -> Send:
+        async def send(request: Request, row: Row) -> Reply:
+            if request.message == "m2":
+                time.sleep(seconds)  # noqa: ASYNC251
+            return Reply(text="")
+
+        return send
+
+    spec = LoadSpec(duration_s=1.2, rate=50, arrivals="constant")
+    blocked, events = run(Fake(standing_still(0.9)), spec)
+    assert blocked.requests == 60, "nothing that fell due is dropped"
+    assert events.histogram("lateness").quantile(0.5) > 200.0
+    assert blocked.short is not None
+    assert "more than 250 ms late" in blocked.short
+    calm, _ = run(Fake(standing_still(0.0)), spec)
+    assert calm.short is None
+
+
+def test_a_slow_system_in_a_closed_loop_is_not_a_load_that_was_not_delivered() -> None:
+    async def slow(request: Request, row: Row) -> Reply:
+        await asyncio.sleep(0.2)
+        return Reply(text="")
+
+    delivered, _ = run(Fake(slow), LoadSpec(duration_s=0.3, concurrency=3))
+    assert delivered.rate < 30
+    assert delivered.short is None
+
+
+def test_a_target_that_never_waits_is_not_the_clients_fault() -> None:
+    delivered, _ = run(Fake(at_once), LoadSpec(duration_s=0.05, concurrency=3))
+    assert delivered.max_in_flight == 1
+    assert delivered.short is None
+
+
+class Owned:
+    """Requests that know whose they are."""
+
+    def __init__(self) -> None:
+        self.turns: dict[int, int] = {}
+
+    def __iter__(self) -> Owned:
+        return self
+
+    def __next__(self) -> Request:
+        raise AssertionError("a paced user has requests of its own")
+
+    def of(self, user: int) -> Request:
+        self.turns[user] = self.turns.get(user, 0) + 1
+        return Request(message=str(self.turns[user]), messages=[], user_id=f"u{user}", conversation_id="c")
+
+
+def test_a_paced_user_sends_at_its_own_pace_whatever_the_answers_take() -> None:
+    """Due times of each user are one interval apart to the nanosecond; the phases differ and come from the seed."""
+    spec = LoadSpec(duration_s=0.5, users=8, pace_s=0.1, seed=3)
+    starts: list[dict[int, int]] = []
+    for seed in (3, 3, 4):
+        due: dict[int, list[int]] = {}
+        for at, user in islice(schedule(dataclasses.replace(spec, seed=seed)), 80):
+            due.setdefault(user, []).append(at)
+        assert {len(times) for times in due.values()} == {10}
+        assert {late - early for times in due.values() for early, late in pairwise(times)} == {100_000_000}
+        starts.append({user: times[0] for user, times in due.items()})
+        assert max(starts[-1].values()) < 100_000_000
+        assert len(set(starts[-1].values())) == 8
+    assert starts[0] == starts[1] != starts[2]
+
+    source = Owned()
+    target = Fake(soon)
+    delivered, _ = run(target, spec, source=source)  # type: ignore[arg-type]
+    assert delivered.requests == delivered.completed == 40
+    assert source.turns == dict.fromkeys(range(8), 5)
+    assert delivered.short is None
+
+
+def test_a_paced_user_waits_for_its_answer_and_the_wait_counts() -> None:
+    """One user of two gets slow answers: his messages wait for one another, the other's do not."""
+    held: dict[str, int] = {}
+    waited: dict[str, float] = {}
+
+    async def send(request: Request, row: Row) -> Reply:
+        held[request.user_id] = held.get(request.user_id, 0) + 1
+        assert held[request.user_id] == 1, "a user has one message under way"
+        await asyncio.sleep(0.15 if request.user_id == "u0" else 0.001)
+        held[request.user_id] -= 1
+        return Reply(text="")
+
+    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
+        assert row.response_time_ms is not None
+        waited[request.user_id] = max(waited.get(request.user_id, 0.0), row.response_time_ms)
+
+    spec = LoadSpec(duration_s=0.5, users=2, pace_s=0.05)
+    delivered, _ = run(Fake(send), spec, source=Owned(), on_reply=on_reply)  # type: ignore[arg-type]
+    assert delivered.completed == 20, "what fell due is sent, after the time too"
+    assert waited["u0"] > 900.0, "the tenth waits for nine answers of 150 ms less nine intervals of 50"
+    assert waited["u1"] < waited["u0"] / 2
+    assert delivered.short is not None
+    assert "longer than their pace" in delivered.short
+
+
+def test_a_load_of_users_and_a_rate_contradict() -> None:
+    with pytest.raises(UsageError, match="paced users"):
+        LoadSpec(duration_s=1, users=2, rate=3)
+    with pytest.raises(ValueError, match="closed loop"):
+        schedule(LoadSpec(duration_s=1, concurrency=2))
+
+
 def test_warm_up_is_driven_and_counted_apart() -> None:
     target = Fake(soon)
     delivered, events = run(target, LoadSpec(duration_s=0.2, warmup_s=0.1, concurrency=2))
@@ -173,8 +284,9 @@ def test_requests_that_run_out_end_it_early_and_say_so(load: dict[str, float]) -
     target = Fake(soon)
     delivered, _ = run(target, LoadSpec(duration_s=30, **load), source=requests(9))  # type: ignore[arg-type]
     assert delivered.completed == target.seen == 9
-    assert delivered.short is not None
-    assert "ran out after 9" in delivered.short
+    assert delivered.short is None, "what was not sent was not to be"
+    assert delivered.ended is not None
+    assert "ran out after 9" in delivered.ended
     assert delivered.duration_s < 10
 
 
@@ -183,13 +295,15 @@ def test_limits_on_requests_and_tokens(load: dict[str, float]) -> None:
     target = Fake(at_once)
     delivered, _ = run(target, LoadSpec(duration_s=30, max_requests=5, **load))  # type: ignore[arg-type]
     assert target.seen == 5
-    assert delivered.short is not None
-    assert "5 requests" in delivered.short
+    assert delivered.short is None, "what was not sent was not to be"
+    assert delivered.ended is not None
+    assert "5 requests" in delivered.ended
     target = Fake(at_once)
     delivered, _ = run(target, LoadSpec(duration_s=30, max_tokens=23, **load))  # type: ignore[arg-type]
     assert target.seen == 5, "5 tokens each: 25 are the first to reach 23"
-    assert delivered.short is not None
-    assert "23 tokens" in delivered.short
+    assert delivered.short is None, "what was not sent was not to be"
+    assert delivered.ended is not None
+    assert "23 tokens" in delivered.ended
 
 
 def test_tokens_that_nobody_told_are_counted_as_they_come() -> None:
@@ -210,8 +324,9 @@ def test_stop_finishes_what_is_in_flight_and_sends_nothing_more(load: dict[str, 
         events = Events()
         asyncio.get_running_loop().call_later(0.05, stop.set)
         delivered = await drive(target, requests(), LoadSpec(duration_s=60, **load), events, stop=stop)  # type: ignore[arg-type]
-        assert delivered.short is not None
-        assert "stopped" in delivered.short
+        assert delivered.short is None, "what was not sent was not to be"
+        assert delivered.ended is not None
+        assert "stopped" in delivered.ended
         assert delivered.completed == target.seen > 0
         assert delivered.failed == 0
         assert events.in_flight == events.waiting == target.held == 0

@@ -1,4 +1,5 @@
-"""Drives requests at a target: a closed loop that holds so many in flight, or an open loop that keeps to a schedule."""
+"""Drives requests at a target: a closed loop that holds so many in flight, or an open loop that keeps to a schedule, of
+a rate or of paced users."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
 Closed loop: N workers, each with one request in flight at any time until the time is over.  Open loop: requests fall
 due on a schedule that knows nothing of the answers, so a system that slows down is not spared, and what waits for a
-free slot waits on the clock of the user who asked (no coordinated omission).  The driver stamps due, sent and end; the
-target stamps its tokens.
+free slot (of a paced user: for the last answer) waits on the clock of the user who asked (no coordinated omission).
+The driver stamps due, sent and end; the target stamps its tokens.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
-from perfsuite._core import ERROR_KINDS, Arrivals
+from perfsuite._core import ERROR_KINDS
 from perfsuite.loadgen.alarm import SECOND, Alarm
-from perfsuite.loadgen.spec import Delivered, LoadSpec
+from perfsuite.loadgen.schedule import NOBODY, schedule
+from perfsuite.loadgen.spec import MISSED_NS, ByUser, Delivered, LoadSpec, shortfall
 from perfsuite.targets.base import Failure, Reply, Request
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class _Drive:
     ) -> None:
         self.target = target
         self.requests = iter(requests)
+        self.by_user = requests if isinstance(requests, ByUser) else None
         self.spec = spec
         self.events = events
         self.on_reply = on_reply
@@ -86,10 +88,10 @@ class _Drive:
         self.begun = 0
         self.tokens = 0
         self.in_time = 0
-        self.late = 0
+        self.late = self.missed = 0
         self.last_end_ns = 0
         self.examples: dict[str, list[str]] = {}
-        self.reasons: list[str] = []
+        self.ended: str | None = None
         self.over = asyncio.Event()
         """Nothing new falls due."""
         self.closed = False
@@ -100,8 +102,10 @@ class _Drive:
         self.alarm: Alarm | None = None
         self.tasks: set[asyncio.Task[None]] = set()
         self.stubborn: set[asyncio.Task[None]] = set()
-        self.waiting: deque[Row] = deque()
-        self.slots_used = 0
+        self.waiting: dict[int, deque[Row]] = {}
+        """What is due and waits: by user, or all of it under NOBODY."""
+        self.taken: dict[int, int] = {}
+        """Slots in use, likewise."""
 
     async def run(self, stop: asyncio.Event | None) -> Delivered:
         events, spec = self.events, self.spec
@@ -116,7 +120,7 @@ class _Drive:
         if stop is not None:
             helpers.append(loop.create_task(self._obey(stop)))
         try:
-            await (self._closed_loop() if spec.rate is None else self._open_loop(spec.rate))
+            await (self._closed_loop() if spec.due_rate is None else self._open_loop())
             await self._drain()
         finally:
             await self._cancel([*self.tasks, *helpers])
@@ -154,48 +158,50 @@ class _Drive:
             else:
                 await asyncio.sleep(0)  # a target that never waits must not keep the others from running
 
-    async def _open_loop(self, rate: float) -> None:
-        spec = self.spec
+    async def _open_loop(self) -> None:
+        most = 1 if self.spec.users is not None else self.spec.concurrency
         with Alarm() as self.alarm:
-            for offset in Arrivals(spec.arrivals, rate, duration_s=spec.duration_s, seed=spec.seed):
+            for offset, user in schedule(self.spec):
                 due = self.start_ns + offset
                 if due >= self.end_ns:
                     break
                 await self.alarm.until(due)
                 if self.closed:  # not when the time is over: a late client owes what fell due before
                     return
-                if spec.concurrency is not None and self.slots_used >= spec.concurrency:
-                    self.waiting.append(self.events.begin(due, self.begun + len(self.waiting)))
+                if most is not None and self.taken.get(user, 0) >= most:
+                    queue = self.waiting.setdefault(user, deque())
+                    queue.append(self.events.begin(due, self.begun + len(queue)))
                     continue
-                request = self._pull()
+                request = self._pull(user)
                 if request is None:
                     return
-                self.slots_used += 1
-                self._spawn(self._slot(request, self.events.begin(due, self.begun - 1), due))
+                self.taken[user] = self.taken.get(user, 0) + 1
+                self._spawn(self._slot(request, self.events.begin(due, self.begun - 1), due, user))
             if not self.closed:
                 await self.alarm.until(self.end_ns)
 
-    async def _slot(self, request: Request, row: Row, due: int) -> None:
+    async def _slot(self, request: Request, row: Row, due: int, user: int) -> None:
         """Sends one request, and then what waits for a slot."""
         try:
             await self._send(request, row, due)
-            while self.waiting and not self.closed:
-                following = self._pull()
+            while self.waiting.get(user) and not self.closed:
+                following = self._pull(user)
                 if following is None:
                     return
-                await self._send(following, self.waiting.popleft())
+                await self._send(following, self.waiting[user].popleft())
                 await asyncio.sleep(0)
         finally:
-            self.slots_used -= 1
+            self.taken[user] -= 1
 
-    def _pull(self) -> Request | None:
-        """The next request, about to be sent; None when there is to be no more."""
-        if self.closed or (self.spec.rate is None and time.monotonic_ns() >= self.end_ns):
+    def _pull(self, user: int = NOBODY) -> Request | None:
+        """The next request (of that user), about to be sent; None when there is to be no more."""
+        if self.closed or (self.spec.due_rate is None and time.monotonic_ns() >= self.end_ns):
             return None
         if self.spec.max_requests is not None and self.begun >= self.spec.max_requests:
             self._close(f"the limit of {self.spec.max_requests:,} requests was reached")
             return None
-        request = next(self.requests, None)
+        own = self.by_user is not None and user != NOBODY
+        request = self.by_user.of(user) if self.by_user is not None and own else next(self.requests, None)
         if request is None:
             self._close(f"the requests ran out after {self.begun:,}")
             return None
@@ -212,8 +218,9 @@ class _Drive:
             row = self.events.begin(sent_ns, self.begun - 1)
         row.sent(sent_ns)
         self.in_time += self.measured_ns <= sent_ns < self.end_ns
-        if due is not None and sent_ns - due > LATE_NS and due >= self.measured_ns:
-            self.late += 1
+        if due is not None and due >= self.measured_ns:
+            self.late += sent_ns - due > LATE_NS
+            self.missed += sent_ns - due > MISSED_NS
         try:
             async with timeout:
                 reply = await self.target.send(request, row)
@@ -269,7 +276,7 @@ class _Drive:
     def _close(self, reason: str) -> None:
         if not self.closed:
             self.closed = True
-            self.reasons.append(reason)
+            self.ended = reason
             self._no_more()
 
     async def _obey(self, stop: asyncio.Event) -> None:
@@ -292,8 +299,9 @@ class _Drive:
             await self._cancel(list(self.tasks))
             if self.expired:
                 now = time.monotonic_ns()
-                for row in self.waiting:
-                    self._end(row, None, self._too_late(), now)
+                for queue in self.waiting.values():
+                    for row in queue:
+                        self._end(row, None, self._too_late(), now)
 
     async def _cancel(self, tasks: list[asyncio.Task[None]]) -> None:
         """Cancels them and waits until each has gone; errors of theirs were seen to by ``_done``.
@@ -324,7 +332,7 @@ class _Drive:
             error = task.exception()
             if task not in self.stubborn:
                 self._break(error)
-        if not self.tasks and self.spec.rate is None:
+        if not self.tasks and self.spec.due_rate is None:
             self._no_more()
 
     def _break(self, error: BaseException | None) -> None:
@@ -370,11 +378,9 @@ class _Drive:
         until = min(self.last_end_ns, self.end_ns) if self.closed else self.end_ns
         measured_s = max(0, until - self.measured_ns) / SECOND
         rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
-        reasons = list(self.reasons)
-        if spec.rate is None and events.max_in_flight < (spec.concurrency or 1):
-            reasons.append(f"held at most {events.max_in_flight} of {spec.concurrency} in flight")
-        if spec.rate is not None and self.in_time < 0.99 * started - 1:
-            reasons.append(f"sent {self.in_time:,} of the {started:,} requests that fell due within the time")
+        short = shortfall(
+            spec, due=started, in_time=self.in_time, missed=self.missed, begun=self.begun, ended=self.ended is not None
+        )
         return Delivered(
             max_in_flight=events.max_in_flight,
             rate=rate,
@@ -383,7 +389,10 @@ class _Drive:
             failed=failed,
             duration_s=measured_s,
             late_sends=self.late,
-            short="; ".join(reasons) or None,
+            sent=self.begun,
+            tokens=self.tokens,
+            ended=self.ended,
+            short=short,
             examples=self.examples,
         )
 

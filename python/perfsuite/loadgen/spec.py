@@ -3,25 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from perfsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    from perfsuite.targets.base import Request
+
+DELIVERED = 0.99
+"""A load of which less than this share was delivered was not delivered."""
+
+MISSED_NS = 250_000_000
+"""A send this long after it was due, though a slot was free, was not delivered when it was asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadSpec:
     """What is asked of a load.
 
-    ``duration_s`` is the whole time in which requests are started, its first ``warmup_s`` included.  ``rate`` None: a
-    closed loop of ``concurrency``, each pausing ``think_s`` between requests.  Else an open loop: ``rate`` requests due
-    a second, spaced by ``arrivals`` (ramp and step climb to ``rate`` over the duration), at most ``concurrency`` in
-    flight (None: no cap).  ``max_tokens``: no new requests once prompt and completion tokens together reach it.
+    ``duration_s`` is the whole time in which requests are started, its first ``warmup_s`` included.  Three loops:
+
+    - closed: ``concurrency`` in flight, each pausing ``think_s`` between an answer and the next request;
+    - open: ``rate`` requests due a second, spaced by ``arrivals`` (ramp and step climb to ``rate`` over the duration),
+      at most ``concurrency`` in flight (None: no cap);
+    - paced: ``users``, each with a request due every ``pace_s`` from a start of its own, whatever the answers do; a
+      user has one in flight at most, so what falls due before the last answer came waits, on the user's clock.
+
+    ``max_tokens``: no new requests once prompt and completion tokens together reach it.
     """
 
     duration_s: float
     concurrency: int | None = None
     rate: float | None = None
     arrivals: Literal["constant", "poisson", "ramp", "step"] = "poisson"
+    users: int | None = None
+    pace_s: float = 1.0
     warmup_s: float = 0.0
     max_requests: int | None = None
     max_tokens: int | None = None
@@ -37,26 +53,53 @@ class LoadSpec:
                 ("warmup_s", self.warmup_s, 0.0 <= self.warmup_s <= self.duration_s, "0 to duration_s"),
                 ("request_timeout_s", self.request_timeout_s, self.request_timeout_s > 0.0, "above 0"),
                 ("think_s", self.think_s, self.think_s >= 0.0, "0 or more"),
+                ("pace_s", self.pace_s, 1e-6 <= self.pace_s < 1e9, "a microsecond or more"),
                 ("concurrency", self.concurrency, self.concurrency is None or self.concurrency >= 1, "1 or more"),
+                ("users", self.users, self.users is None or self.users >= 1, "1 or more"),
                 ("rate", self.rate, self.rate is None or 0.0 < self.rate <= 1e9, "above 0"),
                 ("max_requests", self.max_requests, self.max_requests is None or self.max_requests >= 1, "1 or more"),
                 ("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "1 or more"),
             )
             if not good
         ]
-        if self.rate is None and self.concurrency is None:
-            wrong.append("a load needs a concurrency (closed loop), a rate (open loop), or both")
+        if self.users is not None and (self.rate is not None or self.concurrency is not None):
+            wrong.append("paced users have a rate and a concurrency already: give users, or rate and concurrency")
+        if self.rate is None and self.concurrency is None and self.users is None:
+            wrong.append("a load needs a concurrency (closed loop), a rate (open loop), or both; or users (paced)")
         if wrong:
             raise UsageError("; ".join(wrong))
+
+    @property
+    def due_rate(self) -> float | None:
+        """Requests that fall due a second by the schedule (a ramp's or a step's highest); None for a closed loop."""
+        return self.users / self.pace_s if self.users is not None else self.rate
+
+    @property
+    def most_in_flight(self) -> int | None:
+        """What may be in flight at once; None: no cap."""
+        return self.users if self.users is not None else self.concurrency
+
+    def __str__(self) -> str:
+        if self.users is not None:
+            return f"{self.users:,} users, a request every {self.pace_s:g} s each"
+        return f"{self.rate:.4g} requests/s" if self.rate is not None else f"{self.concurrency:,} in flight"
+
+
+@runtime_checkable
+class ByUser(Protocol):
+    """Requests that know whose they are: where the source of a load has ``of``, a paced user gets its own."""
+
+    def of(self, user: int) -> Request | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered:
-    """What came of it, warm-up left out.
+    """What came of it, warm-up left out but for ``sent`` and ``tokens``, which is all that went out.
 
     ``rate``: requests sent a second in the measured time, which is ``duration_s`` long.  ``late_sends``: sends more
-    than a millisecond after they were due though a slot was free.  ``short``: what was asked and not delivered, or
-    None.  ``examples``: the first failures of each kind, shortened.
+    than a millisecond after they were due though a slot was free.  ``ended``: why nothing more was sent before the time
+    was over, or None.  ``short``: what was asked and not delivered (see ``shortfall``), or None.  ``examples``: the
+    first failures of each kind, shortened.
     """
 
     max_in_flight: int
@@ -65,7 +108,38 @@ class Delivered:
     completed: int
     failed: int
     duration_s: float
+    sent: int
+    tokens: int
     late_sends: int = 0
     coalesced_reads: int = 0
+    ended: str | None = None
     short: str | None = None
     examples: dict[str, list[str]] = field(default_factory=dict)
+
+
+def shortfall(spec: LoadSpec, *, due: int, in_time: int, missed: int, begun: int, ended: bool) -> str | None:
+    """What of the load asked for was not delivered, in words; None where it was, within one in a hundred.
+
+    ``due``: requests that fell due in the measured time; ``in_time``: sends in it; ``missed``: sends more than
+    MISSED_NS late though a slot was free; ``begun``: requests sent at all; ``ended``: the load came to an end before
+    its time, and what was not sent for that is not missing.  A closed loop is short only when some of its slots never
+    sent: one that is slow because the answers are has delivered what was asked.
+    """
+    if spec.due_rate is None:
+        if ended or begun >= (spec.concurrency or 1):
+            return None
+        return f"{begun:,} of {spec.concurrency:,} slots came to send at all"
+    allowed = (1.0 - DELIVERED) * due + 1.0
+    if missed > allowed:
+        return (
+            f"{missed:,} of {due:,} requests left more than {MISSED_NS // 1_000_000} ms late though a slot was free: "
+            "the client was short of time"
+        )
+    if ended or due - in_time <= allowed:
+        return None
+    text = f"sent {in_time:,} of the {due:,} requests that fell due within the time"
+    if spec.users is not None:
+        return f"{text}: users waited for answers longer than their pace"
+    if spec.concurrency is not None:
+        return f"{text}: no more than {spec.concurrency:,} were to be in flight"
+    return f"{text}: the client was short of time"

@@ -296,7 +296,7 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
         "stretches": [
             {
                 "stretch": one.name,
-                "asked": f"{one.spec.rate:.4g} requests/s" if one.spec.rate else f"{one.spec.concurrency} in flight",
+                "asked": str(one.spec),
                 "duration_s": row.duration_s,
                 "rate": row.rate,
                 "max_in_flight": row.max_in_flight,
@@ -304,6 +304,7 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
                 "completed": row.completed,
                 "failed": row.failed,
                 "late_sends": row.late_sends,
+                "ended": row.ended,
                 "short": row.short,
             }
             for one, row in zip(ended, rows, strict=True)
