@@ -39,14 +39,14 @@ static int read_objectives(PyObject *objectives, double limits[PFS_EVENTS_METRIC
 
 static PyObject *Events_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"precision", "warmup_ns", "limit_ms", "objectives",
-                            "blocks",    "raw",       "start_ns", NULL};
+    static char *names[] = {"precision", "warmup_ns", "limit_ms", "objectives", "blocks",
+                            "raw",       "start_ns",  "stamps",   NULL};
     PyObject *objectives = Py_None, *start = Py_None;
-    int precision = PFS_EVENTS_PRECISION, blocks = 64, raw = 0;
+    int precision = PFS_EVENTS_PRECISION, blocks = 64, raw = 0, stamps = 0;
     long long warmup = 0;
     pfs_events_spec spec = {.windows = PFS_EVENTS_MOST_WINDOWS, .limit_ms = 5000.0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iLdOipO:Events", names, &precision, &warmup,
-                                     &spec.limit_ms, &objectives, &blocks, &raw, &start)) {
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iLdOipOp:Events", names, &precision, &warmup,
+                                     &spec.limit_ms, &objectives, &blocks, &raw, &start, &stamps)) {
         return NULL;
     }
     for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
@@ -60,6 +60,7 @@ static PyObject *Events_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     spec.blocks = (unsigned)blocks;
     spec.warmup_ns = warmup;
     spec.raw = raw != 0;
+    spec.stamps = stamps != 0;
     Events *self = (Events *)type->tp_alloc(type, 0);
     if (self == NULL) {
         return NULL;
@@ -91,12 +92,13 @@ static void Events_dealloc(PyObject *object)
 PyDoc_STRVAR(
     Events_doc,
     "Events(precision=10, warmup_ns=0, limit_ms=5000.0, objectives=None, blocks=64, raw=False, "
-    "start_ns=None)\n--\n\n"
+    "start_ns=None, stamps=False)\n--\n\n"
     "The recorder of a load: what requests leave behind, in bounded memory.\n\n"
     "Requests due before start_ns [now] + warmup_ns are counted apart.  limit_ms: the response\n"
     "time above which an answer is over_limit.  objectives: EVENT_METRICS name -> limit, for "
     "good.\n"
     "blocks: at most so many slices of time per metric.  raw: keep rows for drain_rows.\n"
+    "stamps: keep the time of every chunk for drain_stamps.\n"
     "All stamps are those of time.monotonic_ns.");
 
 static PyType_Slot Events_slots[] = {

@@ -83,6 +83,12 @@ static PyObject *Events_get_limit_ms(PyObject *object, void *closure)
     return PyFloat_FromDouble(pfs_events_configuration(((Events *)object)->events)->limit_ms);
 }
 
+static PyObject *Events_get_stamps(PyObject *object, void *closure)
+{
+    (void)closure;
+    return PyBool_FromLong(pfs_events_configuration(((Events *)object)->events)->stamps);
+}
+
 static PyObject *Events_get_raw(PyObject *object, void *closure)
 {
     (void)closure;
@@ -159,6 +165,7 @@ PyGetSetDef pfs_py_events_getset[] = {
     {"warmup_ns", Events_get_warmup_ns, NULL, "Length of warm-up.", NULL},
     {"limit_ms", Events_get_limit_ms, NULL, "The response time that over_limit is about.", NULL},
     {"raw", Events_get_raw, NULL, "Whether raw rows are kept for drain_rows.", NULL},
+    {"stamps", Events_get_stamps, NULL, "Whether stamps are kept for drain_stamps.", NULL},
     {"start_ns", Events_get_start_ns, Events_set_start_ns,
      "When the run started; can be moved until the first row begins.", NULL},
     {NULL, NULL, NULL, NULL, NULL},

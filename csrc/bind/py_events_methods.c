@@ -255,6 +255,28 @@ static PyObject *Events_drain_rows(PyObject *object, PyObject *ignored)
     return bytes;
 }
 
+PyDoc_STRVAR(Events_drain_stamps_doc,
+             "drain_stamps($self, /)\n--\n\n"
+             "The stamps of the chunks that came since the last call: pairs of 64-bit integers of\n"
+             "this machine, the row's tag and the nanoseconds of time.monotonic_ns.");
+
+static PyObject *Events_drain_stamps(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    Events *self = (Events *)object;
+    PyObject *bytes;
+    PFS_LOCK(object);
+    size_t count;
+    const int64_t *stamps = pfs_events_stamps(self->events, &count);
+    bytes =
+        PyBytes_FromStringAndSize((const char *)stamps, (Py_ssize_t)(count * 2 * sizeof stamps[0]));
+    if (bytes != NULL) {
+        pfs_events_stamps_discard(self->events);
+    }
+    PFS_UNLOCK();
+    return bytes;
+}
+
 PyMethodDef pfs_py_events_methods[] = {
     {"begin", PFS_METHOD(Events_begin), METH_FASTCALL | METH_KEYWORDS, Events_begin_doc},
     {"histogram", Events_histogram, METH_O, Events_histogram_doc},
@@ -262,5 +284,6 @@ PyMethodDef pfs_py_events_methods[] = {
     {"block_times", Events_block_times, METH_O, Events_block_times_doc},
     {"windows", Events_windows, METH_NOARGS, Events_windows_doc},
     {"drain_rows", Events_drain_rows, METH_NOARGS, Events_drain_rows_doc},
+    {"drain_stamps", PFS_METHOD(Events_drain_stamps), METH_NOARGS, Events_drain_stamps_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "pfs_bytes.h"
+
 #define NO_SLOT     UINT32_MAX
 #define FIRST_SLOTS 16
 #define FIRST_RAW   64
@@ -28,6 +30,7 @@ struct pfs_events {
     uint32_t used, capacity, free_slot;
     unsigned char *raw;
     size_t raw_used, raw_capacity;
+    pfs_bytes stamps;
     const pfs_alloc *alloc;
 };
 
@@ -109,6 +112,7 @@ void pfs_events_free(pfs_events *events)
     pfs_events_windows_clear(&events->seconds);
     pfs_alloc_release(events->alloc, events->rows);
     pfs_alloc_release(events->alloc, events->raw);
+    pfs_bytes_release(&events->stamps, events->alloc);
     pfs_alloc_release(events->alloc, events);
 }
 
@@ -349,6 +353,13 @@ pfs_status pfs_events_token(pfs_events *events, pfs_events_row handle, uint64_t 
         r->visible_tokens += tokens;
     }
     pfs_events_windows_at(&events->seconds, at_ns)->tokens += (int64_t)tokens;
+    if (events->spec.stamps && status == PFS_OK) {
+        const int64_t pair[2] = {r->tag, at_ns};
+        status = pfs_bytes_append(&events->stamps, events->alloc, (const char *)pair, sizeof pair);
+        if (status != PFS_OK) {
+            events->counts.unrecorded++;
+        }
+    }
     return status;
 }
 
@@ -609,6 +620,17 @@ const unsigned char *pfs_events_raw(const pfs_events *events, size_t *length)
 {
     *length = events->raw_used;
     return events->raw;
+}
+
+const int64_t *pfs_events_stamps(const pfs_events *events, size_t *count)
+{
+    *count = events->stamps.length / (2 * sizeof(int64_t));
+    return (const int64_t *)(const void *)events->stamps.at;
+}
+
+void pfs_events_stamps_discard(pfs_events *events)
+{
+    events->stamps.length = 0;
 }
 
 void pfs_events_raw_discard(pfs_events *events)

@@ -8,6 +8,8 @@
  *     slice is needed, neighbours are merged in pairs and the slices become twice as long,
  *   - into the one-second window in which it was due (pfs_events_windows.h),
  *   - with `raw`, into a packed record that waits to be taken away.
+ * With `stamps` the time of every chunk waits to be taken away as well: for holding a client
+ * against the truth, for which histograms are too coarse.
  * A run of hours therefore needs no more memory than one of minutes.
  *
  * What the metrics mean (milliseconds, unless they are named otherwise):
@@ -102,7 +104,7 @@ typedef struct {
     int64_t start_ns, warmup_ns;
     double limit_ms;                       /* for over_limit */
     double objectives[PFS_EVENTS_METRICS]; /* NaN: none */
-    bool raw;
+    bool raw, stamps;
 } pfs_events_spec;
 
 /* Of requests that are not warm-up, unless said otherwise. */
@@ -152,7 +154,7 @@ pfs_status pfs_events_begin(pfs_events *events, int64_t due_ns, int64_t now_ns, 
 pfs_status pfs_events_sent(pfs_events *events, pfs_events_row row, int64_t at_ns);
 
 /* A chunk of content with `tokens` tokens; one with none is no content and leaves no mark.
- * PFS_ENOMEM: the chunk counts, its gap is missing in itl. */
+ * PFS_ENOMEM: the chunk counts, its gap is missing in itl, or its stamp among the stamps. */
 pfs_status pfs_events_token(pfs_events *events, pfs_events_row row, uint64_t tokens, bool visible,
                             int64_t at_ns);
 
@@ -190,5 +192,10 @@ int64_t pfs_events_slice_ns(const pfs_events *events);
  *   u32 0 */
 const unsigned char *pfs_events_raw(const pfs_events *events, size_t *length);
 void pfs_events_raw_discard(pfs_events *events);
+
+/* The stamps of chunks since the last discard, in the order in which they were told: pairs of the
+ * row's tag and CLOCK_MONOTONIC nanoseconds, *count of them, as int64_t in a row; NULL for none. */
+const int64_t *pfs_events_stamps(const pfs_events *events, size_t *count);
+void pfs_events_stamps_discard(pfs_events *events);
 
 #endif

@@ -157,6 +157,7 @@ TEST(warm_up_is_kept_apart)
     pfs_events_spec spec = plain();
     spec.warmup_ns = 2 * SECOND;
     spec.raw = true;
+    spec.stamps = true;
     pfs_events *events = make(&spec);
     const int64_t dues[] = {-SECOND, 0, 2 * SECOND - 1, 2 * SECOND};
     for (int i = 0; i < 4; i++) {
@@ -179,6 +180,13 @@ TEST(warm_up_is_kept_apart)
     pfs_events_raw_discard(events);
     (void)pfs_events_raw(events, &length);
     CHECK(length == 0);
+    size_t stamps;
+    const int64_t *pairs = pfs_events_stamps(events, &stamps);
+    CHECK(stamps == 8 && pairs[1] == spec.start_ns - SECOND + MS); /* of the warm-up too */
+    CHECK(pairs[15] == spec.start_ns + 2 * SECOND + 2 * MS);
+    pfs_events_stamps_discard(events);
+    (void)pfs_events_stamps(events, &stamps);
+    CHECK(stamps == 0);
     CHECK(pfs_events_restart(events, 0) == PFS_EINVAL);
     pfs_events_free(events);
 }
@@ -383,6 +391,7 @@ static bool load_under_torture(const pfs_alloc *alloc)
     spec.blocks = 2;
     spec.windows = 256;
     spec.raw = true;
+    spec.stamps = true;
     pfs_events *events = NULL;
     if (pfs_events_new(&events, &spec, alloc) != PFS_OK) {
         return false;
@@ -417,6 +426,9 @@ static bool load_under_torture(const pfs_alloc *alloc)
     CHECK(counts->completed == begun && counts->in_flight == 0);
     CHECK(all == (counts->unrecorded == 0 && begun == ROWS));
     CHECK(count(events, PFS_EVENTS_ITL) + counts->unrecorded >= gaps);
+    size_t stamps;
+    (void)pfs_events_stamps(events, &stamps);
+    CHECK(stamps + counts->unrecorded >= begun * 3);
     const pfs_events_windows *seconds = pfs_events_seconds(events);
     int64_t due = 0;
     for (size_t i = 0; i < seconds->used; i++) {

@@ -27,7 +27,7 @@ LAYERS = [
 
 REFERENCE_MAY_KNOW = {"_core", "errors", "trimming", "limits", "embeddings", "compression"}
 C_MAY_KNOW = {
-    "pfs_events": {"pfs_histogram"},
+    "pfs_events": {"pfs_bytes", "pfs_histogram"},
     "pfs_hdr": {"pfs_histogram"},
     "pfs_http": {"pfs_bytes"},
     "pfs_stream": {"pfs_bytes"},

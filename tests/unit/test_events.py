@@ -283,7 +283,26 @@ def test_histograms_are_copies() -> None:
 
 def test_signatures_can_be_inspected() -> None:
     assert str(inspect.signature(Events)) == (
-        "(precision=10, warmup_ns=0, limit_ms=5000.0, objectives=None, blocks=64, raw=False, start_ns=None)"
+        "(precision=10, warmup_ns=0, limit_ms=5000.0, objectives=None, blocks=64, raw=False, start_ns=None, "
+        "stamps=False)"
     )
     assert str(inspect.signature(Row.token)) == "(self, n=1, visible=True, at_ns=None)".replace("self", "self, /")
     assert str(inspect.signature(Events.begin)) == "(self, /, due_ns=None, tag=0)"
+
+
+def test_with_stamps_the_time_of_every_chunk_is_kept_until_it_is_drained() -> None:
+    events = Events(stamps=True, warmup_ns=10**12)
+    one, other = events.begin(tag=7), events.begin(tag=-1)
+    one.token(at_ns=100)
+    other.token(3, visible=False, at_ns=200)
+    one.token(0, at_ns=250)  # no content: no mark
+    one.token(at_ns=300)
+    assert struct.unpack("=6q", events.drain_stamps()) == (7, 100, -1, 200, 7, 300)
+    assert events.drain_stamps() == b""
+    one.token(at_ns=400)
+    assert struct.unpack("=2q", events.drain_stamps()) == (7, 400)
+    assert events.stamps
+    unasked = Events()
+    unasked.begin().token()
+    assert not unasked.stamps
+    assert unasked.drain_stamps() == b""
