@@ -6,17 +6,11 @@
 #include "py_events.h"
 
 #include <errno.h>
-#include <netdb.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "pfs_wire.h"
-
-#define FILES_BESIDE 64   /* descriptors that the rest of the process may want */
-#define PROBE_MS     2000 /* for an address to answer, where a name has several */
+#include "py_wire_address.h"
 
 typedef struct {
     PyObject_HEAD pfs_wire *wire;
@@ -26,7 +20,8 @@ typedef struct {
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-static const char *const ROLES[] = {"visible", "hidden", "prompt", "completion", "finish", "error"};
+static const char *const ROLES[] = {"visible",    "hidden", "prompt", "more_prompt",
+                                    "completion", "finish", "error"};
 
 typedef struct {
     const char *paths[PFS_JSON_MAX_RULES];
@@ -53,8 +48,8 @@ static int read_rule(PyObject *pair, rule_list *list)
         }
     }
     PyErr_Format(PyExc_ValueError,
-                 "a rule has the role '%s'; it must be visible, hidden, prompt, completion, finish "
-                 "or error",
+                 "a rule has the role '%s'; it must be visible, hidden, prompt, more_prompt, "
+                 "completion, finish or error",
                  role);
     return -1;
 }
@@ -69,6 +64,25 @@ static int read_rules(PyObject *rules, rule_list *list)
     }
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(rules); i++) {
         if (read_rule(PyTuple_GET_ITEM(rules, i), list) < 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* `found` borrows from `names`. */
+static int read_names(PyObject *names, const char **found, pfs_wire_spec *spec)
+{
+    spec->names = found;
+    spec->name_count = (size_t)PyTuple_GET_SIZE(names);
+    if (spec->name_count > PFS_WIRE_MOST_NAMES) {
+        PyErr_Format(PyExc_ValueError, "%zu names of events; there may be %d", spec->name_count,
+                     PFS_WIRE_MOST_NAMES);
+        return -1;
+    }
+    for (size_t i = 0; i < spec->name_count; i++) {
+        found[i] = PyUnicode_AsUTF8(PyTuple_GET_ITEM(names, (Py_ssize_t)i));
+        if (found[i] == NULL) {
             return -1;
         }
     }
@@ -94,94 +108,21 @@ static int read_kind(const char *name, pfs_wire_spec *spec)
     return 0;
 }
 
-/* Raises this process's soft limit of open files as far as the connections need and may be. */
-static int allow_files(size_t connections)
+static int open_engine(Wire *self, pfs_wire_spec *spec, const char *host, int port, PyObject *rules,
+                       PyObject *names)
 {
-    struct rlimit limit;
-    rlim_t wanted = (rlim_t)connections + FILES_BESIDE;
-    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted) {
-        return 0;
-    }
-    if (limit.rlim_max < wanted) {
-        PyErr_Format(PyExc_OSError,
-                     "%zu connections need %zu open files, and this process may have %zu; raise "
-                     "the hard limit (ulimit -Hn %zu) or ask for fewer connections",
-                     connections, (size_t)wanted, (size_t)limit.rlim_max, (size_t)wanted);
-        return -1;
-    }
-    limit.rlim_cur = wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) < 0) {
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
-    }
-    return 0;
-}
-
-static struct addrinfo *resolve(const char *host, int port)
-{
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found = NULL;
-    char service[16];
-    int error;
-    if (port < 1 || port > 65535) {
-        PyErr_Format(PyExc_ValueError, "port is %d; it must be 1 to 65535", port);
-        return NULL;
-    }
-    (void)PyOS_snprintf(service, sizeof service, "%d", port);
-    PyThreadState *thread = PyEval_SaveThread();
-    error = getaddrinfo(host, service, &hints, &found);
-    PyEval_RestoreThread(thread);
-    if (error != 0) {
-        PyErr_Format(PyExc_OSError, "%s has no address: %s", host, gai_strerror(error));
-        return NULL;
-    }
-    return found;
-}
-
-/* Whether someone listens there: `localhost` has two addresses, and many servers only one. */
-static bool answers(const struct addrinfo *at)
-{
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return false;
-    }
-    struct pollfd connected = {.fd = fd, .events = POLLOUT};
-    int error = 0;
-    socklen_t size = sizeof error;
-    bool found = connect(fd, at->ai_addr, at->ai_addrlen) == 0;
-    if (!found && errno == EINPROGRESS && poll(&connected, 1, PROBE_MS) > 0) {
-        found = getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
-    }
-    close(fd);
-    return found;
-}
-
-/* The first address that answers, or the first: then each request tells what is wrong. */
-static const struct addrinfo *choose(const struct addrinfo *found)
-{
-    const struct addrinfo *chosen = found;
-    if (found->ai_next == NULL) {
-        return found;
-    }
-    PyThreadState *thread = PyEval_SaveThread();
-    while (chosen != NULL && !answers(chosen)) {
-        chosen = chosen->ai_next;
-    }
-    PyEval_RestoreThread(thread);
-    return chosen == NULL ? found : chosen;
-}
-
-static int open_engine(Wire *self, pfs_wire_spec *spec, const char *host, int port, PyObject *rules)
-{
+    const char *named[PFS_WIRE_MOST_NAMES];
     rule_list list = {.count = 0};
     size_t wrong = 0;
-    if (read_rules(rules, &list) < 0 || allow_files(spec->connections) < 0) {
+    if (read_rules(rules, &list) < 0 || read_names(names, named, spec) < 0 ||
+        pfs_py_allow_files(spec->connections) < 0) {
         return -1;
     }
-    struct addrinfo *found = resolve(host, port);
+    struct addrinfo *found = pfs_py_resolve(host, port);
     if (found == NULL) {
         return -1;
     }
-    const struct addrinfo *chosen = choose(found);
+    const struct addrinfo *chosen = pfs_py_choose(found);
     spec->address = chosen->ai_addr;
     spec->address_length = chosen->ai_addrlen;
     spec->rules = list.paths;
@@ -211,21 +152,21 @@ static int open_engine(Wire *self, pfs_wire_spec *spec, const char *host, int po
 
 static PyObject *Wire_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"host",      "port",     "events", "connections", "queue",
-                            "timeout_s", "stream",   "rules",  "finish",      "marks_end",
+    static char *names[] = {"host",      "port",     "events", "connections", "queue",  "timeout_s",
+                            "stream",    "rules",    "finish", "marks_end",   "speaks", "names",
                             "max_event", "max_body", "kernel", NULL};
     const char *host, *stream = "sse", *finish = NULL;
-    PyObject *events, *rules = NULL;
-    int port, marks_end = 0, kernel = 1;
+    PyObject *events, *rules = NULL, *named = NULL;
+    int port, marks_end = 0, speaks = 0, kernel = 1;
     Py_ssize_t connections = 1, queue = 4096, max_event = (Py_ssize_t)PFS_STREAM_MAX_EVENT,
                max_body = (Py_ssize_t)256 << 20;
     double timeout = 60.0;
     pfs_state *state = pfs_state_of_type(type);
     if (state == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "siO!|$nndsOzpnnp:Wire", names, &host, &port,
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "siO!|$nndsOzppOnnp:Wire", names, &host, &port,
                                      state->types[PFS_TYPE_EVENTS], &events, &connections, &queue,
-                                     &timeout, &stream, &rules, &finish, &marks_end, &max_event,
-                                     &max_body, &kernel)) {
+                                     &timeout, &stream, &rules, &finish, &marks_end, &speaks,
+                                     &named, &max_event, &max_body, &kernel)) {
         return NULL;
     }
     pfs_wire_spec spec = {.connections = connections < 0 ? 0 : (size_t)connections,
@@ -233,6 +174,7 @@ static PyObject *Wire_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                           .max_event = max_event < 0 ? 0 : (size_t)max_event,
                           .max_body = max_body < 0 ? 0 : (size_t)max_body,
                           .marks_end = marks_end != 0,
+                          .speaks = speaks != 0,
                           .kernel = kernel != 0,
                           .finish = finish};
     spec.timeout_ns = timeout > 0.0 && timeout < 1e9 ? (int64_t)(timeout * 1e9) : 0;
@@ -240,14 +182,16 @@ static PyObject *Wire_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
         return NULL;
     }
     PyObject *pairs = rules == NULL ? PyTuple_New(0) : PySequence_Tuple(rules);
-    Wire *self = pairs == NULL ? NULL : (Wire *)type->tp_alloc(type, 0);
+    PyObject *words = named == NULL ? PyTuple_New(0) : PySequence_Tuple(named);
+    Wire *self = pairs == NULL || words == NULL ? NULL : (Wire *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->events = Py_NewRef(events);
-        if (open_engine(self, &spec, host, port, pairs) < 0) {
+        if (open_engine(self, &spec, host, port, pairs, words) < 0) {
             Py_CLEAR(self);
         }
     }
     Py_XDECREF(pairs);
+    Py_XDECREF(words);
     return (PyObject *)self;
 }
 
@@ -381,6 +325,27 @@ static PyObject *Wire_discard(PyObject *object, PyObject *unused)
 {
     (void)unused;
     return PyLong_FromSize_t(pfs_wire_discard(((Wire *)object)->wire));
+}
+
+PyDoc_STRVAR(
+    give_up_doc,
+    "give_up($self, late=False)\n--\n\n"
+    "Sends nothing more.  What is not due yet is discarded, what is due and waits for a\n"
+    "connection ends as cancelled, what is under way goes on.  late: the time is over, and\n"
+    "what waits or is under way ends as a time-out.");
+
+static PyObject *Wire_give_up(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                              PyObject *kwnames)
+{
+    static const char *const names[] = {"late", NULL};
+    PyObject *values[1] = {NULL};
+    int late = 0;
+    if (pfs_py_arguments("give_up", names, args, nargs, kwnames, values) < 0 ||
+        (values[0] != NULL && (late = PyObject_IsTrue(values[0])) < 0)) {
+        return NULL;
+    }
+    pfs_wire_give_up(((Wire *)object)->wire, late != 0);
+    Py_RETURN_NONE;
 }
 
 /* ---- replies out ----------------------------------------------------------------------------- */
@@ -587,6 +552,7 @@ static PyMethodDef Wire_methods[] = {
     {"stop", Wire_stop, METH_NOARGS, stop_doc},
     {"submit", PFS_METHOD(Wire_submit), METH_FASTCALL | METH_KEYWORDS, submit_doc},
     {"discard", Wire_discard, METH_NOARGS, discard_doc},
+    {"give_up", PFS_METHOD(Wire_give_up), METH_FASTCALL | METH_KEYWORDS, give_up_doc},
     {"poll", PFS_METHOD(Wire_poll), METH_FASTCALL | METH_KEYWORDS, poll_doc},
     {"fileno", Wire_fileno, METH_NOARGS, fileno_doc},
     {"stats", Wire_stats, METH_NOARGS, stats_doc},
@@ -596,15 +562,20 @@ static PyMethodDef Wire_methods[] = {
 PyDoc_STRVAR(
     Wire_doc,
     "Wire(host, port, events, *, connections=1, queue=4096, timeout_s=60.0, stream='sse', "
-    "rules=(), finish=None, marks_end=False, max_event=1048576, max_body=268435456, kernel=True)\n"
+    "rules=(), finish=None, marks_end=False, speaks=False, names=(), max_event=1048576, "
+    "max_body=268435456, kernel=True)\n"
     "--\n\n"
     "The load engine: requests over plain HTTP/1.1 on a thread without the GIL, with stamps from\n"
     "the kernel, recorded in events as poll() is called.\n\n"
     "stream: sse, ndjson, text, or none (one JSON document).  rules: (role, path) pairs, a path "
     "as\n"
-    "JsonScan has them, a role of visible, hidden, prompt, completion, finish, error; without "
-    "rules\nevery event is a visible chunk.  finish: a payload that ends the answer ('[DONE]').\n"
-    "marks_end: an answer that did not say that it is complete was cut short.\n"
+    "JsonScan has them, a role of visible, hidden, prompt, more_prompt (added to it), completion,\n"
+    "finish, error; without rules every event is a visible chunk.  finish: a payload that ends the "
+    "answer ('[DONE]').\n"
+    "marks_end: an answer that did not say that it is complete was cut short.  speaks: one "
+    "without\n"
+    "a chunk is malformed.  names: server-sent events of other names are passed over, but for\n"
+    "error, which is one.\n"
     "OSError when the host has no address, or so many files cannot be open.");
 
 static PyType_Slot Wire_slots[] = {

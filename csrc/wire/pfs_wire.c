@@ -195,7 +195,7 @@ pfs_status pfs_wire_submit(pfs_wire *w, const char *request, size_t length, int6
     reply->closed_loop = due_ns == PFS_WIRE_NOW;
     bool full, wake;
     pthread_mutex_lock(&w->lock);
-    full = w->stopping || w->queue.count >= w->spec.queue;
+    full = w->stopping || w->giving_up || w->queue.count >= w->spec.queue;
     /* The loop waits for the first request of the queue, or for any while it has none. */
     wake = !full && (w->queue.count == 0 || w->starved);
     if (!full) {
@@ -221,6 +221,23 @@ size_t pfs_wire_discard(pfs_wire *w)
     w->unsent += taken.count;
     pthread_mutex_unlock(&w->lock);
     return free_all(w, &taken);
+}
+
+void pfs_wire_give_up(pfs_wire *w, bool late)
+{
+    pfs_wire_fifo due = {0}, rest = {0};
+    int64_t now = pfs_clock_ns();
+    pthread_mutex_lock(&w->lock);
+    for (pfs_wire_reply *reply; (reply = pfs_wire_pop(&w->queue)) != NULL;) {
+        pfs_wire_push(reply->closed_loop || reply->due_ns > now ? &rest : &due, reply);
+    }
+    w->queue = due; /* the loop ends these, in the log */
+    w->unsent += rest.count;
+    w->giving_up = true;
+    w->too_late = w->too_late || late;
+    pthread_mutex_unlock(&w->lock);
+    ring(w->wake);
+    (void)free_all(w, &rest);
 }
 
 /* ---- making and unmaking --------------------------------------------------------------------- */
@@ -273,7 +290,29 @@ static bool sound(const pfs_wire_spec *spec)
            spec->connections >= 1 && spec->connections <= PFS_WIRE_MOST_CONNECTIONS &&
            spec->queue >= 1 && spec->queue <= PFS_WIRE_MOST_QUEUED && spec->timeout_ns > 0 &&
            spec->timeout_ns < INT64_MAX / 4 && spec->max_body >= 1 &&
-           spec->max_event <= spec->max_body;
+           spec->name_count <= PFS_WIRE_MOST_NAMES && spec->max_event <= spec->max_body;
+}
+
+static char *copy_of(pfs_wire *w, const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = pfs_alloc_array(w->alloc, size, 1);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+static pfs_status copy_names(pfs_wire *w, const pfs_wire_spec *spec)
+{
+    w->names = pfs_alloc_zeroed(w->alloc, spec->name_count + 1, sizeof *w->names);
+    for (size_t i = 0; w->names != NULL && i < spec->name_count; i++) {
+        w->names[i] = copy_of(w, spec->names[i]);
+        if (w->names[i] == NULL) {
+            return PFS_ENOMEM;
+        }
+    }
+    return w->names == NULL ? PFS_ENOMEM : PFS_OK;
 }
 
 static pfs_status make(pfs_wire *w, const pfs_wire_spec *spec, size_t *wrong)
@@ -292,12 +331,12 @@ static pfs_status make(pfs_wire *w, const pfs_wire_spec *spec, size_t *wrong)
     w->log = pfs_alloc_array(w->alloc, w->log_room, sizeof *w->log);
     w->spare = pfs_alloc_array(w->alloc, w->log_room, sizeof *w->spare);
     w->conns = pfs_alloc_zeroed(w->alloc, spec->connections, sizeof *w->conns);
-    w->finish_length = spec->finish == NULL ? 0 : strlen(spec->finish);
-    w->finish = pfs_alloc_array(w->alloc, w->finish_length + 1, 1);
-    if (w->log == NULL || w->spare == NULL || w->conns == NULL || w->finish == NULL) {
+    w->finish = copy_of(w, spec->finish == NULL ? "" : spec->finish);
+    if (w->log == NULL || w->spare == NULL || w->conns == NULL || w->finish == NULL ||
+        copy_names(w, spec) != PFS_OK) {
         return PFS_ENOMEM;
     }
-    memcpy(w->finish, spec->finish == NULL ? "" : spec->finish, w->finish_length + 1);
+    w->finish_length = strlen(w->finish);
     for (size_t i = spec->connections; i-- > 0;) {
         pfs_wire_conn *c = &w->conns[i];
         c->fd = -1;
@@ -334,6 +373,10 @@ static void unmake(pfs_wire *w)
     pfs_alloc_release(w->alloc, w->log);
     pfs_alloc_release(w->alloc, w->spare);
     pfs_alloc_release(w->alloc, w->finish);
+    for (size_t i = 0; w->names != NULL && i < w->spec.name_count; i++) {
+        pfs_alloc_release(w->alloc, w->names[i]);
+    }
+    pfs_alloc_release(w->alloc, w->names);
     pthread_mutex_destroy(&w->lock);
     pfs_alloc_release(w->alloc, w);
 }
@@ -355,6 +398,7 @@ pfs_status pfs_wire_new(pfs_wire **out, const pfs_wire_spec *spec, size_t *wrong
     w->spec.rules = NULL; /* the caller's */
     w->spec.roles = NULL;
     w->spec.finish = NULL;
+    w->spec.names = NULL;
     w->epoll = w->wake = w->told = w->timer = w->warm = -1;
     w->timer_ns = INT64_MAX;
     if (pthread_mutex_init(&w->lock, NULL) != 0) {
@@ -419,7 +463,7 @@ void pfs_wire_stop(pfs_wire *w)
     if (!w->stopped) {
         w->stopped = true;
         (void)pfs_wire_discard(w);
-        pfs_wire_give_up(w);
+        pfs_wire_abandon(w);
     }
 }
 

@@ -50,15 +50,17 @@
 #define PFS_WIRE_MESSAGE          2048 /* bytes kept of an error's body, or of the last payload */
 #define PFS_WIRE_MOST_CONNECTIONS 65536
 #define PFS_WIRE_MOST_QUEUED      1048576
+#define PFS_WIRE_MOST_NAMES       64
 
 /* What it means that a rule of pfs_json_scan matches an event. */
 typedef enum {
-    PFS_WIRE_VISIBLE,    /* a chunk of the visible answer */
-    PFS_WIRE_HIDDEN,     /* a chunk of reasoning, or of a tool call */
-    PFS_WIRE_PROMPT,     /* the number there is the prompt's tokens */
-    PFS_WIRE_COMPLETION, /* the number there is the completion's tokens */
-    PFS_WIRE_FINISH,     /* the answer is complete */
-    PFS_WIRE_ERROR,      /* the service reports an error */
+    PFS_WIRE_VISIBLE,     /* a chunk of the visible answer */
+    PFS_WIRE_HIDDEN,      /* a chunk of reasoning, or of a tool call */
+    PFS_WIRE_PROMPT,      /* the number there is the prompt's tokens */
+    PFS_WIRE_MORE_PROMPT, /* so many more beside them in the same event: those from a cache */
+    PFS_WIRE_COMPLETION,  /* the number there is the completion's tokens */
+    PFS_WIRE_FINISH,      /* the answer is complete */
+    PFS_WIRE_ERROR,       /* the service reports an error */
     PFS_WIRE_ROLES
 } pfs_wire_role;
 
@@ -70,12 +72,16 @@ typedef struct {
     pfs_stream_kind stream;
     bool whole;     /* the answer is one JSON document, not a stream */
     bool marks_end; /* an answer that did not say that it is complete was cut short */
+    bool speaks;    /* an answer without a chunk is malformed */
     bool kernel;    /* ask the kernel for stamps */
     size_t max_event, max_body;
     const char *const *rules; /* as pfs_json_scan.h; none: every event is a visible chunk */
     const pfs_wire_role *roles;
     size_t rule_count;
-    const char *finish; /* a payload that ends the answer and is no JSON, "[DONE]"; or NULL */
+    const char *finish;       /* a payload that ends the answer and is no JSON, "[DONE]"; or NULL */
+    const char *const *names; /* SSE: events of other names are passed over, but for `error`, which
+                                 is one; none: names mean nothing */
+    size_t name_count;
 } pfs_wire_spec;
 
 /* A request that has ended.  Owned by who drained it; pfs_wire_reply_free. */
@@ -163,6 +169,11 @@ pfs_status pfs_wire_submit(pfs_wire *w, const char *request, size_t length, int6
 
 /* Any thread.  Empties the queue of what has not been taken; returns how many that were. */
 size_t pfs_wire_discard(pfs_wire *w);
+
+/* Any thread.  Nothing more is sent: what is not due yet is discarded, what is due and waits for a
+ * connection ends as cancelled; what is under way goes on.  `late`: the time for all of it is over,
+ * and what waits or is under way ends as a time-out.  Later submits find the queue full. */
+void pfs_wire_give_up(pfs_wire *w, bool late);
 
 /* Replays what has happened into `events` and gives the replies that have ended, oldest first
  * (NULL for none).  One drain at a time, the caller's lock on `events` held. */

@@ -71,6 +71,7 @@ struct pfs_wire {
     uint64_t roles[PFS_WIRE_ROLES]; /* which rules have each */
     char *finish;
     size_t finish_length;
+    char **names;
 
     /* The engine thread's own. */
     pfs_wire_conn *conns;
@@ -90,6 +91,7 @@ struct pfs_wire {
     pfs_wire_counts published;
     uint64_t unsent, unrecorded;
     bool stopping, starved, has_told;
+    bool giving_up, too_late; /* pfs_wire_give_up was called; with `late` */
 
     pthread_t thread;
     bool started, threaded, stopped;
@@ -117,6 +119,6 @@ pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const
 void pfs_wire_count_cpu(pfs_wire *w);
 
 /* Ends all that is under way or waits, as cancelled; the thread has ended. */
-void pfs_wire_give_up(pfs_wire *w);
+void pfs_wire_abandon(pfs_wire *w);
 
 #endif

@@ -68,12 +68,15 @@ static bool watch(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
 static void finish(pfs_wire *w, pfs_wire_conn *c, bool usable, int64_t at_ns)
 {
     pfs_wire_reply *reply = c->reply;
-    c->reply = NULL;
+    if (w->spec.speaks && reply->status == PFS_EVENTS_OK && reply->chunks == 0) {
+        (void)pfs_wire_fail(c, PFS_EVENTS_MALFORMED, "the answer has no text");
+    }
     reply->end_ns = at_ns;
     reply->kernel_received = reply->http_status != 0 && c->all_kernel;
     if (!reply->keep) {
         pfs_bytes_release(&reply->body, w->alloc);
     }
+    c->reply = NULL;
     w->counts.ended++;
     if (usable) {
         c->state = PFS_WIRE_IDLE;
@@ -383,8 +386,50 @@ static pfs_wire_reply *take(pfs_wire *w, int64_t now, bool vacant)
     return found;
 }
 
+static void end_unsent(pfs_wire *w, pfs_wire_reply *reply, pfs_events_status status,
+                       const char *why, int64_t now)
+{
+    reply->status = status;
+    reply->why = why;
+    reply->end_ns = now;
+    w->counts.ended++;
+    pfs_wire_note(w, PFS_WIRE_ENDED, reply, false, now);
+}
+
+/* Ends what is due, after pfs_wire_give_up; as much as the log has room for. */
+static void end_due(pfs_wire *w, bool late)
+{
+    pfs_events_status status = late ? PFS_EVENTS_TIMEOUT : PFS_EVENTS_CANCELLED;
+    const char *why = late ? "not sent within the time-out" : "given up";
+    while (pfs_wire_has_room(w, 8)) {
+        int64_t now = pfs_clock_ns();
+        pfs_wire_reply *reply = pfs_wire_pop(&w->waiting);
+        if (reply == NULL) {
+            reply = take(w, now, false);
+            if (reply == NULL) {
+                return;
+            }
+            pfs_wire_note(w, PFS_WIRE_BEGUN, reply, false, now);
+        }
+        end_unsent(w, reply, status, why, now);
+    }
+}
+
 static void start_due(pfs_wire *w)
 {
+    pthread_mutex_lock(&w->lock);
+    bool giving_up = w->giving_up, late = w->too_late;
+    pthread_mutex_unlock(&w->lock);
+    if (giving_up) {
+        while (late && w->lingering.first != NULL) {
+            finish(w, w->lingering.first, false, w->lingering.first->last_ns);
+        }
+        while (late && w->active.first != NULL) {
+            fail(w, w->active.first, PFS_EVENTS_TIMEOUT, "no end within the time-out", 0);
+        }
+        end_due(w, late);
+        return;
+    }
     while (pfs_wire_has_room(w, 8)) {
         int64_t now = pfs_clock_ns();
         bool vacant = w->idle.count + w->closed.count > 0;
@@ -525,7 +570,7 @@ void pfs_wire_turn(pfs_wire *w, int wait_ms)
     publish(w);
 }
 
-void pfs_wire_give_up(pfs_wire *w)
+void pfs_wire_abandon(pfs_wire *w)
 {
     int64_t now = pfs_clock_ns();
     const char *why = "given up";
@@ -540,11 +585,7 @@ void pfs_wire_give_up(pfs_wire *w)
         move(w->idle.first, &w->closed);
     }
     for (pfs_wire_reply *reply; (reply = pfs_wire_pop(&w->waiting)) != NULL;) {
-        reply->status = PFS_EVENTS_CANCELLED;
-        reply->why = why;
-        reply->end_ns = now;
-        w->counts.ended++;
-        pfs_wire_note(w, PFS_WIRE_ENDED, reply, false, now);
+        end_unsent(w, reply, PFS_EVENTS_CANCELLED, why, now);
     }
     publish(w);
 }

@@ -9,6 +9,7 @@
 
 #define MOST_TOKENS INT64_C(1000000000)
 #define NO_MEMORY   "this client had no memory for the answer"
+#define REPORTED    "the service reports an error in its answer"
 
 pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const char *why)
 {
@@ -39,6 +40,28 @@ static int64_t number(const char *text, size_t length, int64_t before)
     return length == 0 ? before : value;
 }
 
+static void read_counts(const pfs_wire *w, pfs_wire_reply *reply, const char *data,
+                        uint64_t matched, const pfs_json_span *spans)
+{
+    uint64_t prompt = matched & w->roles[PFS_WIRE_PROMPT];
+    uint64_t more = prompt == 0 ? 0 : matched & w->roles[PFS_WIRE_MORE_PROMPT];
+    uint64_t completion = matched & w->roles[PFS_WIRE_COMPLETION];
+    int64_t beside = 0;
+    for (size_t i = 0; i < w->rules.count; i++) {
+        const char *text = data + spans[i].offset;
+        if ((prompt >> i & 1) != 0) {
+            reply->prompt_tokens = number(text, spans[i].length, reply->prompt_tokens);
+        } else if ((more >> i & 1) != 0) {
+            beside += number(text, spans[i].length, 0);
+        } else if ((completion >> i & 1) != 0) {
+            reply->completion_tokens = number(text, spans[i].length, reply->completion_tokens);
+        }
+    }
+    if (reply->prompt_tokens >= 0 && beside <= MOST_TOKENS - reply->prompt_tokens) {
+        reply->prompt_tokens += beside;
+    }
+}
+
 static void chunk(pfs_wire *w, pfs_wire_conn *c, bool visible, int64_t at_ns)
 {
     if (c->reply->chunks++ == 0) {
@@ -56,9 +79,21 @@ static void remember(pfs_wire *w, pfs_wire_conn *c, const char *bytes, size_t le
     (void)pfs_bytes_append(&c->reply->last, w->alloc, bytes, kept);
 }
 
-/* One event, or a whole answer. */
-static pfs_wire_verdict event(pfs_wire *w, pfs_wire_conn *c, const char *data, size_t length,
-                              int64_t at_ns)
+/* Whether the spec names events and this one is of no such name. */
+static bool passed_over(const pfs_wire *w, const pfs_stream_event *found)
+{
+    for (size_t i = 0; i < w->spec.name_count; i++) {
+        if (found->name_length == strlen(w->names[i]) &&
+            memcmp(found->name, w->names[i], found->name_length) == 0) {
+            return false;
+        }
+    }
+    return w->spec.name_count != 0;
+}
+
+/* What the data of an event, or a whole answer, says. */
+static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data, size_t length,
+                                int64_t at_ns)
 {
     pfs_wire_reply *reply = c->reply;
     if (w->finish_length != 0 && length == w->finish_length &&
@@ -78,23 +113,33 @@ static pfs_wire_verdict event(pfs_wire *w, pfs_wire_conn *c, const char *data, s
     }
     if ((matched & w->roles[PFS_WIRE_ERROR]) != 0) {
         remember(w, c, data, length);
-        return pfs_wire_fail(c, PFS_EVENTS_TARGET, "the service reports an error in its answer");
+        return pfs_wire_fail(c, PFS_EVENTS_TARGET, REPORTED);
     }
     bool visible = (matched & w->roles[PFS_WIRE_VISIBLE]) != 0;
     if (visible || (matched & w->roles[PFS_WIRE_HIDDEN]) != 0) {
         chunk(w, c, visible, at_ns);
     }
-    uint64_t counts = matched & (w->roles[PFS_WIRE_PROMPT] | w->roles[PFS_WIRE_COMPLETION]);
-    for (size_t i = 0; counts != 0; i++, counts >>= 1) {
-        if ((counts & 1) != 0) {
-            bool prompt = (w->roles[PFS_WIRE_PROMPT] >> i & 1) != 0;
-            int64_t *count = prompt ? &reply->prompt_tokens : &reply->completion_tokens;
-            *count = number(data + spans[i].offset, spans[i].length, *count);
-        }
+    if ((matched & (w->roles[PFS_WIRE_PROMPT] | w->roles[PFS_WIRE_COMPLETION])) != 0) {
+        read_counts(w, reply, data, matched, spans);
     }
     c->finished = c->finished || (matched & w->roles[PFS_WIRE_FINISH]) != 0;
     if (!visible) {
         remember(w, c, data, length); /* usage comes in one that says nothing else */
+    }
+    return PFS_WIRE_MORE;
+}
+
+static pfs_wire_verdict event(pfs_wire *w, pfs_wire_conn *c, const pfs_stream_event *found,
+                              int64_t at_ns)
+{
+    static const char error[] = "error";
+    if (!passed_over(w, found)) {
+        return payload(w, c, found->data, found->length, at_ns);
+    }
+    if (found->name_length == sizeof error - 1 &&
+        memcmp(found->name, error, sizeof error - 1) == 0) {
+        remember(w, c, found->data, found->length);
+        return pfs_wire_fail(c, PFS_EVENTS_TARGET, REPORTED);
     }
     return PFS_WIRE_MORE;
 }
@@ -153,7 +198,7 @@ static pfs_wire_verdict body(pfs_wire *w, pfs_wire_conn *c, const pfs_http_part 
     pfs_stream_event found;
     pfs_status status = pfs_stream_feed(&c->stream, part->bytes, part->length, part->at_ns);
     while (status == PFS_OK && (status = pfs_stream_next(&c->stream, &found)) == PFS_OK) {
-        if (event(w, c, found.data, found.length, found.at_ns) == PFS_WIRE_FAILED) {
+        if (event(w, c, &found, found.at_ns) == PFS_WIRE_FAILED) {
             return PFS_WIRE_FAILED;
         }
     }
@@ -179,8 +224,8 @@ static pfs_wire_verdict ending(pfs_wire *w, pfs_wire_conn *c, int64_t at_ns)
         return refused(c);
     }
     if (c->reading == PFS_WIRE_AS_WHOLE) {
-        if (event(w, c, reply->body.length == 0 ? "" : reply->body.at, reply->body.length, at_ns) ==
-            PFS_WIRE_FAILED) {
+        if (payload(w, c, reply->body.length == 0 ? "" : reply->body.at, reply->body.length,
+                    at_ns) == PFS_WIRE_FAILED) {
             return PFS_WIRE_FAILED;
         }
         c->finished = true;
@@ -189,7 +234,7 @@ static pfs_wire_verdict ending(pfs_wire *w, pfs_wire_conn *c, int64_t at_ns)
     pfs_stream_event found;
     pfs_status status;
     while ((status = pfs_stream_end(&c->stream, &found)) == PFS_OK) {
-        if (event(w, c, found.data, found.length, at_ns) == PFS_WIRE_FAILED) {
+        if (event(w, c, &found, at_ns) == PFS_WIRE_FAILED) {
             return PFS_WIRE_FAILED;
         }
     }

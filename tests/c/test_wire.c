@@ -510,6 +510,36 @@ TEST(stopping_ends_what_is_under_way)
     end(&c);
 }
 
+/* More are due than may wait at once: all of them end, in turns, and none is lost. */
+TEST(giving_up_ends_what_is_due)
+{
+    enum { DUE = 9000 };
+    pfs_wire_spec spec = plain();
+    spec.queue = DUE + 1;
+    client c = begin(&spec);
+    int64_t now = pfs_clock_ns();
+    for (int i = 0; i < DUE; i++) {
+        CHECK(ask(c.w, "/silent", now) == PFS_OK);
+    }
+    CHECK(ask(c.w, "/ok", now + INT64_C(3600000000000)) == PFS_OK);
+    while (pfs_events_counted(c.events)->in_flight < 1) {
+        pfs_wire_turn(c.w, 10);
+        gather(&c);
+    }
+    pfs_wire_give_up(c.w, false);
+    turn_until(&c, DUE - 1);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        CHECK(r->status == PFS_EVENTS_CANCELLED);
+    }
+    const pfs_events_counts *counts = pfs_events_counted(c.events);
+    CHECK(counts->cancelled == DUE - 1 && counts->in_flight == 1 && counts->waiting == 0);
+    pfs_wire_give_up(c.w, true);
+    turn_until(&c, DUE);
+    CHECK(counts->failed == 1 && counts->errors[PFS_EVENTS_TIMEOUT] == 1);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_EFULL);
+    end(&c);
+}
+
 /* A log that nobody drains makes the engine pause, and nothing is lost. */
 TEST(a_full_log_pauses)
 {
@@ -659,6 +689,7 @@ int main(void)
     RUN(a_stale_connection_is_tried_again_once);
     RUN(a_schedule_is_kept);
     RUN(stopping_ends_what_is_under_way);
+    RUN(giving_up_ends_what_is_due);
     RUN(a_full_log_pauses);
     RUN(the_densest_stream_fits_the_log);
     RUN(wrong_specifications);

@@ -504,3 +504,96 @@ def test_a_refused_connection() -> None:
     assert ERROR_KINDS[reply.status] == "connect"
     assert os.strerror(reply.error_number)
     assert (reply.sent_ns, reply.first_ns, reply.retry_after_s) == (None, None, None)
+
+
+async def answer_by_path(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    """The path says which events to send."""
+    if asked.path == "/silent":
+        await asyncio.sleep(30)
+    first = {"usage": {"input_tokens": 10, "cache_read": 4, "cache_creation": 2, "output_tokens": 1}}
+    answers = {
+        "/cached": sse(first, delta("a"), {"usage": {"output_tokens": 3}}, "[DONE]"),
+        "/named": [*sse(delta("no"), name="metadata"), *sse(delta("yes"), name="messages"), *sse("[DONE]")],
+        "/error": [*sse(delta("yes"), name="messages"), *sse({"message": "it broke"}, name="error")],
+        "/mute": sse({"choices": []}, "[DONE]"),
+    }
+    writer.write(chunked(*answers.get(asked.path, sse(delta("a"), "[DONE]"))))
+
+
+def test_what_came_from_a_cache_is_added_to_the_prompt() -> None:
+    rules = [
+        ("visible", "choices[].delta.content"),
+        ("prompt", "usage.input_tokens"),
+        ("more_prompt", "usage.cache_read"),
+        ("more_prompt", "usage.cache_creation"),
+        ("completion", "usage.output_tokens"),
+    ]
+    with server(answer_by_path) as port:
+        wire = engine(port, Events(), rules=rules)
+        wire.submit(request("/cached"))
+        wire.start()
+        (reply,) = gather(wire, 1)
+        wire.stop()
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.chunks) == (16, 3, 1)
+
+
+def test_events_of_other_names_are_passed_over_and_errors_are_errors() -> None:
+    with server(answer_by_path) as port:
+        wire = engine(port, Events(), names=["messages"], marks_end=False)
+        for path in ("/named", "/error"):
+            wire.submit(request(path))
+        wire.start()
+        named, failed = gather(wire, 2)
+        wire.stop()
+        every = engine(port, Events())
+        every.submit(request("/named"))
+        every.start()
+        (unnamed,) = gather(every, 1)
+        every.stop()
+    assert (named.status, named.chunks) == (0, 1)
+    assert (ERROR_KINDS[failed.status], failed.last) == ("target", b'{"message": "it broke"}')
+    assert unnamed.chunks == 2
+    with pytest.raises(ValueError, match="65 names"):
+        engine(1, Events(), names=["n"] * 65)
+
+
+def test_an_answer_without_a_chunk_is_malformed_where_there_must_be_one() -> None:
+    for speaks, kind in ((True, "malformed"), (False, "ok")):
+        with server(answer_by_path) as port:
+            wire = engine(port, Events(), speaks=speaks)
+            wire.submit(request("/mute"))
+            wire.submit(request("/ok"))
+            wire.start()
+            mute, spoken = gather(wire, 2)
+            wire.stop()
+        assert (ERROR_KINDS[mute.status], spoken.status) == (kind, 0)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_giving_up_sends_nothing_more(late: bool) -> None:
+    """Two are under way, three are due and wait, one is not due: nobody sends that one."""
+    events = Events()
+    with server(answer_by_path) as port:
+        wire = engine(port, events, connections=2, timeout_s=60)
+        now = time.monotonic_ns()
+        for tag in range(5):
+            wire.submit(request("/silent"), due_ns=now, tag=tag)
+        wire.submit(request(), due_ns=now + 3_600_000_000_000, tag=5)
+        wire.start()
+        while events.in_flight < 2 or events.waiting < 3:
+            assert wire.poll(0.05) == []
+        wire.give_up(late)
+        ended = gather(wire, 5 if late else 3)
+        assert wire.submit(request()) is False
+        assert wire.poll(0.05) == []
+        assert events.in_flight == (0 if late else 2)
+        wire.stop()
+        rest = wire.poll()
+    kinds = {reply.tag: ERROR_KINDS[reply.status] for reply in ended}
+    if late:
+        assert kinds == dict.fromkeys(range(5), "timeout")
+        assert (events.failed, rest) == (5, [])
+    else:
+        assert kinds == dict.fromkeys((2, 3, 4), "cancelled")
+        assert [ERROR_KINDS[reply.status] for reply in rest] == ["cancelled"] * 2
+    assert wire.stats()["unsent"] == 1

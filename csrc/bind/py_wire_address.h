@@ -1,0 +1,19 @@
+/* Where an engine connects to.  The GIL is held on entry and on return. */
+#ifndef PFS_PY_WIRE_ADDRESS_H
+#define PFS_PY_WIRE_ADDRESS_H
+
+#include "pfs_py.h"
+
+#include <netdb.h>
+
+/* Raises this process's soft limit of open files as far as the connections need and may be; -1 with
+ * OSError when the hard one is too low. */
+int pfs_py_allow_files(size_t connections);
+
+/* The host's addresses, to be freed with freeaddrinfo; NULL with OSError or ValueError. */
+struct addrinfo *pfs_py_resolve(const char *host, int port);
+
+/* The first address that answers, or the first: then each request tells what is wrong. */
+const struct addrinfo *pfs_py_choose(const struct addrinfo *found);
+
+#endif
