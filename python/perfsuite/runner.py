@@ -26,7 +26,7 @@ from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
 from perfsuite.suites.phase import PhaseRun
 from perfsuite.targets import open_target
-from perfsuite.targets.base import Target
+from perfsuite.targets.base import Target, Warns
 
 SAVE_EVERY_S = 10.0
 
@@ -170,7 +170,7 @@ class _Run:
                 profile=self.plan.profile,
                 plan=_plain(self.plan),
                 simulated=list(target.simulated) if target is not None else [],
-                notes=list(self._notes),
+                notes=[*self._notes, *(target.warnings if isinstance(target, Warns) else ())],
                 error=self._error,
                 exit_code=exit_code(phases, self.plan, interrupted=interrupted, error=self._error),
                 verdict=verdict,

@@ -46,7 +46,7 @@ def execute(arguments: Namespace) -> int:
         meter.clear()
         paths, trouble = saver.finish(result)
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
-    for text in [result.run.error, trouble, *(result.run.notes if plan.verbose else ())]:
+    for text in [result.run.error, trouble, *result.run.notes]:
         if text:
             print(f"perfsuite: {text}", file=sys.stderr)
     code = INTERRUPTED if interrupts.count else result.run.exit_code

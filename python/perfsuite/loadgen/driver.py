@@ -225,6 +225,8 @@ class _Drive:
             async with timeout:
                 reply = await self.target.send(request, row)
             end_ns = time.monotonic_ns()
+            if reply is not None and reply.ended_ns is not None:
+                end_ns = reply.ended_ns
             if timeout.expired():  # the target caught the cancellation and answered all the same
                 reply, failure = None, self._too_late()
         except (asyncio.CancelledError, GeneratorExit) as error:

@@ -46,7 +46,8 @@ class Request:
 class Reply:
     """What came back.  Token counts are None where the system does not tell them and no tokenizer is at hand.
 
-    ``context`` is the prompt that the system assembled, where it shows it.
+    ``context`` is the prompt that the system assembled, where it shows it.  ``ended_ns`` is when the answer ended, on
+    the clock of ``time.monotonic_ns``, where that was elsewhere than in the coroutine that gives this reply.
     """
 
     text: str
@@ -56,6 +57,7 @@ class Reply:
     cached_tokens: int | None = None
     counted_by: str = "usage"
     context: Sequence[Message] | None = None
+    ended_ns: int | None = None
     extra: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -98,6 +100,15 @@ class Target(Protocol):
     async def send(self, request: Request, row: Row) -> Reply: ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A target that may have something to say about how it was measured."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What a reader of the result has to know, a sentence each, so far; also after ``close``."""
 
 
 class Codec(Protocol):

@@ -1,8 +1,8 @@
 """A Python function as a target: ``python:package.module:function``.
 
 ``f(messages)`` gets OpenAI-style messages and gives the answer as text, or as an iterator of pieces of text (streamed);
-it, or its iterator, may be async.  A plain function runs in a thread, one for each request in flight; an async one on
-the event loop, which it must not block.
+it, or its iterator, may be async.  A plain function runs in a thread, one for each request in flight; async ones share
+an event loop of their own.  One that blocks that loop is measured as it is, and the result says that it did.
 """
 
 from __future__ import annotations
@@ -11,14 +11,17 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from perfsuite.errors import UsageError, unknown
 from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
+from perfsuite.targets.own_loop import OwnLoop
 from perfsuite.targets.threads import DaemonThreads
+from perfsuite.units import figure
 
 if TYPE_CHECKING:
     from perfsuite._core import Row
@@ -80,6 +83,7 @@ class FunctionTarget:
             inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one) for one in (function, call)
         )
         self._threads: DaemonThreads | None = None
+        self._loop: OwnLoop | None = None
 
     @property
     def inspection(self) -> Inspection | None:
@@ -96,49 +100,106 @@ class FunctionTarget:
         """None of its own."""
         return ()
 
+    @property
+    def warnings(self) -> Sequence[str]:
+        """That it held up its event loop, if it did."""
+        held = self._loop.held_up if self._loop is not None else None
+        if held is None or not held.times:
+            return ()
+        longest = figure(held.longest_s, "s")
+        stretches = "once" if held.times == 1 else f"{held.times:,} times, the longest for {longest}"
+        return (
+            f"{self.name} blocked its event loop for {figure(held.total_s, 's')} ({stretches}): its other requests "
+            "waited meanwhile; await in it, or hand what takes long to asyncio.to_thread",
+        )
+
     async def open(self) -> None:
         """Makes the threads ready; they start as they are needed."""
-        if not self._async and self._threads is None:
+        if self._threads is None:
             self._threads = DaemonThreads(THREADS, "perfsuite-target")
 
     async def send(self, request: Request, row: Row) -> Reply:
         """Calls the function; each piece that it gives is a chunk."""
         messages = [dict(message) for message in request.messages]
         row.sent()
-        pieces: list[str] = []
-
-        def took(piece: object) -> None:
-            if not isinstance(piece, str):
-                raise Failure("target", f"{self.name} gave a piece of {_kind(piece)}; pieces must be text")
-            if piece:
-                row.token()
-                pieces.append(piece)
-
-        got = self._function(messages) if self._async else await self._in_thread(self._function, messages)
-        if inspect.isawaitable(got):
-            got = await got
-        if isinstance(got, str):
-            took(got)
-        elif isinstance(got, AsyncIterator):
-            async for piece in got:
-                took(piece)
-        elif isinstance(got, Iterator):
-            while (piece := await self._in_thread(next, got, _END)) is not _END:
-                took(piece)
+        heard = _Heard(self.name, row)
+        if self._async:
+            got = await self._in_loop(heard.answer, self._function, messages)
         else:
-            raise Failure(
-                "target", f"{self.name} returned {_kind(got)}; it must return text, or an iterator of pieces of text"
-            )
-        return Reply(text="".join(pieces))
+            got = await self._in_thread(self._function, messages)
+            if inspect.isawaitable(got) or isinstance(got, AsyncIterator):
+                got = await self._in_loop(heard.answer, _given, got)
+        if isinstance(got, Iterator):
+            while (piece := await self._in_thread(next, got, _END)) is not _END:
+                heard.took(piece)
+        elif got is not heard:
+            heard.whole(got)
+        return Reply(text="".join(heard.pieces), ended_ns=heard.ended_ns)
 
     async def _in_thread(self, function: Callable[..., object], *arguments: object) -> object:
         return await asyncio.get_running_loop().run_in_executor(self._threads, _called, function, *arguments)
 
+    async def _in_loop(self, function: Callable[..., Coroutine[Any, Any, object]], *arguments: object) -> object:
+        if self._loop is None:
+            self._loop = OwnLoop("perfsuite-target-loop")
+        return await self._loop.call(function, *arguments)
+
     async def close(self) -> None:
-        """Lets the threads end; one that hangs in the function is not waited for."""
+        """Lets the threads and the loop end; one that hangs in the function is not waited for."""
         if self._threads is not None:
             self._threads.shutdown()
             self._threads = None
+        if self._loop is not None:
+            await self._loop.close()
+
+
+class _Heard:
+    """An answer as it comes, stamped where it comes."""
+
+    def __init__(self, name: str, row: Row) -> None:
+        self.pieces: list[str] = []
+        self.ended_ns: int | None = None
+        self._name = name
+        self._row = row
+
+    def took(self, piece: object) -> None:
+        """One piece of it."""
+        if not isinstance(piece, str):
+            raise Failure("target", f"{self._name} gave a piece of {_kind(piece)}; pieces must be text")
+        if piece:
+            self._row.token()
+            self.pieces.append(piece)
+
+    def whole(self, got: object) -> None:
+        """All of it, if it is text."""
+        if not isinstance(got, str):
+            raise Failure(
+                "target", f"{self._name} returned {_kind(got)}; it must return text, or an iterator of pieces of text"
+            )
+        self.took(got)
+
+    async def answer(self, function: Callable[..., object], *arguments: object) -> object:
+        """Calls an async function and hears it to its end; returns this, or an iterator, which may block and is for a
+        thread to hear."""
+        try:
+            got = function(*arguments)
+            if inspect.isawaitable(got):
+                got = await got
+            if isinstance(got, AsyncIterator):
+                async for piece in got:
+                    self.took(piece)
+            elif isinstance(got, Iterator):
+                return got
+            else:
+                self.whole(got)
+        except (KeyboardInterrupt, SystemExit) as error:  # a task would end its loop with them
+            raise Failure("target", f"{type(error).__name__}: {error}") from error
+        self.ended_ns = time.monotonic_ns()
+        return self
+
+
+def _given(value: object) -> object:
+    return value
 
 
 def _called(function: Callable[..., object], *arguments: object) -> object:
