@@ -86,7 +86,7 @@ class _Run:
                 for number, phase in enumerate(self.plan.phases):
                     if self.stop.is_set():
                         break
-                    await self._phase(number, phase, target, Path(folder))
+                    await self._phase(number, phase, target)
                     if self._error is not None:
                         break
             finally:
@@ -100,12 +100,11 @@ class _Run:
     def _raw_file(self) -> contextlib.AbstractContextManager[RawWriter | None]:
         return contextlib.nullcontext() if self.plan.raw is None else RawWriter(self.plan.raw)
 
-    async def _phase(self, number: int, phase: Phase, target: Target, folder: Path) -> None:
+    async def _phase(self, number: int, phase: Phase, target: Target) -> None:
         self._current = PhaseRun(
             plan=self.plan,
             phase=phase,
             target=target,
-            workdir=folder,
             stop=self.stop,
             progress=lambda share: self._report(number, share),
             raw=self._raw,

@@ -7,7 +7,6 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TypeVar
 
 from perfsuite.analysis.summary import summarise
@@ -38,7 +37,6 @@ class PhaseRun:
         plan: Plan,
         phase: Phase,
         target: Target,
-        workdir: Path,
         stop: asyncio.Event,
         progress: Callable[[float], None],
         raw: RawWriter | None = None,
@@ -47,7 +45,6 @@ class PhaseRun:
         self._raw = raw
         self._phase = phase
         self._target = target
-        self._workdir = workdir
         self._stop = stop
         self._progress = progress
         self._evidence: dict[str, Evidence] = {}
@@ -124,7 +121,6 @@ class PhaseRun:
             target=self._target,
             duration_s=self._phase.duration_s * share,
             seed=self._plan.seed,
-            workdir=self._workdir,
             stop=self._ended_early,
             raw=self._raw,
             note=self._note,

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
@@ -49,7 +48,6 @@ class Session:
     target: Target
     duration_s: float
     seed: int
-    workdir: Path
     stop: asyncio.Event
     raw: RawWriter | None = None
     note: Callable[[str], None] = lambda text: None
