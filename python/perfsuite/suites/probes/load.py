@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Mapping
 from itertools import count, islice
 
@@ -99,12 +100,27 @@ def errors(stretches: list[Stretch]) -> Evidence:
     known = [share for share in shares if isinstance(share, Share)]
     if not known:
         return shares[-1]
+    kinds: Counter[str] = Counter()
+    series: list[tuple[float, float]] = []
+    offset = 0.0
+    for one, share in zip(stretches, shares, strict=True):
+        kinds.update(one.events.errors)
+        if isinstance(share, Share):
+            series += [(offset + t_s, failed) for t_s, failed in share.series]
+        offset += one.spec.duration_s
     return Share(
         hits=sum(share.hits for share in known),
         trials=sum(share.trials for share in known),
         clusters=[pair for share in known for pair in share.clusters],
-        series=known[-1].series,
-        details=known[-1].details,
+        series=series,
+        details={
+            "kinds": dict(kinds),
+            "stretches": [
+                {"stretch": one.name, "failed": share.hits, "ended": share.trials, "kinds": dict(one.events.errors)}
+                for one, share in zip(stretches, shares, strict=True)
+                if isinstance(share, Share)
+            ],
+        },
     )
 
 

@@ -1,0 +1,41 @@
+"""The error rate of a load is that of all its stretches."""
+
+from __future__ import annotations
+
+from perfsuite._core import ERROR_KINDS, Events
+from perfsuite.evidence import NotMeasured, Share
+from perfsuite.loadgen import LoadSpec
+from perfsuite.suites.probes.load import errors
+from perfsuite.suites.session import Stretch
+
+SECOND = 10**9
+
+
+def stretch(name: str, *kinds: str) -> Stretch:
+    """One request a second, with these ends."""
+    events = Events(start_ns=0)
+    for number, kind in enumerate(kinds):
+        row = events.begin(number * SECOND)
+        row.sent(number * SECOND)
+        row.end(ERROR_KINDS.index(kind), at_ns=number * SECOND + 1000)
+    return Stretch(name, LoadSpec(duration_s=10.0, concurrency=1), events, {})
+
+
+def test_what_failed_in_any_stretch_is_told_by_kind() -> None:
+    found = errors([stretch("held", "timeout", "ok", "http_5xx"), stretch("open", "ok", "timeout")])
+    assert isinstance(found, Share)
+    assert (found.hits, found.trials) == (3, 5)
+    assert found.details["kinds"] == {"timeout": 2, "http_5xx": 1}
+    assert found.details["stretches"] == [
+        {"stretch": "held", "failed": 2, "ended": 3, "kinds": {"timeout": 1, "http_5xx": 1}},
+        {"stretch": "open", "failed": 1, "ended": 2, "kinds": {"timeout": 1}},
+    ]
+    assert list(found.series) == [(0.0, 1.0), (1.0, 0.0), (2.0, 1.0), (10.0, 0.0), (11.0, 1.0)]
+
+
+def test_a_stretch_in_which_nothing_ended_takes_no_part() -> None:
+    found = errors([stretch("held"), stretch("open", "ok")])
+    assert isinstance(found, Share)
+    assert found.details["kinds"] == {}
+    assert found.trials == 1
+    assert isinstance(errors([stretch("held")]), NotMeasured)
