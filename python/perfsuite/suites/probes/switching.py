@@ -1,7 +1,8 @@
 """Several models in turn: what a switch costs, what is remembered across it, and when the resources have moved.
 
-Every round names the next model.  Its first request asks for the fact that was planted under the model before, its
-second plants the next one and is that model's steady use.
+Every round names the next model and asks it for a fact that was planted under the model before.  In every other turn
+through the models a second request plants the next facts, and is that model's steady use: the time to first token that
+a switch is held against needs fewer samples than the switch.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import count
 
 from perfsuite._core import Histogram, Row
 from perfsuite.evidence import Evidence, NotMeasured, Samples
 from perfsuite.suites.reallocation import MemoryWatch
-from perfsuite.suites.recall import Recall
+from perfsuite.suites.recall import SAME_MESSAGE, Recall
 from perfsuite.suites.session import Session
 from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.suites.window_limit import window_limit
@@ -22,10 +25,14 @@ from perfsuite.targets.base import Fact, Failure, Message, Reply, Request
 from perfsuite.workloads.prose import sentences
 from perfsuite.workloads.topics import invented_name
 
-ANSWER_TOKENS = 4
+ANSWER_TOKENS = 2
+"""Where the context shows what is remembered; two, for the time between tokens."""
+SAID_TOKENS = 48
+"""Where only the answer does: a sentence with the value in it."""
 REMEMBERED = 12
-"""Messages of the conversation that a stateless service is sent again."""
-LIMIT_SHARE = 0.1
+"""Messages of the conversation that a stateless service is sent again, or FOR_EACH_MODEL if they are more."""
+FOR_EACH_MODEL = 4
+LIMIT_SHARE = 0.05
 """Share of the time for the search of the context window's limit."""
 
 
@@ -41,9 +48,10 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
         nonlocal last, failed_switches
         recall.add(request, reply)
-        switched, last = request.model != last and last is not None, request.model
-        if request.model is None:
-            return
+        before, last = last, request.model
+        if request.model is None or before is None:
+            return  # the first has nothing to switch from, and is no steady use either
+        switched = request.model != before
         if row.ttft_ms is None:
             failed_switches += switched
         elif switched:
@@ -55,7 +63,9 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     try:
         stretch = await session.drive(
             "switching",
-            rounds(session.seed, session.target.models, watch),
+            rounds(
+                session.seed, session.target.models, watch.switching_to, black_box=session.target.inspection is None
+            ),
             duration_s=session.remaining_s() * (1.0 - LIMIT_SHARE),
             concurrency=1,
             on_reply=on_reply,
@@ -72,42 +82,66 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     return found
 
 
-def rounds(seed: int, models: Sequence[str], watch: MemoryWatch) -> Iterator[Request]:
-    """Two requests a model, the models in turn, in one conversation; tells ``watch`` of each switch as it is sent."""
+def rounds(
+    seed: int, models: Sequence[str], switching_to: Callable[[str], object], *, black_box: bool
+) -> Iterator[Request]:
+    """The models in turn, in one conversation; ``switching_to`` is told of each switch as it is sent.
+
+    A ``black_box`` is given room to say what it was asked for, and asked for it in the message that plants it as well.
+    """
     rng = random.Random(f"switching {seed}")
     prose = sentences(seed)
+    remembered = max(REMEMBERED, FOR_EACH_MODEL * len(models))
     messages: list[Message] = []
-    planted: Fact | None = None
-    number = 0
+    planted: dict[str, deque[tuple[Fact, int]]] = {model: deque() for model in models}
+    sent = 0
 
-    def request(model: str, text: str, expects: Fact | None) -> Request:
+    def request(model: str, text: str, expects: Fact | None, age: int) -> Request:
+        nonlocal sent
+        sent += 1
         messages.append({"role": "user", "content": text})
-        del messages[:-REMEMBERED]
+        del messages[:-remembered]
         return Request(
             message=text,
             messages=list(messages),
             user_id="switching",
             conversation_id=f"switching-{seed}",
             model=model,
-            max_tokens=ANSWER_TOKENS,
+            max_tokens=SAID_TOKENS if black_box else ANSWER_TOKENS,
             expects=expects,
-            age=1 if expects is not None else 0,
+            age=age,
         )
 
-    while True:
-        model = models[number % len(models)]
-        watch.switching_to(model)
-        yield request(model, planted.question if planted is not None else next(prose), planted)
-        name = invented_name(rng)
-        planted = Fact(
-            key=name,
-            value=f"{rng.randrange(16**6):06x}",
-            statement="",
-            question=f"What is the access code of {name}?",
-            turn=number,
-        )
-        yield request(model, f"The access code of {name} is {planted.value}. {next(prose)}", None)
-        number += 1
+    for number in count():
+        turn, place = divmod(number, len(models))
+        model = models[place]
+        switching_to(model)
+        known = planted[models[place - 1]]
+        if known:
+            fact, at = known.popleft()
+            yield request(model, fact.question, fact, sent + 1 - at)
+        else:  # the very first, and of a single model
+            yield request(model, next(prose), None, 0)
+        if turn % 2 == 0:
+            facts = [invented_fact(rng, sent + 1) for _ in range(2)]
+            planted[model] = deque((fact, sent + 1) for fact in facts)
+            text = " ".join([*(fact.statement for fact in facts), next(prose)])
+            if black_box:
+                yield request(model, f"{text} {facts[0].question}", facts[0], SAME_MESSAGE)
+            else:
+                yield request(model, text, None, 0)
+
+
+def invented_fact(rng: random.Random, turn: int) -> Fact:
+    """An access code that nobody could guess."""
+    name, value = invented_name(rng), f"{rng.randrange(16**6):06x}"
+    return Fact(
+        key=name,
+        value=value,
+        statement=f"The access code of {name} is {value}.",
+        question=f"What is the access code of {name}?",
+        turn=turn,
+    )
 
 
 def switch_evidence(
