@@ -70,6 +70,8 @@ async def prompt_tokens(session: Session, text: str) -> int | None:
     row = Events().begin(time.monotonic_ns())
     try:
         async with asyncio.timeout(session.plan.request_timeout_s):
-            return (await session.target.send(request, row)).prompt_tokens
+            reply = await session.target.send(request, row)
     except (Failure, TimeoutError):
         return None
+    told = session.target.inspection is not None or reply.counted_by == "usage"
+    return reply.prompt_tokens if told else None  # what was counted here does not show what was cut there

@@ -58,3 +58,12 @@ def test_a_black_box_has_room_to_answer_and_is_asked_for_what_it_is_just_told() 
         assert one.expects.question in one.message
     assert {one.max_tokens for one in inside} == {2}
     assert all((one.max_tokens or 0) >= 32 for one in outside)
+
+
+@pytest.mark.parametrize("models", [["a", "b"], list("abcde")])
+def test_users_and_assistants_take_turns(models: list[str]) -> None:
+    for request in sent(models, 100)[0]:
+        roles = [message["role"] for message in request.messages]
+        assert roles == [("user", "assistant")[number % 2] for number in range(len(roles))]
+        assert roles[-1] == "user"
+        assert request.messages[-1]["content"] == request.message

@@ -22,6 +22,7 @@ from perfsuite.suites.session import Session
 from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.suites.window_limit import window_limit
 from perfsuite.targets.base import Fact, Failure, Message, Reply, Request
+from perfsuite.workloads.conversations import acknowledgement
 from perfsuite.workloads.prose import sentences
 from perfsuite.workloads.topics import invented_name
 
@@ -30,7 +31,7 @@ ANSWER_TOKENS = 2
 SAID_TOKENS = 48
 """Where only the answer does: a sentence with the value in it."""
 REMEMBERED = 12
-"""Messages of the conversation that a stateless service is sent again, or FOR_EACH_MODEL if they are more."""
+"""Messages of the user that a stateless service is sent again, or FOR_EACH_MODEL if they are more."""
 FOR_EACH_MODEL = 4
 LIMIT_SHARE = 0.05
 """Share of the time for the search of the context window's limit."""
@@ -99,8 +100,10 @@ def rounds(
     def request(model: str, text: str, expects: Fact | None, age: int) -> Request:
         nonlocal sent
         sent += 1
+        if messages:  # many chat templates take nothing but turns
+            messages.append({"role": "assistant", "content": acknowledgement(sent)})
         messages.append({"role": "user", "content": text})
-        del messages[:-remembered]
+        del messages[: 1 - 2 * remembered]  # the first that stays is the user's too
         return Request(
             message=text,
             messages=list(messages),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from perfsuite.targets.base import Request
+from perfsuite.targets.base import Message, Request
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import (
     END,
@@ -101,7 +101,7 @@ class OpenAIResponses:
         """POST /responses; nothing is stored at the service."""
         body: dict[str, object] = {
             "model": model,
-            "input": [{"role": m.get("role"), "content": m.get("content")} for m in request.messages],
+            "input": [_item(message) for message in request.messages],
             "stream": True,
             "store": False,
             "max_output_tokens": request.max_tokens,
@@ -157,6 +157,12 @@ class _ResponsesReader:
             raise wrong(payload, msgspec.ValidationError("there is no `output` in it"))
         parts = [part for item in response.output for part in item.content or ()]
         return _ended(response, "".join(part.text or part.refusal or "" for part in parts))
+
+
+def _item(message: Message) -> dict[str, object]:
+    """A message as an item of the input.  The type may be left out by the API's own words; llama.cpp wants it on those
+    of the assistant."""
+    return {"type": "message", "role": message.get("role"), "content": message.get("content")}
 
 
 def _ended(response: _Response | None, text: str) -> Piece:
