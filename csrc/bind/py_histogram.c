@@ -381,18 +381,13 @@ static PyObject *Histogram_sizeof(PyObject *self, PyObject *unused)
                              pfs_histogram_footprint(SELF(self)));
 }
 
-static double variance_root(pfs_histogram *h)
-{
-    return sqrt(pfs_histogram_variance(h));
-}
-
 /* The closure of a property is one of these. */
 typedef struct {
     double (*ask)(pfs_histogram *);
 } question;
 
-static question MEAN = {pfs_histogram_mean}, SUM = {pfs_histogram_sum}, STDEV = {variance_root},
-                MIN = {pfs_histogram_min}, MAX = {pfs_histogram_max};
+static question MEAN = {pfs_histogram_mean}, SUM = {pfs_histogram_sum},
+                STDEV = {pfs_histogram_stdev}, MIN = {pfs_histogram_min}, MAX = {pfs_histogram_max};
 
 static PyObject *Histogram_get_double(PyObject *self, void *closure)
 {

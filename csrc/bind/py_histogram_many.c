@@ -209,6 +209,11 @@ static pfs_status pour_unlocked(pfs_histogram *h, const Py_buffer *view, loader 
 }
 #endif
 
+static bool is_aligned(const void *pointer)
+{
+    return (uintptr_t)pointer % _Alignof(double) == 0;
+}
+
 static PyObject *record_buffer(HistogramObject *self, const Py_buffer *view, loader load, bool swap)
 {
     size_t items = (size_t)(view->len / view->itemsize);
@@ -234,9 +239,14 @@ static PyObject *record_buffer(HistogramObject *self, const Py_buffer *view, loa
     (void)pfs_tally_init(&tally, self->histogram.precision, pfs_py_alloc());
     to.limit = CHUNK;
     to.tally = &tally;
+    bool ready = contiguous && load == load_double && !swap && is_aligned(view->buf);
     PyThreadState *released = items >= WORTH_GIL ? PyEval_SaveThread() : NULL;
-    status = pour(&to, view, load, swap, contiguous);
-    status = status == PFS_OK ? flush(&to) : status;
+    if (ready) {
+        status = pfs_tally_add(&tally, view->buf, items);
+    } else {
+        status = pour(&to, view, load, swap, contiguous);
+        status = status == PFS_OK ? flush(&to) : status;
+    }
     if (released != NULL) {
         PyEval_RestoreThread(released);
     }

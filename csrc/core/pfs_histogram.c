@@ -200,41 +200,28 @@ pfs_status pfs_histogram_copy(pfs_histogram *out, const pfs_histogram *h, const 
 /* A window of so many cells is added up in under half a microsecond. */
 #define SMALL_WINDOW 4096
 
-static inline size_t cell_of(double x, uint32_t shift, uint64_t first)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (size_t)((bits >> shift) - first);
-}
-
 static void fold(pfs_histogram *h, bool keep_blocks)
 {
     uint32_t n = h->pending_count;
     if (n != 0) {
         h->pending_count = 0;
-        pfs_moments block = pfs_moments_of(&h->moments, h->pending, n);
+        uint32_t cells_of[PFS_HISTOGRAM_PENDING];
+        pfs_block_pass pass = {.shift = h->shift,
+                               .first = (uint32_t)h->table->first,
+                               .length = UINT32_MAX, /* record has looked: all are inside */
+                               .cells = cells_of};
+        pfs_moments block = pfs_moments_of(&h->moments, h->pending, n, &pass);
         pfs_moments_merge(&h->moments, &block);
-        const double *values = h->pending;
-        uint64_t *counts = h->table->counts, first = (uint64_t)h->table->first;
-        uint32_t shift = h->shift, i = 0;
-        for (; i + 4 <= n; i += 4) { /* four cells found before any is changed */
-            size_t a = cell_of(values[i], shift, first), b = cell_of(values[i + 1], shift, first);
-            size_t c = cell_of(values[i + 2], shift, first);
-            size_t d = cell_of(values[i + 3], shift, first);
-            counts[a]++;
-            counts[b]++;
-            counts[c]++;
-            counts[d]++;
-        }
-        for (; i < n; i++) {
-            counts[cell_of(values[i], shift, first)]++;
+        uint64_t *counts = h->table->counts;
+        for (uint32_t i = 0; i < n; i++) {
+            counts[cells_of[i]]++;
         }
         if (!keep_blocks) {
             h->blocks_stale = true;
         } else if (!h->blocks_stale) {
             uint64_t *blocks = blocks_of(h->table);
-            for (i = 0; i < n; i++) {
-                blocks[cell_of(values[i], shift, first) >> h->block_shift]++;
+            for (uint32_t i = 0; i < n; i++) {
+                blocks[cells_of[i] >> h->block_shift]++;
             }
         }
     }
@@ -395,6 +382,12 @@ double pfs_histogram_variance(pfs_histogram *h)
 {
     pfs_histogram_fold(h);
     return pfs_moments_variance(&h->moments);
+}
+
+double pfs_histogram_stdev(pfs_histogram *h)
+{
+    pfs_histogram_fold(h);
+    return pfs_moments_stdev(&h->moments);
 }
 
 double pfs_histogram_min(pfs_histogram *h)

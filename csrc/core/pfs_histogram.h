@@ -129,6 +129,7 @@ static inline uint64_t pfs_histogram_count(const pfs_histogram *h)
 double pfs_histogram_sum(pfs_histogram *h);      /* 0 when empty */
 double pfs_histogram_mean(pfs_histogram *h);     /* NaN when empty */
 double pfs_histogram_variance(pfs_histogram *h); /* n - 1; NaN for fewer than two values */
+double pfs_histogram_stdev(pfs_histogram *h);    /* its root, even where its square is no double */
 double pfs_histogram_min(pfs_histogram *h);      /* NaN when empty */
 double pfs_histogram_max(pfs_histogram *h);      /* NaN when empty */
 

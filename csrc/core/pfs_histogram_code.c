@@ -3,7 +3,7 @@
  *   0   4  "PFSH"
  *   4   1  version, 1
  *   5   1  precision
- *   6   2  0
+ *   6   2  scale, signed: the sum of squares is in units of 4^scale; 0 for all but extreme values
  *   8  56  minimum, maximum, sum, what the sum lost, mean, what the mean lost, sum of squares
  *              about the mean (seven binary64; all 0 when nothing was recorded)
  *  64   .  varints: zeros, rejected NaN, infinities, negatives, then runs of counts, lowest first:
@@ -135,8 +135,8 @@ pfs_status pfs_histogram_encode(pfs_histogram *h, unsigned char **out, size_t *l
     memcpy(bytes, "PFSH", 4);
     bytes[4] = VERSION;
     bytes[5] = (unsigned char)h->precision;
-    bytes[6] = bytes[7] = 0;
     const pfs_moments *m = &h->moments;
+    put_fixed(bytes + 6, (uint64_t)m->scale, 2);
     bool some = m->count != 0;
     unsigned char *to = bytes + 8;
     to = put_double(to, some ? m->min : 0.0);
@@ -223,7 +223,7 @@ static bool plausible(const pfs_histogram *h, const pfs_moments *m, int64_t low,
 {
     if (m->count == 0) {
         return m->min == 0.0 && m->max == 0.0 && m->sum == 0.0 && m->sum_low == 0.0 &&
-               m->mean == 0.0 && m->mean_low == 0.0 && m->squares == 0.0;
+               m->mean == 0.0 && m->mean_low == 0.0 && m->squares == 0.0 && m->scale == 0;
     }
     if (!(m->min >= 0.0 && m->max >= m->min && m->max <= DBL_MAX) || signbit(m->min) ||
         signbit(m->max)) {
@@ -235,10 +235,7 @@ static bool plausible(const pfs_histogram *h, const pfs_moments *m, int64_t low,
         (m->max > 0.0 && pfs_histogram_key(h, m->max) != high)) {
         return false;
     }
-    /* The centre may lie outside by rounding (a huge value, then 2^60 small ones); reading clamps
-     * it.  NaN fails every comparison. */
-    return m->squares >= 0.0 && m->sum >= 0.0 && fabs(m->sum_low) <= m->sum &&
-           isfinite(m->sum_low) && isfinite(m->mean) && isfinite(m->mean_low);
+    return pfs_moments_plausible(m);
 }
 
 pfs_status pfs_histogram_decode(pfs_histogram *out, const unsigned char *bytes, size_t length,
@@ -255,8 +252,7 @@ pfs_status pfs_histogram_decode(pfs_histogram *out, const unsigned char *bytes, 
         return PFS_ECHECKSUM;
     }
     pfs_histogram h;
-    if (bytes[4] != VERSION || bytes[6] != 0 || bytes[7] != 0 ||
-        pfs_histogram_init(&h, bytes[5], alloc) != PFS_OK) {
+    if (bytes[4] != VERSION || pfs_histogram_init(&h, bytes[5], alloc) != PFS_OK) {
         return PFS_EFORMAT;
     }
     reader r = {bytes + HEADER, bytes + body, false};
@@ -279,6 +275,8 @@ pfs_status pfs_histogram_decode(pfs_histogram *out, const unsigned char *bytes, 
     m.mean = get_double(bytes + 40);
     m.mean_low = get_double(bytes + 48);
     m.squares = get_double(bytes + 56);
+    int64_t scale = (int64_t)get_fixed(bytes + 6, 2);
+    m.scale = scale < 0x8000 ? scale : scale - 0x10000;
     if (!plausible(&h, &m, low, high)) {
         return PFS_EFORMAT;
     }

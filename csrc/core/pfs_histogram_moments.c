@@ -1,5 +1,6 @@
 #include "pfs_histogram_moments.h"
 
+#include <float.h>
 #include <math.h>
 
 void pfs_moments_init(pfs_moments *moments)
@@ -7,75 +8,53 @@ void pfs_moments_init(pfs_moments *moments)
     *moments = (pfs_moments){.min = INFINITY, .max = -INFINITY};
 }
 
-/* Two lanes.  Compilers may not reorder sums, nor pick minima by vectors, of their own accord. */
-#ifdef __SSE2__
-#include <emmintrin.h>
-typedef __m128d pair;
-#define pair_of(x)     _mm_set1_pd(x)
-#define pair_at(p)     _mm_loadu_pd(p)
-#define pair_add(a, b) _mm_add_pd(a, b)
-#define pair_sub(a, b) _mm_sub_pd(a, b)
-#define pair_mul(a, b) _mm_mul_pd(a, b)
-#define pair_min(a, b) _mm_min_pd(a, b) /* b where either is NaN */
-#define pair_max(a, b) _mm_max_pd(a, b)
-#define pair_low(a)    _mm_cvtsd_f64(a)
-#define pair_high(a)   _mm_cvtsd_f64(_mm_unpackhi_pd(a, a))
-#else
-typedef struct {
-    double low, high;
-} pair;
-
-static inline pair pair_of(double x)
-{
-    return (pair){x, x};
-}
-
-static inline pair pair_at(const double *p)
-{
-    return (pair){p[0], p[1]};
-}
-
-static inline pair pair_add(pair a, pair b)
-{
-    return (pair){a.low + b.low, a.high + b.high};
-}
-
-static inline pair pair_sub(pair a, pair b)
-{
-    return (pair){a.low - b.low, a.high - b.high};
-}
-
-static inline pair pair_mul(pair a, pair b)
-{
-    return (pair){a.low * b.low, a.high * b.high};
-}
-
-static inline pair pair_min(pair a, pair b)
-{
-    return (pair){a.low < b.low ? a.low : b.low, a.high < b.high ? a.high : b.high};
-}
-
-static inline pair pair_max(pair a, pair b)
-{
-    return (pair){a.low > b.low ? a.low : b.low, a.high > b.high ? a.high : b.high};
-}
-
-static inline double pair_low(pair a)
-{
-    return a.low;
-}
-
-static inline double pair_high(pair a)
-{
-    return a.high;
-}
-#endif
-
 /* What the addition sum = a + b rounded away (Knuth's two-sum). */
 static double lost(double a, double b, double sum)
 {
     double back = sum - a;
     return (a - (sum - back)) + (b - back);
+}
+
+/* Squares of deviations between 2^-440 and 2^480, even 2^63 of them, are normal numbers with digits
+ * to spare at either end; others are kept in units of 4^scale. */
+#define LEAST_SQUARES 0x1p-900
+#define MOST_SQUARES  0x1p1000
+#define LEAST_SCALED  (-440)
+#define MOST_SCALED   480
+/* Beyond the exponent of any deviation, and of its sum over all that can be counted. */
+#define MOST_SCALE 1150
+
+/* The binary exponent of the root of squares * 4^scale; that of 0 is below all others. */
+static int64_t exponent_of(double squares, int64_t scale)
+{
+    return squares > 0.0 ? scale + (ilogb(squares) >> 1) : INT64_MIN;
+}
+
+static int64_t greater(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Adds squares where a plain sum would overflow, or lose what is small beside nothing: those of
+ * `from`, and delta^2 * weight. */
+static void add_squares_scaled(pfs_moments *into, const pfs_moments *from, double delta,
+                               double weight)
+{
+    int64_t scale = delta != 0.0 ? ilogb(delta) + (ilogb(weight) >> 1) : INT64_MIN;
+    scale = greater(scale, exponent_of(into->squares, into->scale));
+    scale = greater(scale, exponent_of(from->squares, from->scale));
+    scale = scale >= LEAST_SCALED && scale <= MOST_SCALED ? 0 : scale;
+    if (scale == INT64_MIN) {
+        into->squares = 0.0;
+        into->scale = 0;
+        return;
+    }
+    /* Shifts beyond -10,000 come to nothing anyway: of 0 and of what is tiny beside the rest. */
+    int64_t a = greater(2 * (into->scale - scale), -10000);
+    int64_t b = greater(2 * (from->scale - scale), -10000);
+    double d = ldexp(delta, (int)-scale);
+    into->squares = ldexp(into->squares, (int)a) + ldexp(from->squares, (int)b) + d * d * weight;
+    into->scale = scale;
 }
 
 void pfs_moments_merge(pfs_moments *into, const pfs_moments *from)
@@ -89,11 +68,15 @@ void pfs_moments_merge(pfs_moments *into, const pfs_moments *from)
         return;
     }
     uint64_t count = into->count + b.count;
-    double share = (double)b.count / (double)count;
+    double share = (double)b.count / (double)count, weight = (double)into->count * share;
     double delta = (b.mean - into->mean) + (b.mean_low - into->mean_low);
-    into->squares += b.squares;
+    double squares = into->squares + b.squares + delta * delta * weight;
+    if ((into->scale | b.scale) == 0 && squares >= LEAST_SQUARES && squares <= MOST_SQUARES) {
+        into->squares = squares;
+    } else {
+        add_squares_scaled(into, &b, delta, weight);
+    }
     if (delta != 0.0) {
-        into->squares += delta * delta * ((double)into->count * share);
         double step = delta * share, mean = into->mean + step;
         into->mean_low += lost(into->mean, step, mean);
         into->mean = mean;
@@ -119,81 +102,75 @@ void pfs_moments_add_times(pfs_moments *moments, double x, uint64_t times)
     pfs_moments_merge(moments, &same);
 }
 
-#define WIDE 2 /* pairs at a time: five accumulators of each still fit in sixteen registers */
-
-typedef struct {
-    double min, max, sum, first, second; /* powers of the distance from a centre */
-} powers;
-
-static powers powers_about(double centre, const double *values, size_t count)
+/* Mean and squares of values some of whose squares are beyond the doubles: in units of the power of
+ * two below the greatest. */
+static void take_scaled(pfs_moments *block, const double *values)
 {
-    pair centres = pair_of(centre), min[WIDE], max[WIDE], sum[WIDE], first[WIDE], second[WIDE];
-    for (size_t p = 0; p < WIDE; p++) {
-        min[p] = pair_of(INFINITY);
-        max[p] = pair_of(-INFINITY);
-        sum[p] = first[p] = second[p] = pair_of(0.0);
+    int exponent = ilogb(block->max);
+    exponent = exponent > 1022 ? 1022 : exponent < -1022 ? -1022 : exponent;
+    double unit = ldexp(1.0, -exponent), n = (double)block->count;
+    double sum = 0.0, first = 0.0, second = 0.0;
+    for (size_t i = 0; i < block->count; i++) {
+        sum += values[i] * unit;
     }
-    size_t i = 0;
-    for (; i + 2 * WIDE <= count; i += 2 * WIDE) {
-        for (size_t p = 0; p < WIDE; p++) {
-            pair x = pair_at(values + i + 2 * p), d = pair_sub(x, centres);
-            min[p] = pair_min(x, min[p]);
-            max[p] = pair_max(x, max[p]);
-            sum[p] = pair_add(sum[p], x);
-            first[p] = pair_add(first[p], d);
-            second[p] = pair_add(second[p], pair_mul(d, d));
-        }
+    double mean = sum / n;
+    for (size_t i = 0; i < block->count; i++) {
+        double d = values[i] * unit - mean;
+        first += d;
+        second += d * d;
     }
-    powers r = {INFINITY, -INFINITY, 0.0, 0.0, 0.0};
-    for (; i < count; i++) {
-        double x = values[i], d = x - centre;
-        r.min = x < r.min ? x : r.min;
-        r.max = x > r.max ? x : r.max;
-        r.sum += x;
-        r.first += d;
-        r.second += d * d;
-    }
-    pair low = pair_min(min[0], min[1]), high = pair_max(max[0], max[1]);
-    sum[0] = pair_add(sum[0], sum[1]);
-    first[0] = pair_add(first[0], first[1]);
-    second[0] = pair_add(second[0], second[1]);
-    r.min = pair_low(low) < r.min ? pair_low(low) : r.min;
-    r.min = pair_high(low) < r.min ? pair_high(low) : r.min;
-    r.max = pair_low(high) > r.max ? pair_low(high) : r.max;
-    r.max = pair_high(high) > r.max ? pair_high(high) : r.max;
-    r.sum += pair_low(sum[0]) + pair_high(sum[0]);
-    r.first += pair_low(first[0]) + pair_high(first[0]);
-    r.second += pair_low(second[0]) + pair_high(second[0]);
-    return r;
+    second -= first / n * first;
+    block->mean = ldexp(mean + first / n, exponent);
+    block->squares = second > 0.0 ? second : 0.0;
+    block->scale = second > 0.0 ? exponent : 0;
 }
 
-pfs_moments pfs_moments_of(const pfs_moments *so_far, const double *values, size_t count)
+pfs_moments pfs_moments_of(const pfs_moments *so_far, const double *values, size_t count,
+                           pfs_block_pass *pass)
 {
     double n = (double)count;
     double centre = so_far->count != 0 ? so_far->mean : values[0];
-    powers r = powers_about(centre, values, count);
+    pfs_block_powers r = pfs_block_scan(centre, values, count, pass);
+    pass->due_count = 0; /* counted: not again by what follows */
     double squares = r.second - r.first / n * r.first;
-    if (!(squares >= r.second * 0x1p-10) && isfinite(r.sum)) {
+    if (pass->inside && !(squares >= r.second * 0x1p-10) && isfinite(r.sum)) {
         centre = r.sum / n;
-        r = powers_about(centre, values, count);
+        r = pfs_block_scan(centre, values, count, pass);
         squares = r.second - r.first / n * r.first;
     }
     pfs_moments block = {.count = count, .sum = r.sum, .min = r.min, .max = r.max};
-    if (!isfinite(r.sum) || !isfinite(r.first)) { /* near the largest double: one by one */
-        pfs_moments_init(&block);
-        for (size_t i = 0; i < count; i++) {
-            pfs_moments_add_times(&block, values[i], 1);
-        }
+    if (!pass->inside) {
         return block;
     }
-    if (!(squares >= 0.0)) { /* rounding, or an overflow of the squares */
-        squares = isinf(r.second) ? INFINITY : 0.0;
+    if (r.min == r.max) {
+        block.mean = r.min;
+    } else if (isfinite(r.sum) && squares >= LEAST_SQUARES && squares <= MOST_SQUARES) {
+        double step = r.first / n;
+        block.mean = centre + step;
+        block.mean_low = lost(centre, step, block.mean);
+        block.squares = squares;
+    } else {
+        take_scaled(&block, values);
     }
-    double step = r.first / n;
-    block.mean = centre + step;
-    block.mean_low = lost(centre, step, block.mean);
-    block.squares = squares;
     return block;
+}
+
+bool pfs_moments_plausible(const pfs_moments *m)
+{
+    /* The centre may lie outside by rounding (a huge value, then 2^60 small ones); reading clamps
+     * it.  NaN fails every comparison. */
+    if (!(m->sum >= 0.0 && fabs(m->sum_low) <= m->sum) || !isfinite(m->sum_low) ||
+        !isfinite(m->mean) || !isfinite(m->mean_low)) {
+        return false;
+    }
+    if (m->squares == 0.0) {
+        return m->scale == 0;
+    }
+    /* Half of the greatest value, and a little more for few of them, is the most they can deviate
+     * by. */
+    return m->squares > 0.0 && m->squares <= DBL_MAX && m->scale >= -MOST_SCALE &&
+           m->scale <= MOST_SCALE && exponent_of(m->squares, m->scale) >= -MOST_SCALE &&
+           pfs_moments_stdev(m) <= m->max;
 }
 
 double pfs_moments_sum(const pfs_moments *moments)
@@ -212,7 +189,18 @@ double pfs_moments_mean(const pfs_moments *moments)
     return mean > moments->max ? moments->max : mean;
 }
 
-double pfs_moments_variance(const pfs_moments *moments)
+/* squares / (n - 1), in units of 4^scale. */
+static double scaled_variance(const pfs_moments *moments)
 {
     return moments->count < 2 ? NAN : moments->squares / (double)(moments->count - 1);
+}
+
+double pfs_moments_variance(const pfs_moments *moments)
+{
+    return ldexp(scaled_variance(moments), (int)(2 * moments->scale));
+}
+
+double pfs_moments_stdev(const pfs_moments *moments)
+{
+    return ldexp(sqrt(scaled_variance(moments)), (int)moments->scale);
 }

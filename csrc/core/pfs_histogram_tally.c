@@ -1,20 +1,20 @@
 /* Counting many values.
  *
- * A run of equal keys makes every increment wait for the one before it (a store and a load of the
- * same cell), so four tables take turns and are added up at the end; 32-bit cells keep them in the
- * nearest cache.  The moments of a block come first.  If its minimum, maximum and sum say that
- * it has nothing but positive normal numbers, every key lies between those of the minimum and the
- * maximum and the counting loop needs no check; else the block goes value by value.
+ * Blocks are taken by pfs_block_scan, which finds the cells of one while it counts those of the one
+ * before, into four tables of 32-bit counts: they stay in the nearest cache, and are added up at
+ * the end.  A block with a value outside the tables' window is taken again, from a copy: if it has
+ * nothing but positive normal numbers, the window grows to hold it; else, or if the window would be
+ * too large, it goes value by value.
  */
 #include "pfs_histogram_tally.h"
 
 #include <float.h>
 #include <math.h>
 
-#define TABLES 4
-#define BLOCK  512
 /* A table stays small enough to be worth clearing and adding up; wilder blocks go one by one. */
-#define MAX_CELLS (1u << 16)
+#define MAX_CELLS (1 << 16)
+/* Of the exponents' 2048 values the first is subnormal numbers', the last infinity's. */
+#define NORMAL_OCTAVES_END 2047
 /* Below this many values the tables cost more than they save. */
 #define WORTH_A_TALLY 2048
 
@@ -27,6 +27,8 @@ pfs_status pfs_tally_init(pfs_tally *tally, unsigned precision, const pfs_alloc 
         tally->length = 0;
         tally->held = 0;
         tally->limit = UINT32_MAX;
+        tally->turn = 0;
+        tally->due = 0;
     }
     return status;
 }
@@ -38,48 +40,77 @@ void pfs_tally_clear(pfs_tally *tally)
     pfs_histogram_clear(&tally->histogram);
 }
 
+static uint64_t counted(const pfs_tally *tally, size_t i)
+{
+    uint64_t n = 0;
+    for (size_t table = 0; table < PFS_BLOCK_TABLES; table++) {
+        n += tally->scratch[table * tally->length + i];
+    }
+    return n;
+}
+
 /* Empties the tables into the histogram.  PFS_ENOMEM: they are as they were. */
 static pfs_status empty(pfs_tally *tally)
 {
     if (tally->held == 0) {
         return PFS_OK;
     }
+    pfs_block_count(tally->cells[tally->turn], tally->due, tally->scratch, tally->length);
+    tally->due = 0;
+    size_t low = 0, end = tally->length;
+    while (counted(tally, low) == 0) {
+        low++;
+    }
+    while (counted(tally, end - 1) == 0) {
+        end--;
+    }
     pfs_histogram *h = &tally->histogram;
     pfs_status status =
-        pfs_histogram_reserve(h, tally->first, tally->first + (int64_t)tally->length - 1);
+        pfs_histogram_reserve(h, tally->first + (int64_t)low, tally->first + (int64_t)end - 1);
     if (status != PFS_OK) {
         return status;
     }
-    size_t length = tally->length;
-    const uint32_t *scratch = tally->scratch;
-    for (size_t i = 0; i < length; i++) {
-        uint64_t n = (uint64_t)scratch[i] + scratch[i + length] + scratch[i + 2 * length] +
-                     scratch[i + 3 * length];
+    for (size_t i = low; i < end; i++) {
+        uint64_t n = counted(tally, i);
         if (n != 0) {
             pfs_histogram_put(h, tally->first + (int64_t)i, n);
         }
     }
-    memset(tally->scratch, 0, TABLES * length * sizeof *scratch);
+    memset(tally->scratch, 0, PFS_BLOCK_TABLES * tally->length * sizeof *tally->scratch);
     tally->held = 0;
     return PFS_OK;
+}
+
+/* The least power of two that reaches from `low` to `end`; what it is too long by goes to either
+ * side, within the keys of normal numbers.  False: longer than a table may be. */
+static bool window_over(unsigned precision, int64_t *low, int64_t end, int64_t *length)
+{
+    int64_t octave = INT64_C(1) << precision, last = NORMAL_OCTAVES_END * octave;
+    *length = octave;
+    while (*length < end - *low) {
+        *length *= 2;
+    }
+    int64_t first = *low - (*length - (end - *low)) / 2;
+    first = first + *length > last ? last - *length : first;
+    first = first < octave ? octave : first;
+    *low = first;
+    return *length <= MAX_CELLS && first + *length <= last;
 }
 
 /* Makes the tables reach from `low` to `high`.  Sets *fits to whether they can. */
 static pfs_status cover(pfs_tally *tally, int64_t low, int64_t high, bool *fits)
 {
-    int64_t end = tally->first + (int64_t)tally->length;
+    int64_t end = tally->first + (int64_t)tally->length, length;
     *fits = true;
     if (low >= tally->first && high < end) {
         return PFS_OK;
     }
-    int64_t octave = INT64_C(1) << tally->histogram.precision;
-    low &= -octave;
-    high = (high & -octave) + octave;
+    high++;
     if (tally->length != 0) {
         low = low < tally->first ? low : tally->first;
         high = high > end ? high : end;
     }
-    if (high - low > MAX_CELLS) {
+    if (!window_over(tally->histogram.precision, &low, high, &length)) {
         *fits = false;
         return PFS_OK;
     }
@@ -88,41 +119,15 @@ static pfs_status cover(pfs_tally *tally, int64_t low, int64_t high, bool *fits)
         return status;
     }
     const pfs_alloc *alloc = tally->histogram.alloc;
-    uint32_t *scratch = pfs_alloc_zeroed(alloc, TABLES * (size_t)(high - low), sizeof *scratch);
+    uint32_t *scratch = pfs_alloc_zeroed(alloc, PFS_BLOCK_TABLES * (size_t)length, sizeof *scratch);
     if (scratch == NULL) {
         return PFS_ENOMEM;
     }
     pfs_alloc_release(alloc, tally->scratch);
     tally->scratch = scratch;
     tally->first = low;
-    tally->length = (size_t)(high - low);
+    tally->length = (size_t)length;
     return PFS_OK;
-}
-
-static inline size_t cell(double x, uint32_t shift, uint64_t first)
-{
-    uint64_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return (size_t)((bits >> shift) - first);
-}
-
-static void count_block(pfs_tally *tally, const double *values, size_t n)
-{
-    uint32_t shift = tally->histogram.shift;
-    uint64_t first = (uint64_t)tally->first;
-    uint32_t *a = tally->scratch, *b = a + tally->length;
-    uint32_t *c = b + tally->length, *d = c + tally->length;
-    size_t i = 0;
-    for (; i + TABLES <= n; i += TABLES) {
-        a[cell(values[i], shift, first)]++;
-        b[cell(values[i + 1], shift, first)]++;
-        c[cell(values[i + 2], shift, first)]++;
-        d[cell(values[i + 3], shift, first)]++;
-    }
-    for (; i < n; i++) {
-        a[cell(values[i], shift, first)]++;
-    }
-    tally->held += n;
 }
 
 static pfs_status add_singly(pfs_histogram *h, const double *values, size_t n)
@@ -136,39 +141,77 @@ static pfs_status add_singly(pfs_histogram *h, const double *values, size_t n)
     return PFS_OK;
 }
 
-pfs_status pfs_tally_add(pfs_tally *tally, const double *values, size_t n)
+/* Takes a block's moments and finds its cells, counting what is due. */
+static pfs_moments scan(pfs_tally *tally, const double *values, size_t n, bool *inside)
 {
+    pfs_block_pass pass = {.shift = tally->histogram.shift,
+                           .first = (uint32_t)tally->first,
+                           .length = (uint32_t)tally->length,
+                           .cells = tally->cells[1 - tally->turn],
+                           .due = tally->cells[tally->turn],
+                           .due_count = tally->due,
+                           .tables = tally->scratch};
+    pfs_moments moments = pfs_moments_of(&tally->histogram.moments, values, n, &pass);
+    tally->due = 0;
+    *inside = pass.inside;
+    return moments;
+}
+
+/* Takes what `scan` has found: all of it is inside. */
+static void take(pfs_tally *tally, const pfs_moments *moments, size_t n)
+{
+    pfs_moments_merge(&tally->histogram.moments, moments);
+    tally->turn = 1 - tally->turn;
+    tally->due = n;
+    tally->held += n;
+}
+
+/* A block that is not in the window. */
+static pfs_status add_outside(pfs_tally *tally, const double *values, size_t n)
+{
+    double copy[PFS_BLOCK_VALUES]; /* scanned more than once, and must not change meanwhile */
+    memcpy(copy, values, n * sizeof *copy);
     pfs_histogram *h = &tally->histogram;
-    while (n != 0) {
-        size_t block = n < BLOCK ? n : BLOCK;
-        pfs_moments moments = pfs_moments_of(&h->moments, values, block);
-        pfs_status status = PFS_OK;
-        /* A NaN shows in the sum only, which an overflow makes infinite but not NaN. */
-        bool plain = moments.min >= DBL_MIN && moments.max <= DBL_MAX && moments.sum == moments.sum;
-        if (plain) {
-            if (tally->held > tally->limit - block) {
-                status = empty(tally);
-            }
-            if (status == PFS_OK) {
-                status = cover(tally, pfs_histogram_key(h, moments.min),
-                               pfs_histogram_key(h, moments.max), &plain);
-            }
-        }
-        if (status == PFS_OK) {
-            if (plain) {
-                count_block(tally, values, block);
-                pfs_moments_merge(&h->moments, &moments);
-            } else {
-                status = add_singly(h, values, block);
-            }
-        }
+    bool inside;
+    pfs_moments moments = scan(tally, copy, n, &inside);
+    /* A NaN shows in the sum only, which an overflow makes infinite but not NaN. */
+    bool plain = moments.min >= DBL_MIN && moments.max <= DBL_MAX && moments.sum == moments.sum;
+    if (plain) {
+        pfs_status status = cover(tally, pfs_histogram_key(h, moments.min),
+                                  pfs_histogram_key(h, moments.max), &plain);
         if (status != PFS_OK) {
             return status;
+        }
+    }
+    if (!plain) {
+        return add_singly(h, copy, n);
+    }
+    moments = scan(tally, copy, n, &inside);
+    take(tally, &moments, n);
+    return PFS_OK;
+}
+
+pfs_status pfs_tally_add(pfs_tally *tally, const double *values, size_t n)
+{
+    pfs_status status = PFS_OK;
+    while (n != 0 && status == PFS_OK) {
+        size_t block = n < PFS_BLOCK_VALUES ? n : PFS_BLOCK_VALUES;
+        if (tally->held > tally->limit - block) {
+            status = empty(tally);
+        }
+        if (status == PFS_OK) {
+            bool inside;
+            pfs_moments moments = scan(tally, values, block, &inside);
+            if (inside) {
+                take(tally, &moments, block);
+            } else {
+                status = add_outside(tally, values, block);
+            }
         }
         values += block;
         n -= block;
     }
-    return PFS_OK;
+    return status;
 }
 
 pfs_status pfs_tally_merge(pfs_tally *tally, pfs_histogram *h)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pfs_histogram.h"
+#include "pfs_histogram_tally.h"
 
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
@@ -91,6 +92,24 @@ static void as_doubles(const uint8_t *data, size_t size)
     }
     REQUIRE(pfs_histogram_record_many(&many, values, n) == PFS_OK);
     REQUIRE(pfs_histogram_equal(&one, &many));
+    pfs_tally tally;
+    REQUIRE(pfs_tally_init(&tally, one.precision, pfs_alloc_libc()) == PFS_OK);
+    tally.limit = 900;
+    for (size_t round = 0; round < 3; round++) { /* a block as the next one's neighbour */
+        REQUIRE(pfs_tally_add(&tally, values, n) == PFS_OK);
+        REQUIRE(pfs_tally_add(&tally, values + n / 3, n - n / 3) == PFS_OK);
+        REQUIRE(round == 0 || pfs_histogram_record_many(&many, values, n) == PFS_OK);
+        REQUIRE(pfs_histogram_record_many(&many, values + n / 3, n - n / 3) == PFS_OK);
+    }
+    pfs_histogram tallied;
+    REQUIRE(pfs_histogram_init(&tallied, one.precision, pfs_alloc_libc()) == PFS_OK);
+    REQUIRE(pfs_tally_merge(&tally, &tallied) == PFS_OK);
+    REQUIRE(pfs_histogram_equal(&tallied, &many));
+    REQUIRE(!(pfs_histogram_stdev(&many) > pfs_histogram_max(&many)));
+    check_total(&tallied);
+    round_trip(&tallied);
+    pfs_tally_clear(&tally);
+    pfs_histogram_clear(&tallied);
     check_total(&one);
     round_trip(&one);
     pfs_histogram_clear(&one);

@@ -122,6 +122,30 @@ class TestMoments:
             true = statistics.stdev(map(Fraction, values))
             assert histogram.stdev == pytest.approx(float(true), rel=1e-9, abs=1e-150 + 1e-14 * max(values))
 
+    @settings(deadline=None)
+    @given(
+        st.lists(st.floats(min_value=0.5, max_value=2.0), min_size=2, max_size=40),
+        st.integers(min_value=-1000, max_value=1000),
+        st.sampled_from([1, 7, 60]),
+    )
+    def test_deviations_of_any_size(self, values: list[float], exponent: int, times: int) -> None:
+        values = [math.ldexp(x, exponent) for x in values] * times
+        true = float(statistics.stdev(Fraction(math.ldexp(x, -exponent)) for x in values))
+        one, many = filled(values), Histogram()
+        many.record_many(values)
+        parts = filled(values[::3]) + filled(values[1::3]) + filled(values[2::3])
+        for histogram in (one, many, parts, Histogram.from_bytes(many.to_bytes())):
+            assert math.ldexp(histogram.stdev, -exponent) == pytest.approx(true, rel=1e-9, abs=1e-15)
+
+    def test_the_least_and_the_greatest_deviations(self) -> None:
+        top, bottom = sys.float_info.max, 5e-324
+        assert filled([top, 1.0]).stdev == pytest.approx(top / math.sqrt(2))
+        assert filled([0.0, top]).stdev == pytest.approx(top / math.sqrt(2))
+        assert filled([0.0, 1e-300, 2e-300]).stdev == pytest.approx(1e-300)
+        assert filled([bottom, 3 * bottom, 2 * bottom]).stdev == bottom
+        assert filled([bottom, top]).stdev == pytest.approx(top / math.sqrt(2))
+        assert filled([top] * 5).stdev == 0.0
+
     def test_whole_numbers_add_up_exactly(self) -> None:
         values = [random.Random(2).randrange(1, 10_000_000) for _ in range(5000)]
         assert filled(values).sum == sum(values)
@@ -243,6 +267,51 @@ class TestRecording:
 
 DTYPES = ["g", *(order + kind for order in "<>" for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4",
                                                              "u8", "?"))]  # fmt: skip
+
+
+class TestManyLikeOneByOne:
+    """record_many takes blocks; whatever is in them and wherever, it is what record would have made of it."""
+
+    BAD = (0.0, -0.0, 5e-324, 1e-310, -1.0, math.nan, math.inf, -math.inf, sys.float_info.max, sys.float_info.min)
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.data())
+    def test_any_mixture(self, data: st.DataObject) -> None:
+        seed = data.draw(st.integers(0, 2**32))
+        size = data.draw(st.sampled_from([2049, 2560, 5000, 9001]))
+        spread = data.draw(st.sampled_from([0.0, 0.1, 1.0, 30.0]))
+        values = np.random.default_rng(seed).lognormal(0, spread, size)
+        for at, bad in data.draw(st.lists(st.tuples(st.integers(0, size - 1), st.sampled_from(self.BAD)), max_size=30)):
+            values[at] = bad
+        many, one = Histogram(), filled(values)
+        many.record_many(values)
+        assert many == one
+        assert many.rejected == one.rejected
+        assert (many.count, many.zeros) == (one.count, one.zeros)
+        good = [x for x in values.tolist() if 0 <= x < math.inf]
+        assert many.count == len(good)
+        assert many.buckets() == one.buckets()
+        if max(good) < 1e300:
+            assert many.sum == pytest.approx(math.fsum(good), rel=1e-14)
+        assert many.stdev == pytest.approx(one.stdev, rel=1e-9)
+
+    def test_unaligned_memory(self) -> None:
+        values = np.random.default_rng(1).lognormal(0, 1, 40_000)
+        memory = np.zeros(values.nbytes + 8, dtype=np.uint8)
+        shifted = memory[3 : 3 + values.nbytes].view(np.float64)
+        shifted[:] = values
+        many = Histogram()
+        many.record_many(shifted)
+        assert many == filled(values)
+
+    def test_only_what_was_recorded_widens_the_window(self) -> None:
+        """The tables in which blocks are counted are wider than what they hold."""
+        values = np.full(100_000, 3.0)
+        values[50_000:] = 17.0
+        many = Histogram()
+        many.record_many(values)
+        assert len(memoryview(many)) <= 8 * 128
+        assert many.buckets() == filled(values).buckets()
 
 
 class TestBuffers:
