@@ -67,6 +67,9 @@ def remedy(result: MetricResult, criterion: Criterion, bounds: tuple[float, floa
     better_when_low = criterion.lower_is_better
     flawless = result.kind == "ratio" and value == (0.0 if better_when_low else 1.0)
     needed: float | None = None
+    longer = result.details.get("times_as_long")
+    if isinstance(longer, float):  # the probe knows: it did not come to what it was to look at
+        return _longer(max(longer, 1.0), duration_s)
     if flawless:
         needed = _flawless(criterion.target if better_when_low else 1.0 - criterion.target)
         if needed is None:
@@ -92,6 +95,10 @@ def remedy(result: MetricResult, criterion: Criterion, bounds: tuple[float, floa
         factor = narrower * narrower  # not ** 2, which raises where this is infinite
     if not factor < LONGEST_ADVISED:
         return "too few samples for any bound" if math.isinf(factor) else "too close to its target for any run to tell"
+    return _longer(factor, duration_s)
+
+
+def _longer(factor: float, duration_s: float | None) -> str:
     if duration_s:
         return f"run {goal(_rounded_up(duration_s * factor), 's')} or more"
     return f"run {math.ceil(factor * 10) / 10:g} times as long or more"

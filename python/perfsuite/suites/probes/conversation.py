@@ -19,19 +19,20 @@ CONCURRENCY = 4
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
     """Holds conversations for the whole of the probe's time."""
+    concurrency = session.load.concurrency or (None if session.load.rate else CONCURRENCY)
+    slots = concurrency or CONCURRENCY
     recall = Recall()
-    cache = CacheWatch(session)
+    cache = CacheWatch(session, slots)
 
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
         cache.look()
         recall.add(request, reply)
 
-    concurrency = session.load.concurrency or (None if session.load.rate else CONCURRENCY)
     stretch = await session.drive(
         "conversations",
         requests(
             session.seed,
-            slots=concurrency or CONCURRENCY,
+            slots=slots,
             workload=session.workload,
             models=session.target.models[:1],
             repeat_back=session.target.inspection is None,

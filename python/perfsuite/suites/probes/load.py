@@ -34,7 +34,8 @@ COMPARED = 200
 async def measure(session: Session) -> Mapping[str, Evidence]:
     """Runs both loops; with --rate only the open one."""
     inside = session.target.inspection
-    cache = CacheWatch(session)
+    concurrency = session.load.concurrency or CONCURRENCY
+    cache = CacheWatch(session, concurrency)
 
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
         cache.look()
@@ -42,7 +43,6 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     archiver = asyncio.create_task(archive(session, inside)) if inside is not None else None
     stretches = []
     try:
-        concurrency = session.load.concurrency or CONCURRENCY
         rate = session.load.rate
         source = requests(session.seed, slots=concurrency, workload=session.workload, models=session.target.models[:1])
         if rate is None:
