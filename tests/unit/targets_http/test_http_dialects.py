@@ -141,7 +141,8 @@ def test_what_is_sent() -> None:
     }  # fmt: skip
     assert sent("openai", url="https://api.openai.com")[2]["max_completion_tokens"] == 5
     assert sent("responses")[2] == {
-        "model": "m", "input": [{"type": "message", **system}, {"type": "message", **user}], "stream": True, "store": False, "max_output_tokens": 5
+        "model": "m", "input": [{"type": "message", **system}, {"type": "message", **user}], "stream": True,
+        "store": False, "max_output_tokens": 5,
     }  # fmt: skip
     path, headers, body = sent("anthropic", Secret("the-key"))
     assert (path, headers["x-api-key"], headers["anthropic-version"]) == ("/v1/messages", "the-key", "2023-06-01")
