@@ -50,7 +50,8 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     """One metric of a phase, held against at most one criterion.
 
     ``value`` is what is held against ``target``: the ``stat`` (``mean``, ``p95``, ``value``, …) of the metric, in
-    ``unit``; None when not measured.  ``interval`` contains it with 95 % confidence.  ``samples`` observations are
+    ``unit``; None when not measured.  ``interval`` contains it with 95 % confidence, the measurement's own error
+    included.  ``samples`` observations are
     worth ``n_effective`` independent ones.  ``censored``: the value falls among the failed requests; it reads
     "> value", the longest wait.  ``measurement_error``: how far the measurement itself may be off, in ``unit``.
     ``histogram`` is the base64 of ``Histogram.to_bytes``; ``details`` what else the probe had to say (codecs by size,
@@ -109,6 +110,24 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class ErrorBars(msgspec.Struct, frozen=True, kw_only=True):
+    """The conditions of one driven load over the wire, and whether the client's own error under them is known.
+
+    ``streams`` answers were under way at a time, ``chunks_per_s`` came of all together.  ``checked`` is when
+    ``perfsuite selfcheck`` covered these conditions on this machine, ``text`` what it found; where it is None
+    ``command`` would tell."""
+
+    stretch: str
+    engine: str
+    scheme: str
+    streams: int
+    tokens_per_chunk: float
+    chunks_per_s: float
+    checked: str | None = None
+    text: str = "error not measured"
+    command: str = ""
+
+
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """One of a collector's series, ``[[t_s, value], …]``, in a unit of the catalogue (``bytes``, ``1/s``, …)."""
 
@@ -121,7 +140,8 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
 
     ``errors`` are failed requests; ``unhandled`` are errors that nobody expected, which fail the phase.  ``windows``
     are the one-second windows, as columns of one length by name (``due``, ``ok``, ``failed``, …).  ``resources`` are
-    the collectors' series by name.
+    the collectors' series by name.  ``error_bars``: of each load over the wire, how far the client's own figures may be
+    off; ``warnings``: what else the client met that its figures may have suffered from.
     """
 
     name: str
@@ -137,6 +157,8 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Event] = msgspec.field(default_factory=list)
     resources: dict[str, Resource] = msgspec.field(default_factory=dict)
     windows: dict[str, list[int | float | None]] = msgspec.field(default_factory=dict)
+    error_bars: list[ErrorBars] = msgspec.field(default_factory=list)
+    warnings: list[str] = msgspec.field(default_factory=list)
 
     def metric(self, name: str, stat: str | None = None) -> MetricResult | None:
         """The metric of that name (and stat), or None."""

@@ -17,7 +17,7 @@ LAYERS = [
     {"runner", "configuration", "sources"},
     {"reports", "charts"},
     {"suites", "serve"},
-    {"loadgen", "collectors", "workloads", "targets", "memory", "discovery", "analysis", "environment"},
+    {"loadgen", "collectors", "workloads", "targets", "memory", "discovery", "analysis", "environment", "selfchecks"},
     {"reference"},
     {"result", "evidence", "phases", "criteria", "plan"},
     {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},

@@ -33,6 +33,7 @@ COMMANDS = {
     "tokens": "where the tokens of conversations go, and what would save some",
     "report": "write the reports of a result again",
     "serve": "the reference chat system as a server with stated delays, and the truth on the wire",
+    "selfcheck": "how far this machine's measurements are from a known truth",
     "schema": "print the JSON Schema of the result file",
     "doctor": "what is installed, what is missing and how to get it",
 }
@@ -50,7 +51,6 @@ LATER = (
     "init-baselines",
     "latency",
     "monitor",
-    "selfcheck",
     "throughput",
 )
 """Commands that are documented and not in this version."""

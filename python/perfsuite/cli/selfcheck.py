@@ -1,0 +1,208 @@
+"""``perfsuite selfcheck``: how far this machine's measurements are from a known truth."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from perfsuite.selfchecks import Check, Deviation
+    from perfsuite.suites.selfcheck.checking import Condition, Limits
+
+BEYOND = 3
+
+
+def configure(parser: ArgumentParser) -> None:
+    """What to check, and what is still good."""
+    add = parser.add_argument
+    add("--streams", metavar="N[,N…]", help="answers under way at a time [1,32,128,512]")
+    add("--scheme", metavar="http,https", help="plain, over TLS, or both [http,https]")
+    add("--tokens-per-chunk", metavar="N[,N…]", help="tokens in each event of a stream [1,4]")
+    add("--engine", metavar="wire|asyncio", help="the client to check [the one that run uses for the scheme]")
+    add("--duration", metavar="TIME", help="of each combination [2.5s]")
+    add("--for-run", metavar="FILE", help="check the engine, the scheme and the load of a result file instead")
+    add("--limit-p50", metavar="TIME", help="the most that ttft and itl may be off at the median [1ms]")
+    add("--limit-p99", metavar="TIME", help="the most that they may be off at the p99 [20ms]")
+    add("--limit-rate", metavar="SHARE", help="the most that the rate may be off [2%%]")
+    add("--json", metavar="-", help="-: print the outcome as JSON")
+    add("-o", "--output", metavar="DIR", help="also write selfcheck-TS.json there")
+    add("-v", "--verbose", action="store_true", help="show tracebacks")
+
+
+def execute(arguments: Namespace) -> int:
+    """Checks, keeps the outcome for ``run``, prints it; 3 when an error is beyond its limit."""
+    from perfsuite.selfchecks import keep
+    from perfsuite.suites.selfcheck.checking import beyond, run
+
+    asked, limits, duration_s = asked_of(arguments)
+    checks: list[Check] = []
+    live = sys.stderr is not None and sys.stderr.isatty()
+    say = _progress(len(asked)) if live else lambda text: None
+    for check in run(asked, duration_s=duration_s, say=say):
+        checks.append(check)
+        keep([check])
+    if live:
+        print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)
+    troubles = [(str(one.load), beyond(one, limits)) for one in checks]
+    troubles = [(load, texts) for load, texts in troubles if texts]
+    data = _as_json(checks, limits, troubles)
+    if arguments.output is not None:
+        _write(arguments.output, data)
+    if arguments.json is not None:
+        print(data.decode())
+    else:
+        for line in lines(checks, troubles):
+            print(line)
+    return BEYOND if troubles else 0
+
+
+def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
+    """What the flags ask for; UsageError with every mistake."""
+    from perfsuite.errors import Mistakes, UsageError, unknown
+    from perfsuite.suites.selfcheck import checking
+    from perfsuite.suites.selfcheck.driving import ENGINES, engine_for
+    from perfsuite.units import parse_duration, parse_ratio
+
+    mistakes = Mistakes()
+    streams, tokens, schemes = checking.STREAMS, checking.TOKENS_PER_CHUNK, checking.SCHEMES
+    duration_s = checking.DURATION_S
+    limits: dict[str, float] = {}
+    if arguments.json not in (None, "-"):
+        mistakes.add(f"--json {arguments.json}: write --json - to print the outcome; --output DIR writes a file")
+    with mistakes.noted():
+        if arguments.streams is not None:
+            streams = _counts(arguments.streams, "--streams", most=10_000)
+    with mistakes.noted():
+        if arguments.tokens_per_chunk is not None:
+            tokens = _counts(arguments.tokens_per_chunk, "--tokens-per-chunk", most=checking.TOKENS)
+    with mistakes.noted():
+        if arguments.scheme is not None:
+            schemes = tuple(dict.fromkeys(arguments.scheme.split(",")))
+            for one in schemes:
+                if one not in checking.SCHEMES:
+                    raise unknown("scheme", one, checking.SCHEMES, "--scheme")
+    with mistakes.noted():
+        if arguments.engine is not None and arguments.engine not in ENGINES:
+            raise unknown("engine", arguments.engine, ENGINES, "--engine")
+    with mistakes.noted():
+        if arguments.duration is not None:
+            duration_s = parse_duration(arguments.duration, "--duration")
+            if not 0.5 <= duration_s <= 600.0:
+                raise UsageError(f"--duration {arguments.duration}: a combination takes from 0.5s to 600s")
+    for name, text in (("p50", arguments.limit_p50), ("p99", arguments.limit_p99)):
+        with mistakes.noted():
+            if text is not None:
+                limits[f"{name}_ms"] = parse_duration(text, f"--limit-{name}", bare="ms") * 1e3
+    with mistakes.noted():
+        if arguments.limit_rate is not None:
+            limits["rate"] = parse_ratio(arguments.limit_rate, "--limit-rate")
+    mistakes.check()
+    if arguments.for_run is not None:
+        from perfsuite.result import load
+
+        given = (arguments.streams, arguments.scheme, arguments.tokens_per_chunk, arguments.engine)
+        if any(value is not None for value in given):
+            raise UsageError("--for-run says engine, scheme and load itself: drop the flags that do, or drop it")
+        asked = checking.loads_of(load(arguments.for_run))
+    else:
+        engines = {scheme: arguments.engine or engine_for(scheme) for scheme in schemes}
+        asked = checking.conditions(engines, streams, tokens)
+    return asked, checking.Limits(**limits), duration_s
+
+
+def _counts(text: str, where: str, most: int) -> tuple[int, ...]:
+    from perfsuite.units import parse_count
+
+    return tuple(dict.fromkeys(parse_count(one.strip(), where, least=1, most=most) for one in text.split(",")))
+
+
+def _progress(total: int) -> Callable[[str], object]:
+    done = 0
+
+    def say(text: str) -> None:
+        nonlocal done
+        done += 1
+        print(f"\r{f'{done}/{total} {text}':<79.79}", end="", file=sys.stderr, flush=True)
+
+    return say
+
+
+def _as_json(checks: Sequence[Check], limits: Limits, troubles: Sequence[tuple[str, list[str]]]) -> bytes:
+    import msgspec
+
+    from perfsuite.selfchecks import machine
+
+    outcome = {
+        "machine": machine(),
+        "limits": limits,
+        "checks": checks,
+        "beyond": [{"load": load, "why": texts} for load, texts in troubles],
+    }
+    return msgspec.json.format(msgspec.json.encode(outcome), indent=2)
+
+
+def _write(folder: str, data: bytes) -> Path:
+    import time
+    from pathlib import Path
+
+    from perfsuite import atomic
+    from perfsuite.errors import PerfsuiteError
+
+    stem = f"selfcheck-{time.strftime('%Y%m%d_%H%M%S')}"
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        for counter in range(1, 1000):
+            path = Path(folder, f"{stem}{'' if counter == 1 else f'_{counter}'}.json")
+            try:
+                atomic.write_new(path, data + b"\n")
+            except FileExistsError:
+                continue
+            return path
+    except OSError as error:
+        raise PerfsuiteError(f"--output {folder}: cannot write there: {error.strerror or error}") from error
+    raise PerfsuiteError(f"--output {folder}: there are 1,000 files of this second already")
+
+
+def lines(checks: Sequence[Check], troubles: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
+    """The table for people, and what it means."""
+    from perfsuite.selfchecks import place
+
+    rows: list[tuple[str, ...]]
+    rows = [("load", "ttft ± p50 / p99", "itl ± p50 / p99", "rate", "CPU ms", "stamps", "shared", "late", "waited")]
+    rows += [_row(one) for one in checks]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(
+            cell.ljust(width) if not at else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+    yield "errors in ms, client less truth; CPU ms per 1,000 tokens; shared: gaps whose chunks came with one read;"
+    yield "late: sends more than 1 ms after their time; waited: seconds a second that the client waited for a CPU"
+    weak = sum(one.truth_kernel < 1.0 for one in checks)
+    if weak:
+        yield f"in {weak} of {len(checks)} the truth is not all the kernel's: the errors include its own"
+    for load, texts in troubles:
+        yield f"BEYOND  {load}: {'; '.join(texts)}"
+    yield f"{'beyond' if troubles else 'within'} the limits; kept in {place()}, for the error bars of run"
+
+
+def _row(check: Check) -> tuple[str, ...]:
+    return (
+        str(check.load),
+        _errors(check.ttft),
+        _errors(check.itl),
+        f"{check.rate:+.2%}",
+        f"{check.cpu_ms_per_1000_tokens:.1f}",
+        "kernel" if check.kernel >= 1.0 else "process" if not check.kernel else f"kernel {check.kernel:.0%}",
+        f"{check.coalesced:.1%}",
+        f"{check.late:.1%}",
+        "–" if check.waited is None else f"{check.waited:.2f}",
+    )
+
+
+def _errors(one: Deviation | None) -> str:
+    return "–" if one is None else f"{one.central:.3f} / {one.tail:.3f}"

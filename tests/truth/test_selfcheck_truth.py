@@ -1,0 +1,77 @@
+"""Does the self check tell a good client from one that is slowed on purpose?"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LIMITS = ["--limit-p50", "20ms", "--limit-p99", "60ms", "--limit-rate", "20%"]
+"""Loose: this machine may be busy with anything.  What is slowed on purpose is further off than that."""
+STOPPED_S, RUNNING_S = 0.3, 0.15
+
+
+def selfcheck(cache: Path, *arguments: str, slowed: bool = False) -> tuple[int, Any, str]:
+    """(exit code, what it printed as JSON, stderr).  ``slowed``: the client is stopped again and again, each time for
+    longer than the limits allow; the server, a process of its own, goes on."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perfsuite", "selfcheck", "--json", "-", *LIMITS, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+    )
+    over = threading.Event()
+
+    def slow() -> None:
+        while not over.wait(RUNNING_S):
+            process.send_signal(signal.SIGSTOP)
+            over.wait(STOPPED_S)
+            process.send_signal(signal.SIGCONT)
+
+    slowing = threading.Thread(target=slow)
+    if slowed:
+        slowing.start()
+    try:
+        out, errors = process.communicate(timeout=120)
+    finally:
+        over.set()
+        if slowed:
+            slowing.join()
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    return process.returncode, json.loads(out) if out.strip() else None, errors.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the wire engine is for Linux")
+def test_a_client_left_alone_is_within_limits_and_one_slowed_on_purpose_is_not(tmp_path: Path) -> None:
+    arguments = ["--engine", "wire", "--scheme", "http", "--streams", "1,24", "--tokens-per-chunk", "1"]
+    code, found, errors = selfcheck(tmp_path, *arguments, "--duration", "1s")
+    assert code == 0, (errors, found)
+    assert found["beyond"] == []
+    assert [one["load"]["streams"] for one in found["checks"]] == [1, 24]
+    for one in found["checks"]:
+        assert one["requests"] > 3
+        assert one["itl"]["count"] == one["requests"] * 24
+    kept = json.loads((tmp_path / "perfsuite" / "selfcheck.json").read_bytes())
+    assert kept["machines"][0]["checks"] == found["checks"]
+    code, found, errors = selfcheck(tmp_path, *arguments, "--duration", "2s", slowed=True)
+    assert code == 3, (errors, found)
+    assert found["beyond"]
+    assert max(one["coalesced"] for one in found["checks"]) > 0.05, "it says what it comes from"
+
+
+def test_over_tls_the_asyncio_client_is_checked(tmp_path: Path) -> None:
+    arguments = ["--engine", "asyncio", "--scheme", "https", "--streams", "4", "--tokens-per-chunk", "4"]
+    code, found, errors = selfcheck(tmp_path, *arguments, "--duration", "1s")
+    assert code == 0, (errors, found)
+    (one,) = found["checks"]
+    assert (one["load"]["engine"], one["load"]["scheme"], one["kernel"]) == ("asyncio", "https", 0.0)
+    assert one["itl"]["count"] == one["requests"] * 6, "25 tokens are 7 chunks of 4"
