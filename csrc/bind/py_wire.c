@@ -287,7 +287,7 @@ static PyObject *Wire_stop(PyObject *object, PyObject *unused)
 PyDoc_STRVAR(submit_doc,
              "submit($self, request, due_ns=None, tag=0, keep=False)\n--\n\n"
              "Queues a request: its complete bytes, head and body, without a connection header.\n\n"
-             "due_ns: when it is to be sent (time.monotonic_ns), in order; None: when a connection "
+             "due_ns: when it is to be sent (time.monotonic_ns); None: when a connection "
              "is\nfree.  tag comes back in the reply.  keep: the reply has the whole body.\n"
              "False when the queue is full, or the engine was stopped.  Any thread.");
 

@@ -30,6 +30,22 @@ void pfs_wire_push(pfs_wire_fifo *fifo, pfs_wire_reply *reply)
     fifo->count++;
 }
 
+/* By due, after those of the same.  Cheap at either end: what is late goes to the front. */
+static void place(pfs_wire_fifo *fifo, pfs_wire_reply *reply)
+{
+    if (reply->closed_loop || fifo->last == NULL || fifo->last->due_ns <= reply->due_ns) {
+        pfs_wire_push(fifo, reply);
+        return;
+    }
+    pfs_wire_reply **at = &fifo->first;
+    while ((*at)->due_ns <= reply->due_ns) {
+        at = &(*at)->next;
+    }
+    reply->next = *at;
+    *at = reply;
+    fifo->count++;
+}
+
 pfs_wire_reply *pfs_wire_pop(pfs_wire_fifo *fifo)
 {
     pfs_wire_reply *reply = fifo->first;
@@ -196,10 +212,10 @@ pfs_status pfs_wire_submit(pfs_wire *w, const char *request, size_t length, int6
     bool full, wake;
     pthread_mutex_lock(&w->lock);
     full = w->stopping || w->giving_up || w->queue.count >= w->spec.queue;
-    /* The loop waits for the first request of the queue, or for any while it has none. */
-    wake = !full && (w->queue.count == 0 || w->starved);
+    wake = w->starved;
     if (!full) {
-        pfs_wire_push(&w->queue, reply);
+        place(&w->queue, reply);
+        wake = wake || w->queue.first == reply; /* the one that the loop waits for */
         w->starved = false;
     }
     pthread_mutex_unlock(&w->lock);

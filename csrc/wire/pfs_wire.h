@@ -11,8 +11,8 @@
  *     pfs_wire_drain(w, events, &replies);                    the rest
  *     pfs_wire_free(w);
  *
- * A request is its complete bytes, head and body.  Its due stamp is an instant (an open loop: FIFO,
- * in the order of the instants), or PFS_WIRE_NOW: it is due when a connection is free (a closed
+ * A request is its complete bytes, head and body.  Its due stamp is an instant (an open loop: in
+ * the order of the instants), or PFS_WIRE_NOW: it is due when a connection is free (a closed
  * loop of as many as there are connections).  One that is due while every connection is busy waits,
  * on the clock of the user who asked.
  *

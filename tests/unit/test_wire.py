@@ -597,3 +597,16 @@ def test_giving_up_sends_nothing_more(late: bool) -> None:
         assert kinds == dict.fromkeys((2, 3, 4), "cancelled")
         assert [ERROR_KINDS[reply.status] for reply in rest] == ["cancelled"] * 2
     assert wire.stats()["unsent"] == 1
+
+
+def test_what_is_submitted_late_goes_before_what_is_due_later() -> None:
+    with server(answer_by_path) as port:
+        wire = engine(port, Events())
+        wire.start()
+        now = time.monotonic_ns()
+        for tag, after_ms in enumerate((300, 100, 200, 100, -50)):
+            wire.submit(request(), due_ns=now + after_ms * 1_000_000, tag=tag)
+        replies = gather(wire, 5)
+        wire.stop()
+    assert [reply.tag for reply in replies] == [4, 1, 3, 2, 0]
+    assert all(reply.sent_ns is not None and reply.sent_ns >= reply.due_ns for reply in replies)

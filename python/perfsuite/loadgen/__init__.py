@@ -3,8 +3,9 @@ a rate or of paced users."""
 
 from __future__ import annotations
 
-from perfsuite.loadgen.driver import OnReply, drive
+from perfsuite.loadgen.driving import drive
 from perfsuite.loadgen.raw import RawWriter
 from perfsuite.loadgen.spec import Delivered, LoadSpec
+from perfsuite.loadgen.tally import OnReply, Times
 
-__all__ = ["Delivered", "LoadSpec", "OnReply", "RawWriter", "drive"]
+__all__ = ["Delivered", "LoadSpec", "OnReply", "RawWriter", "Times", "drive"]

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS
 from perfsuite.loadgen.alarm import SECOND, Alarm
+from perfsuite.loadgen.raw import pour
 from perfsuite.loadgen.schedule import NOBODY, schedule
 from perfsuite.loadgen.spec import MISSED_NS, ByUser, Delivered, LoadSpec, shortfall
+from perfsuite.loadgen.tally import EXAMPLES, LATE_NS, OnReply, shortened
 from perfsuite.targets.base import Failure, Reply, Request
 
 if TYPE_CHECKING:
@@ -26,19 +28,10 @@ if TYPE_CHECKING:
     from perfsuite.loadgen.raw import RawWriter
     from perfsuite.targets.base import Target
 
-OnReply = Callable[[Request, "Reply | None", "Failure | None", "Row"], object]
-"""Called when a request has ended, with its reply or its failure, outside of its measured time."""
-
-LATE_NS = 1_000_000
-"""A send this long after it was due, though a slot was free, is a late client's."""
-
 TICK_S = 0.25
 PATIENCE_S = 1.0
 """For a cancelled request to end."""
 TICKS_A_FLUSH = 4
-ROWS_AT_ONCE = 64
-EXAMPLES = 3
-EXAMPLE_LENGTH = 300
 MOST_TOKENS = 10**9
 
 _STATUS = {kind: status for status, kind in enumerate(ERROR_KINDS) if kind != "ok"}
@@ -127,7 +120,7 @@ class _Drive:
             self.waiting.clear()
         if self.raw is not None:
             try:
-                await self._pour(self.raw)
+                await pour(self.events, self.raw)
             except Exception as error:  # noqa: BLE001  raised below, unless something went wrong before it
                 self._break(error)
         if self.broken is not None:
@@ -260,7 +253,7 @@ class _Drive:
             row.end(_STATUS[kind], at_ns=end_ns)
             examples = self.examples.setdefault(kind, [])
             if len(examples) < EXAMPLES and kind != "cancelled":
-                examples.append(_shortened(str(failure)))
+                examples.append(shortened(str(failure)))
             return
         prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
         row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
@@ -359,18 +352,9 @@ class _Drive:
                 if self.progress is not None:
                     self.progress(min(1.0, (time.monotonic_ns() - self.start_ns) / (self.end_ns - self.start_ns)))
                 if self.raw is not None and ticks % TICKS_A_FLUSH == 0:
-                    await self._pour(self.raw)
+                    await pour(self.events, self.raw)
         except Exception as error:  # noqa: BLE001  raised again by run()
             self._break(error)
-
-    async def _pour(self, raw: RawWriter) -> None:
-        """Writes the raw rows, a few at a time, so that no send and no token waits for it."""
-        data = memoryview(self.events.drain_rows())
-        step = ROWS_AT_ONCE * raw.row_bytes
-        for start in range(0, len(data), step):
-            raw.write(data[start : start + step])
-            await asyncio.sleep(0)
-        raw.flush()
 
     def _delivered(self, before: tuple[int, int, int]) -> Delivered:
         events, spec = self.events, self.spec
@@ -410,8 +394,3 @@ def _said(error: BaseException) -> str:
         return f"{type(error).__name__}: {error}"
     except Exception:  # noqa: BLE001  there is nothing more that it could say
         return type(error).__name__
-
-
-def _shortened(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= EXAMPLE_LENGTH else line[: EXAMPLE_LENGTH - 1] + "…"

@@ -99,7 +99,8 @@ class Delivered:
     ``rate``: requests sent a second in the measured time, which is ``duration_s`` long.  ``late_sends``: sends more
     than a millisecond after they were due though a slot was free.  ``ended``: why nothing more was sent before the time
     was over, or None.  ``short``: what was asked and not delivered (see ``shortfall``), or None.  ``examples``: the
-    first failures of each kind, shortened.
+    first failures of each kind, shortened.  ``wire``: what the engines counted (``csrc/wire/pfs_wire.h`` says what each
+    means); nothing where Python drove.  ``warnings``: what the client did that may show in the figures.
     """
 
     max_in_flight: int
@@ -115,6 +116,8 @@ class Delivered:
     ended: str | None = None
     short: str | None = None
     examples: dict[str, list[str]] = field(default_factory=dict)
+    wire: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
 
 
 def shortfall(spec: LoadSpec, *, due: int, in_time: int, missed: int, begun: int, ended: bool) -> str | None:

@@ -25,6 +25,12 @@ from perfsuite.targets.base import Target
 HELD = "concurrent_requests"
 """Judged last: it counts only while every other criterion of the phase held."""
 
+STAMPS = (
+    "reads", "kernel_reads", "kernel_sends", "coalesced_reads", "coalesced_chunks", "stamps_dropped", "clock_steps",
+    "lag_over", "lag_max_ns", "turn_max_ns", "starved", "stale_retries", "paused", "cpu_ns",
+)  # fmt: skip
+"""Of what the engines of the load counted, what says how far its stamps can be trusted (csrc/wire/pfs_wire.h)."""
+
 Settings = TypeVar("Settings")
 
 
@@ -305,6 +311,12 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
             }
             for one, row in zip(ended, rows, strict=True)
         ],
+        "stamps": [
+            {"stretch": one.name, **{name: row.wire[name] for name in STAMPS}}
+            for one, row in zip(ended, rows, strict=True)
+            if row.wire
+        ],
+        "warnings": [f"{one.name}: {text}" for one, row in zip(ended, rows, strict=True) for text in row.warnings],
     }
 
 

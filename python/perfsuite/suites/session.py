@@ -115,4 +115,6 @@ class Session:
         stretch.delivered = await drive(
             self.target, requests, spec, events, on_reply=on_reply, stop=self.stop, progress=self.progress, raw=self.raw
         )
+        for warning in stretch.delivered.warnings:
+            self.note(f"{name}: {warning}")
         return stretch

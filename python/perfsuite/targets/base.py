@@ -29,7 +29,8 @@ class Request:
     """One message to the system.
 
     ``message`` is the new user text, ``messages`` the whole conversation as a stateless service needs it, the new one
-    last.  ``expects`` is the fact that the message asks for, ``age`` the turns since it was planted.
+    last.  ``expects`` is the fact that the message asks for, ``age`` the turns since it was planted.  ``headers`` go
+    with it, besides those of the target, where there are headers.
     """
 
     message: str
@@ -40,6 +41,7 @@ class Request:
     max_tokens: int | None = None
     expects: Fact | None = None
     age: int = 0
+    headers: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,8 +82,10 @@ class Target(Protocol):
     name: str
     simulated: tuple[str, ...]
     """What of this system is simulated, for every output to say."""
-    stamps: str
-    """Where the times of its tokens come from: which clock, read where."""
+
+    @property
+    def stamps(self) -> str:
+        """Where the times of its tokens come from: which clock, read where."""
 
     @property
     def inspection(self) -> Inspection | None:

@@ -51,6 +51,7 @@ def driven(target_url: str, requests: int = 6) -> tuple[Events, list[Reply], dic
             delivered = await drive(
                 target, iter(lambda: a_request("tell me"), None), spec, events,
                 on_reply=lambda request, reply, failure, row: replies.append(reply) if reply else None,
+                answers=True,
             )  # fmt: skip
             assert len(target.process_ids) == 1
         finally:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perfsuite._core import Row
 from perfsuite.evidence import Evidence
+from perfsuite.loadgen import Times
 from perfsuite.suites.cache import CacheWatch
 from perfsuite.suites.recall import Recall
 from perfsuite.suites.session import Session
@@ -24,7 +24,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     recall = Recall()
     cache = CacheWatch(session, slots)
 
-    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
+    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
         cache.look()
         recall.add(request, reply)
 

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Mapping
 from itertools import count, islice
 
-from perfsuite._core import Row
 from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Share
+from perfsuite.loadgen import Times
 from perfsuite.suites.cache import CacheWatch
 from perfsuite.suites.session import Session, Stretch
 from perfsuite.suites.streaming import error_rate, good_windows, streaming_evidence
@@ -37,7 +37,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     concurrency = session.load.concurrency or CONCURRENCY
     cache = CacheWatch(session, concurrency)
 
-    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
+    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
         cache.look()
 
     archiver = asyncio.create_task(archive(session, inside)) if inside is not None else None

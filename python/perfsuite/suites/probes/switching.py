@@ -14,8 +14,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 
-from perfsuite._core import Histogram, Row
+from perfsuite._core import Histogram
 from perfsuite.evidence import Evidence, NotMeasured, Samples
+from perfsuite.loadgen import Times
 from perfsuite.suites.reallocation import MemoryWatch
 from perfsuite.suites.recall import SAME_MESSAGE, Recall
 from perfsuite.suites.session import Session
@@ -46,7 +47,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     watch = MemoryWatch(session)
     last: str | None = None
 
-    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Row) -> None:
+    def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
         nonlocal last, failed_switches
         recall.add(request, reply)
         before, last = last, request.model

@@ -79,6 +79,28 @@ _decode = msgspec.json.Decoder(_Event).decode
 _decode_whole = msgspec.json.Decoder(_Message).decode
 
 
+RULES = (
+    ("visible", "delta.text"),
+    ("visible", "content_block.text"),
+    ("visible", "content[].text"),
+    ("hidden", "delta.thinking"),
+    ("hidden", "delta.partial_json"),
+    ("hidden", "content_block.thinking"),
+    ("prompt", "message.usage.input_tokens"),
+    ("more_prompt", "message.usage.cache_read_input_tokens"),
+    ("more_prompt", "message.usage.cache_creation_input_tokens"),
+    ("completion", "message.usage.output_tokens"),
+    ("prompt", "usage.input_tokens"),
+    ("more_prompt", "usage.cache_read_input_tokens"),
+    ("more_prompt", "usage.cache_creation_input_tokens"),
+    ("completion", "usage.output_tokens"),
+    ("finish", "type=message_stop"),
+    ("error", "type=error"),
+    ("error", "error"),
+)
+"""What an event says, by where there is something in it; ``content`` and ``usage`` are of an answer in one piece."""
+
+
 @dataclass(frozen=True, slots=True)
 class Anthropic:
     """``base`` is the path that ``/messages`` follows."""
@@ -88,6 +110,9 @@ class Anthropic:
     name: str = "Anthropic messages"
     stream: StreamKind = "sse"
     marks_end: bool = True
+    rules: tuple[tuple[str, str], ...] = RULES
+    finish: str | None = None
+    adaptable: bool = False
 
     @property
     def models_path(self) -> str:

@@ -25,6 +25,7 @@ from perfsuite.targets.http.splitting import StreamKind
 
 MOST_UNREAD = 1 << 20
 ADDRESSES_HOLD_S = 30.0
+STAMPS = "monotonic clock, in the process, after each read of asyncio; the client's own error is not measured"
 
 Chunk = tuple[bytes, int]
 """Bytes as they came and the stamp of their arrival (``time.monotonic_ns``)."""

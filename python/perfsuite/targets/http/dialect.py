@@ -71,7 +71,8 @@ class Reader(Protocol):
 
 class Dialect(Protocol):
     """``stream``: how the answer is split.  ``marks_end``: a complete answer says so itself, and one that does not was
-    cut short."""
+    cut short.  ``rules`` and ``finish``: the same reading for the wire engine, which decodes nothing.  ``adaptable``:
+    ``adapted`` may know a way out of a refusal."""
 
     @property
     def name(self) -> str: ...
@@ -81,6 +82,15 @@ class Dialect(Protocol):
 
     @property
     def marks_end(self) -> bool: ...
+
+    @property
+    def rules(self) -> tuple[tuple[str, str], ...]: ...
+
+    @property
+    def finish(self) -> str | None: ...
+
+    @property
+    def adaptable(self) -> bool: ...
 
     @property
     def models_path(self) -> str: ...

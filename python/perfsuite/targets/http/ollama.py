@@ -44,6 +44,18 @@ _decode = msgspec.json.Decoder(_Line).decode
 _decode_tags = msgspec.json.Decoder(_Tags).decode
 
 
+RULES = (
+    ("visible", "message.content"),
+    ("hidden", "message.thinking"),
+    ("hidden", "message.tool_calls"),
+    ("prompt", "prompt_eval_count"),
+    ("completion", "eval_count"),
+    ("finish", "done"),
+    ("error", "error"),
+)
+"""What a line says, by where there is something in it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ollama:
     """``base`` is the path that ``/api/chat`` follows, usually empty."""
@@ -53,6 +65,9 @@ class Ollama:
     name: str = "Ollama chat"
     stream: StreamKind = "ndjson"
     marks_end: bool = True
+    rules: tuple[tuple[str, str], ...] = RULES
+    finish: str | None = None
+    adaptable: bool = False
 
     @property
     def models_path(self) -> str:

@@ -89,6 +89,27 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 _decode_models = msgspec.json.Decoder(_Models).decode
 
 
+RULES = (
+    ("visible", "choices[].delta.content"),
+    ("visible", "choices[].delta.refusal"),
+    ("visible", "choices[].message.content"),
+    ("visible", "choices[].message.refusal"),
+    ("hidden", "choices[].delta.reasoning_content"),
+    ("hidden", "choices[].delta.reasoning"),
+    ("hidden", "choices[].delta.tool_calls[].function.name"),
+    ("hidden", "choices[].delta.tool_calls[].function.arguments"),
+    ("hidden", "choices[].message.reasoning_content"),
+    ("hidden", "choices[].message.reasoning"),
+    ("hidden", "choices[].message.tool_calls[].function.name"),
+    ("prompt", "usage.prompt_tokens"),
+    ("completion", "usage.completion_tokens"),
+    ("finish", "choices[].finish_reason"),
+    ("error", "error"),
+)
+"""What an event says, by where there is something in it.  The finish reason is the end of the content: what follows it,
+usage and ``[DONE]``, has a moment to come."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAIChat:
     """``base`` is the path that ``/chat/completions`` follows."""
@@ -100,6 +121,13 @@ class OpenAIChat:
     name: str = "OpenAI chat completions"
     stream: StreamKind = "sse"
     marks_end: bool = True
+    rules: tuple[tuple[str, str], ...] = RULES
+    finish: str | None = "[DONE]"
+
+    @property
+    def adaptable(self) -> bool:
+        """There is something left to leave out."""
+        return self.usage or self.limit_name == "max_tokens"
 
     @property
     def models_path(self) -> str:

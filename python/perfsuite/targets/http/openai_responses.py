@@ -83,6 +83,23 @@ _decode = msgspec.json.Decoder(_Event).decode
 _decode_whole = msgspec.json.Decoder(_Response).decode
 
 
+RULES = (
+    *(("visible", f"type={name}") for name in sorted(_VISIBLE)),
+    *(("hidden", f"type={name}") for name in sorted(_HIDDEN)),
+    *(("finish", f"type={name}") for name in sorted(_ENDS)),
+    ("visible", "output[].content[].text"),
+    ("visible", "output[].content[].refusal"),
+    ("prompt", "response.usage.input_tokens"),
+    ("completion", "response.usage.output_tokens"),
+    ("prompt", "usage.input_tokens"),
+    ("completion", "usage.output_tokens"),
+    ("error", "type=response.failed"),
+    ("error", "type=error"),
+    ("error", "error"),
+)
+"""What an event says, by where there is something in it; ``output`` and ``usage`` of an answer that is not streamed."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenAIResponses:
     """``base`` is the path that ``/responses`` follows."""
@@ -92,6 +109,9 @@ class OpenAIResponses:
     name: str = "OpenAI responses"
     stream: StreamKind = "sse"
     marks_end: bool = True
+    rules: tuple[tuple[str, str], ...] = RULES
+    finish: str | None = "[DONE]"
+    adaptable: bool = False
 
     @property
     def models_path(self) -> str:

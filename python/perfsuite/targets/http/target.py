@@ -5,26 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.loadgen.engines import drivable
 from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
 from perfsuite.targets.http.address import Address, parse_address
 from perfsuite.targets.http.anthropic import Anthropic
-from perfsuite.targets.http.client import Client
+from perfsuite.targets.http.client import STAMPS, Call, Client, DirectClient, rendered
 from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.dialect import Dialect, WrongShape
 from perfsuite.targets.http.failures import HttpFailure, status_failure
-from perfsuite.targets.http.hearing import converse, read_all
+from perfsuite.targets.http.hearing import Hearing, converse, read_all
 from perfsuite.targets.http.ollama import Ollama
 from perfsuite.targets.http.openai_chat import OpenAIChat
 from perfsuite.targets.http.openai_responses import OpenAIResponses
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
+from perfsuite.targets.http.wired import WIRE_STAMPS, WIRE_TRANSPORT, Endpoint, failure_of, read_back
 
 if TYPE_CHECKING:
-    from perfsuite._core import Row
+    from perfsuite._core import Row, WireReply
     from perfsuite.plan import Plan
 
 LARGEST_LIST = 4 << 20
@@ -89,13 +92,24 @@ class _Served:
     def __init__(self, dialect: Dialect, client: Client) -> None:
         self.dialect = dialect
         self.client = client
+        self.where = ""
+        """The operation that messages are sent to, for texts."""
+        self.tried = False
+        """The service was asked what it takes."""
+
+    def adapt(self, failure: Failure) -> bool:
+        """Leaves out what the service refused, where that is known; whether it did."""
+        if not isinstance(failure, HttpFailure) or failure.status not in (400, 422):
+            return False
+        adapted = self.dialect.adapted(failure.message)
+        self.dialect = adapted or self.dialect
+        return adapted is not None
 
 
 class ChatTarget:
     """A service behind one of the dialects: a black box."""
 
     simulated: tuple[str, ...] = ()
-    stamps = "monotonic clock, in the process, after each read of asyncio; the client's own error is not measured"
 
     def __init__(
         self,
@@ -134,7 +148,14 @@ class ChatTarget:
     @property
     def transport(self) -> str:
         """How it is reached, and where arrivals are stamped."""
+        if self.endpoints():
+            return WIRE_TRANSPORT
         return "; ".join(sorted({served.client.transport for served in self._served.values()}))
+
+    @property
+    def stamps(self) -> str:
+        """Where the times of its tokens come from."""
+        return WIRE_STAMPS if self.endpoints() else STAMPS
 
     @property
     def retried(self) -> int:
@@ -227,20 +248,29 @@ class ChatTarget:
         try:
             while True:
                 dialect = served.dialect
-                call, reader = dialect.call(request, model), dialect.reader(request)
+                call, reader = self._call(served, request, model), dialect.reader(request)
                 try:
                     heard = await converse(served.client, call, reader, row, marks_end=dialect.marks_end, on_sent=sent)
                     break
                 except HttpFailure as failure:
-                    adapted = dialect.adapted(failure.message) if failure.status in (400, 422) else None
-                    if adapted is None:
+                    if not served.adapt(failure):
                         raise
-                    served.dialect = adapted
         except Failure as failure:
-            failure.args = (self._masked(str(failure)),)
-            if isinstance(failure, HttpFailure):
-                failure.message = self._masked(failure.message)
+            self._mask(failure)
             raise
+        return self._reply(request, model, heard)
+
+    def _call(self, served: _Served, request: Request, model: str | None) -> Call:
+        call = served.dialect.call(request, model)
+        return replace(call, headers=(*call.headers, *request.headers)) if request.headers else call
+
+    def _mask(self, failure: Failure) -> Failure:
+        failure.args = (self._masked(str(failure)),)
+        if isinstance(failure, HttpFailure):
+            failure.message = self._masked(failure.message)
+        return failure
+
+    def _reply(self, request: Request, model: str | None, heard: Hearing) -> Reply:
         usage, counted_by = heard.usage, "usage"
         if usage.completion_tokens is None or usage.prompt_tokens is None:
             counter = self._counter(model)
@@ -259,6 +289,87 @@ class ChatTarget:
         if model not in self._counters:
             self._counters[model] = counter_for(model)
         return self._counters[model]
+
+    # ── over the wire ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """One for each address; none where an address is reached through a proxy, or no engine speaks its scheme."""
+        direct = all(isinstance(served.client, DirectClient) for served in self._served.values())
+        if not direct or not drivable(address.scheme for address in self._served):
+            return ()
+        return [
+            Endpoint(address, dialect.stream, dialect.rules, dialect.finish, dialect.marks_end)
+            for address, dialect in ((address, served.dialect) for address, served in self._served.items())
+        ]
+
+    async def ready(self) -> None:
+        """Sends each address a message of its own, once, where its dialect knows a way out of a refusal."""
+        for address, served in self._served.items():
+            model = next((name for name, at in self._models.items() if at == address), None)
+            if not served.tried and served.dialect.adaptable and model is not None:
+                served.tried = True
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(OPENING_S):
+                        await self._try(served, model)
+
+    async def _try(self, served: _Served, model: str) -> None:
+        hello = Request(
+            message="Hello",
+            messages=[{"role": "user", "content": "Hello"}],
+            user_id="perfsuite",
+            conversation_id="perfsuite",
+            max_tokens=1,
+        )
+        refused = True
+        while refused:
+            dialect = served.dialect
+            try:
+                await converse(
+                    served.client,
+                    dialect.call(hello, model),
+                    dialect.reader(hello),
+                    None,
+                    marks_end=dialect.marks_end,
+                    on_sent=lambda: None,
+                )
+                return
+            except Failure as failure:  # what is not about the request itself, the load will show
+                refused = served.adapt(failure)
+
+    def prepare(self, request: Request) -> None:
+        """Nothing: a message stands for itself."""
+
+    def written(self, request: Request) -> tuple[int, bytes]:
+        """The endpoint's index and the request's bytes."""
+        model = request.model or next(iter(self._models), None)
+        address = self._models.get(model or "", self.address)
+        served = self._served[address]
+        call = self._call(served, request, model)
+        served.where = f"{call.method} {call.path}"
+        return list(self._served).index(address), rendered(call, address)
+
+    def reply(self, request: Request, ended: WireReply) -> Reply:
+        """An engine's answer; with its text where the body was kept."""
+        model = request.model or next(iter(self._models), None)
+        if ended.body is None:
+            told = ended.completion_tokens is not None
+            return Reply(
+                text="",
+                model=model,
+                prompt_tokens=ended.prompt_tokens,
+                completion_tokens=ended.completion_tokens,
+                counted_by="usage" if told else "chunks, as they came",
+            )
+        dialect = self._served[self._models.get(model or "", self.address)].dialect
+        return self._reply(request, model, read_back(dialect.reader(request), dialect.stream, ended.body))
+
+    def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
+        """What went wrong; a refusal that can be met is met from the next request on."""
+        model = request.model or next(iter(self._models), None)
+        served = self._served[self._models.get(model or "", self.address)]
+        failure = failure_of(ended, served.where, timeout_s)
+        served.adapt(failure)
+        return self._mask(failure)
 
     async def close(self) -> None:
         """Closes the connections."""

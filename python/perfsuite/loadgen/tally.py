@@ -1,0 +1,127 @@
+"""What came of a load, added up as its requests end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Protocol
+
+from perfsuite.loadgen.alarm import SECOND
+from perfsuite.loadgen.spec import Delivered, LoadSpec, shortfall
+from perfsuite.loadgen.wire_counts import warnings
+from perfsuite.targets.base import Failure, Reply, Request
+
+if TYPE_CHECKING:
+    from perfsuite._core import Events
+
+LATE_NS = 1_000_000
+"""A send this long after it was due, though a slot was free, is a late client's."""
+EXAMPLES = 3
+EXAMPLE_LENGTH = 300
+
+
+class Times(Protocol):
+    """When a request that has ended was answered: a Row, or what an engine stamped."""
+
+    @property
+    def tokens(self) -> int: ...
+
+    @property
+    def ttft_ms(self) -> float | None: ...
+
+    @property
+    def response_time_ms(self) -> float | None: ...
+
+
+OnReply = Callable[[Request, "Reply | None", "Failure | None", Times], object]
+"""Called when a request has ended, with its reply or its failure, outside of its measured time.  Over the wire the
+reply has its text only where the request ``expects`` a fact, or ``answers`` were asked for."""
+
+
+class Tally:
+    """The figures of one load that are not in its Events."""
+
+    def __init__(self, spec: LoadSpec, events: Events) -> None:
+        self.spec = spec
+        self.events = events
+        self.before = (events.started, events.completed, events.failed)
+        self.start_ns = self.measured_ns = self.end_ns = 0
+        self.sent = self.in_time = self.late = self.missed = self.tokens = 0
+        self.last_end_ns = 0
+        self.ended_by: str | None = None
+        self.examples: dict[str, list[str]] = {}
+
+    def begin(self) -> None:
+        """The load starts now; ``events`` too, unless rows have begun already."""
+        self.start_ns = time.monotonic_ns()
+        if self.events.started == 0 and self.events.warmup == 0:
+            self.events.start_ns = self.start_ns
+        self.measured_ns = self.start_ns + round(self.spec.warmup_s * SECOND)
+        self.end_ns = self.start_ns + round(self.spec.duration_s * SECOND)
+
+    def share(self) -> float:
+        """Of the time, that is over."""
+        return min(1.0, (time.monotonic_ns() - self.start_ns) / (self.end_ns - self.start_ns))
+
+    @property
+    def token_limit(self) -> str:
+        """Why a load ended that had its tokens."""
+        return f"the limit of {self.spec.max_tokens:,} tokens was reached"
+
+    def too_late(self) -> Failure:
+        """The failure of a request that had no end in its time."""
+        return Failure("timeout", f"no end within {self.spec.request_timeout_s:g} s")
+
+    def ended(self, *, sent_ns: int | None, end_ns: int, failure: Failure | None, tokens: int) -> bool:
+        """One request; whether the load has had all the tokens that it may."""
+        self.last_end_ns = max(self.last_end_ns, end_ns)
+        if sent_ns is not None:
+            self.sent += 1
+            self.in_time += self.measured_ns <= sent_ns < self.end_ns
+        self.tokens += tokens
+        if failure is not None and failure.kind != "cancelled":
+            examples = self.examples.setdefault(failure.kind, [])
+            if len(examples) < EXAMPLES:
+                examples.append(shortened(str(failure)))
+        return self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens
+
+    def delivered(self, counts: Mapping[str, int]) -> Delivered:
+        """What came of it; ``counts`` are the engines'."""
+        events, spec = self.events, self.spec
+        started, completed, failed = (
+            now - then for now, then in zip((events.started, events.completed, events.failed), self.before, strict=True)
+        )
+        until = min(self.last_end_ns, self.end_ns) if self.ended_by is not None else self.end_ns
+        measured_s = max(0, until - self.measured_ns) / SECOND
+        rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
+        short = shortfall(
+            spec,
+            due=started,
+            in_time=self.in_time,
+            missed=self.missed,
+            begun=self.sent,
+            ended=self.ended_by is not None,
+        )
+        return Delivered(
+            max_in_flight=events.max_in_flight,
+            rate=rate,
+            requests=started,
+            completed=completed,
+            failed=failed,
+            duration_s=measured_s,
+            late_sends=self.late,
+            coalesced_reads=counts["coalesced_reads"],
+            sent=self.sent,
+            tokens=self.tokens,
+            ended=self.ended_by,
+            short=short,
+            examples=self.examples,
+            wire=dict(counts),
+            warnings=warnings(counts),
+        )
+
+
+def shortened(text: str) -> str:
+    """A failure's words on one line of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= EXAMPLE_LENGTH else line[: EXAMPLE_LENGTH - 1] + "…"

@@ -1,0 +1,54 @@
+"""What engines counted, of several together, and what of it a reader of the result must know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from perfsuite.loadgen.engines import Engine
+
+TELLING = 0.01
+"""Reads of which a greater share was coalesced, lagged or went without a stamp say something of the figures."""
+LONG_TURN_NS = 5_000_000
+"""A turn of an engine's loop that was busy for longer may have sent what fell due in it late."""
+
+
+def counted(engines: Iterable[Engine]) -> dict[str, int]:
+    """The counts of all engines: added up, of the longest the greatest."""
+    total: dict[str, int] = {}
+    for engine in engines:
+        for name, value in engine.stats().items():
+            longest = name.endswith("_max_ns")
+            total[name] = max(total.get(name, 0), value) if longest else total.get(name, 0) + value
+    return total
+
+
+def warnings(counts: Mapping[str, int]) -> list[str]:
+    """What may make figures of this run untrue, in words; nothing where nothing does."""
+    reads = counts["reads"]
+    few = TELLING * reads
+    found = []
+    if counts["coalesced_reads"] > few:
+        found.append(
+            f"{counts['coalesced_reads']:,} of {reads:,} reads held two chunks or more, which share a stamp: gaps of "
+            "nothing between tokens are the reading's, or the sender's"
+        )
+    unstamped = reads - counts["kernel_reads"]
+    if unstamped > few:
+        found.append(
+            f"{unstamped:,} of {reads:,} reads were stamped after the read and not by the kernel"
+            + (f" ({counts['lag_over']:,} others waited longer than 1 ms)" if counts["lag_over"] else "")
+        )
+    if counts["lag_over"] > few:
+        found.append(
+            f"{counts['lag_over']:,} of {reads:,} reads came more than 1 ms after the kernel's stamp (up to "
+            f"{counts['lag_max_ns'] / 1e6:.1f} ms): stamps are right, but the client was short of time"
+        )
+    if counts["turn_max_ns"] > LONG_TURN_NS:
+        found.append(f"the engine was busy for {counts['turn_max_ns'] / 1e6:.1f} ms at a stretch: sends may be late")
+    if counts["clock_steps"]:
+        found.append(f"the wall clock was set {counts['clock_steps']:,} times: stamps around that are the clock's own")
+    if counts["paused"]:
+        found.append(f"the engine's log was full {counts['paused']:,} times: reading paused until Python had its turn")
+    return found

@@ -1,0 +1,110 @@
+"""What the wire engine needs of a target: where it is, how its requests are written, how its answers read, as data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from perfsuite._core import ERROR_KINDS
+from perfsuite.targets.base import Failure
+from perfsuite.targets.http.client import phrase_of
+from perfsuite.targets.http.dialect import Reader, WrongShape
+from perfsuite.targets.http.failures import message_in, status_failure
+from perfsuite.targets.http.hearing import Hearing
+from perfsuite.targets.http.splitting import EventTooLarge, Splitter, StreamKind
+
+if TYPE_CHECKING:
+    from perfsuite._core import WireReply
+    from perfsuite.targets.base import Reply, Request
+    from perfsuite.targets.http.address import Address
+
+Rules = tuple[tuple[str, str], ...]
+"""(role, path) pairs: what it means that there is something at a path of an event (see ``_core.Wire``)."""
+
+WIRE_STAMPS = (
+    "the kernel's receive and send stamps (SO_TIMESTAMPING, software) on the monotonic clock, by the wire engine; "
+    "delivered counts what the kernel did not stamp"
+)
+
+
+WIRE_TRANSPORT = "the wire engine, stamped by the kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """An address and how its answers read: one engine.
+
+    ``finish``: a payload that ends the answer and is no JSON.  ``marks_end``: an answer that does not say that it is
+    complete was cut short.  ``speaks``: one without a chunk of text is malformed.  ``names``: server-sent events of
+    other names are passed over.
+    """
+
+    address: Address
+    stream: StreamKind
+    rules: Rules
+    finish: str | None = None
+    marks_end: bool = False
+    speaks: bool = False
+    names: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Wired(Protocol):
+    """A target whose requests an engine can send by itself, ahead of time."""
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """One for each engine.  Empty: this target, as it is reached, is not driven over the wire."""
+
+    async def ready(self) -> None:
+        """Finds out what the service takes, before a load begins.  Sends a message where that cannot be known."""
+
+    def prepare(self, request: Request) -> Awaitable[object] | None:
+        """What has to be done before a request can be written; None when nothing has.  It raises Failure."""
+
+    def written(self, request: Request) -> tuple[int, bytes]:
+        """The index of its endpoint, and its bytes.  Raises Failure."""
+
+    def reply(self, request: Request, ended: WireReply) -> Reply:
+        """What came back.  Its text is there where the body was kept."""
+
+    def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
+        """What went wrong, in words."""
+
+
+def read_back(reader: Reader, stream: StreamKind, body: bytes) -> Hearing:
+    """What a kept answer says.  The engine has judged it: what the reader does not like ends what is read."""
+    hearing = Hearing(reader, None)
+    # A server may answer with a document though a stream was asked for; a stream of events begins with a field's name.
+    whole = stream == "none" or (stream == "sse" and body[:64].lstrip()[:1] == b"{")
+    splitter = Splitter("none" if whole else stream)
+    try:
+        splits = splitter.feed(body, 0)
+        if whole:
+            hearing.take_whole(body, 0)
+        else:
+            hearing.take(splits)
+            hearing.take(splitter.finish(0))
+    except (WrongShape, EventTooLarge, Failure):
+        pass
+    return hearing
+
+
+def failure_of(ended: WireReply, where: str, timeout_s: float) -> Failure:
+    """The failure of a request that an engine ended, with what the server said about it."""
+    kind = ERROR_KINDS[ended.status]
+    if ended.http_status and not 200 <= ended.http_status < 300 and kind in ("http_429", "http_4xx", "http_5xx"):
+        headers = {} if ended.retry_after_s is None else {"retry-after": str(ended.retry_after_s)}
+        return status_failure(ended.http_status, phrase_of(ended.http_status), headers, ended.last, where)
+    text = f"{where}: {ended.why or kind}"
+    if kind == "protocol" and ended.http_status:
+        text += f": {ended.http_status} {phrase_of(ended.http_status)}".rstrip()
+    if kind == "timeout":
+        text += f" of {timeout_s:g} s"
+    elif ended.error_number:
+        text += f": {os.strerror(ended.error_number)}"
+    said = message_in(ended.last) if kind in ("target", "malformed") else ""
+    if kind == "incomplete":
+        text += f", after {ended.chunks:,} chunks"
+    return Failure(kind, f"{text}: {said}" if said else text)
