@@ -1,5 +1,6 @@
 /* Arrivals: an iterator of due times. */
 #include "pfs_py.h"
+#include "py_whole.h"
 
 #include "pfs_arrivals.h"
 
@@ -14,12 +15,11 @@ static PyObject *Arrivals_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     static char *names[] = {"kind",  "rate",   "start_rate", "duration_s",
                             "steps", "random", "seed",       NULL};
     const char *kind = NULL;
-    PyObject *start_rate = Py_None, *duration = Py_None;
-    unsigned int steps = 5;
+    PyObject *start_rate = Py_None, *duration = Py_None, *steps = NULL, *seed = NULL;
+    int64_t count = 5;
     int random = 0;
-    unsigned long long seed = 0;
     pfs_arrivals_spec spec = {.kind = PFS_ARRIVALS_KINDS};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sd|$OOIpK:Arrivals", names, &kind, &spec.rate,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "sd|$OOOpO:Arrivals", names, &kind, &spec.rate,
                                      &start_rate, &duration, &steps, &random, &seed)) {
         return NULL;
     }
@@ -34,11 +34,14 @@ static PyObject *Arrivals_new(PyTypeObject *type, PyObject *args, PyObject *kwar
                      kind);
         return NULL;
     }
-    spec.steps = steps;
+    if ((steps != NULL && pfs_whole_read(steps, "steps", 0, UINT32_MAX, &count) < 0) ||
+        (seed != NULL && pfs_whole_unsigned(seed, "seed", &spec.seed) < 0)) {
+        return NULL;
+    }
+    spec.steps = (uint32_t)count;
     spec.random = random != 0;
-    spec.seed = seed;
-    if (spec.kind == PFS_ARRIVALS_STEP && steps > 0) {
-        spec.start_rate = spec.rate / steps;
+    if (spec.kind == PFS_ARRIVALS_STEP && count > 0) {
+        spec.start_rate = spec.rate / (double)count;
     }
     if (start_rate != Py_None) {
         spec.start_rate = PyFloat_AsDouble(start_rate);
@@ -87,15 +90,12 @@ PyDoc_STRVAR(Arrivals_take_doc,
 
 static PyObject *Arrivals_take(PyObject *object, PyObject *arg)
 {
-    Py_ssize_t n = PyNumber_AsSsize_t(arg, PyExc_OverflowError);
-    if (n == -1 && PyErr_Occurred()) {
+    int64_t n;
+    if (pfs_whole_read(arg, "take: n", 0, INT64_MAX, &n) < 0) {
         return NULL;
     }
-    if (n < 0) {
-        return PyErr_Format(PyExc_ValueError, "take(n) needs n of 0 or more, not %zd", n);
-    }
     PyObject *list = PyList_New(0);
-    for (Py_ssize_t i = 0; list != NULL && i < n; i++) {
+    for (int64_t i = 0; list != NULL && i < n; i++) {
         PyObject *due = Arrivals_next(object);
         if (due == NULL) {
             if (PyErr_Occurred()) {

@@ -5,6 +5,7 @@
  * is ours (bytes that nobody can change), and what it returns is held while it is looked at.
  */
 #include "pfs_py.h"
+#include "py_whole.h"
 
 #include "pfs_compress.h"
 
@@ -233,23 +234,14 @@ static PyObject *compress_measure_codec(PyObject *module, PyObject *const *args,
                                 Py_TYPE(PyTuple_GET_ITEM(s.payloads, i))->tp_name);
         }
     }
-    Py_ssize_t repeat = PyNumber_AsSsize_t(args[3], PyExc_OverflowError);
-    if (repeat == -1 && PyErr_Occurred()) {
+    int64_t repeat, warmup;
+    uint64_t seed;
+    if (pfs_whole_read(args[3], "repeat", 1, PY_SSIZE_T_MAX, &repeat) < 0 ||
+        pfs_whole_read(args[4], "warmup", 0, PY_SSIZE_T_MAX, &warmup) < 0 ||
+        pfs_whole_unsigned(args[5], "seed", &seed) < 0) {
         return NULL;
     }
-    Py_ssize_t warmup = PyNumber_AsSsize_t(args[4], PyExc_OverflowError);
-    if (warmup == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    uint64_t seed = PyLong_AsUnsignedLongLong(args[5]);
-    if (seed == (uint64_t)-1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    if (repeat < 1 || warmup < 0) {
-        PyErr_SetString(PyExc_ValueError, "repeat must be 1 or more, warmup 0 or more");
-        return NULL;
-    }
-    return measure(&s, n, repeat, warmup, seed);
+    return measure(&s, n, (Py_ssize_t)repeat, (Py_ssize_t)warmup, seed);
 }
 
 PyDoc_STRVAR(byte_entropy_doc, "byte_entropy(payloads, /)\n--\n\n"

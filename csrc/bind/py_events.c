@@ -1,6 +1,7 @@
 /* Events: the recorder of a load: how it is made, and the constants that belong to it.  Its methods
  * are in py_events_methods.c, its properties in py_events_counts.c, its rows in py_row.c. */
 #include "py_events.h"
+#include "py_whole.h"
 
 #include <math.h>
 
@@ -42,23 +43,30 @@ static PyObject *Events_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
     static char *names[] = {"precision", "warmup_ns", "limit_ms", "objectives", "blocks",
                             "raw",       "start_ns",  "stamps",   NULL};
     PyObject *objectives = Py_None, *start = Py_None;
-    int precision = PFS_EVENTS_PRECISION, blocks = 64, raw = 0, stamps = 0;
-    long long warmup = 0;
+    PyObject *precision = NULL, *warmup = NULL, *blocks = NULL;
+    int64_t wanted_precision = PFS_EVENTS_PRECISION, wanted_blocks = 64;
+    int raw = 0, stamps = 0;
     pfs_events_spec spec = {.windows = PFS_EVENTS_MOST_WINDOWS, .limit_ms = 5000.0};
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|iLdOipOp:Events", names, &precision, &warmup,
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|OOdOOpOp:Events", names, &precision, &warmup,
                                      &spec.limit_ms, &objectives, &blocks, &raw, &start, &stamps)) {
         return NULL;
     }
     for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
         spec.objectives[m] = NAN;
     }
-    if (pfs_py_int64(start, pfs_clock_ns(), &spec.start_ns) < 0 ||
+    if ((precision != NULL && pfs_whole_read(precision, "precision", PFS_HISTOGRAM_MIN_PRECISION,
+                                             PFS_HISTOGRAM_MAX_PRECISION, &wanted_precision) < 0) ||
+        (blocks != NULL && pfs_whole_read(blocks, "blocks", 2, 4096, &wanted_blocks) < 0) ||
+        (warmup != NULL &&
+         pfs_whole_read(warmup, "warmup_ns", 0, INT64_MAX, &spec.warmup_ns) < 0)) {
+        return NULL;
+    }
+    if (pfs_whole_or(start, "start_ns", pfs_clock_ns(), &spec.start_ns) < 0 ||
         (objectives != Py_None && read_objectives(objectives, spec.objectives) < 0)) {
         return NULL;
     }
-    spec.precision = (unsigned)precision;
-    spec.blocks = (unsigned)blocks;
-    spec.warmup_ns = warmup;
+    spec.precision = (unsigned)wanted_precision;
+    spec.blocks = (unsigned)wanted_blocks;
     spec.raw = raw != 0;
     spec.stamps = stamps != 0;
     Events *self = (Events *)type->tp_alloc(type, 0);
@@ -72,8 +80,8 @@ static PyObject *Events_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
             PyErr_Format(PyExc_ValueError,
                          "Events needs a precision of 1 to 12, an even number of blocks of 2 to "
                          "4096, warmup_ns of 0 or more and a limit_ms that is a number; not "
-                         "precision %d, blocks %d, warmup_ns %lld",
-                         precision, blocks, warmup);
+                         "precision %u, blocks %u, warmup_ns %lld",
+                         spec.precision, spec.blocks, (long long)spec.warmup_ns);
             return NULL;
         }
         return pfs_raise(status, "Events");

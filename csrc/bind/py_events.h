@@ -3,6 +3,7 @@
 #define PFS_PY_EVENTS_H
 
 #include "pfs_py.h"
+#include "py_whole.h"
 
 #include "pfs_clock.h"
 #include "pfs_events.h"
@@ -31,8 +32,5 @@ int pfs_py_set_item(PyObject *dict, const char *name, PyObject *value);
  * TypeError. */
 int pfs_py_arguments(const char *function, const char *const *names, PyObject *const *args,
                      Py_ssize_t nargs, PyObject *kwnames, PyObject **values);
-
-/* `value` as an int64, `otherwise` when it is NULL or None.  0, or -1 with an exception. */
-int pfs_py_int64(PyObject *value, int64_t otherwise, int64_t *out);
 
 #endif

@@ -1,5 +1,6 @@
 /* Properties of Events: the counts of a load, and how it is set up. */
 #include "py_events.h"
+#include "py_whole.h"
 
 static pfs_events_counts counted(PyObject *object)
 {
@@ -113,7 +114,7 @@ static int Events_set_start_ns(PyObject *object, PyObject *value, void *closure)
         PyErr_SetString(PyExc_TypeError, "start_ns is a stamp of time.monotonic_ns");
         return -1;
     }
-    if (pfs_py_int64(value, 0, &start) < 0) {
+    if (pfs_whole_read(value, "start_ns", INT64_MIN, INT64_MAX, &start) < 0) {
         return -1;
     }
     pfs_status status;

@@ -1,5 +1,6 @@
 /* Methods of Events: beginning rows, and what has been recorded. */
 #include "py_events.h"
+#include "py_whole.h"
 
 #include "py_histogram.h"
 
@@ -41,7 +42,8 @@ static PyObject *Events_begin(PyObject *object, PyObject *const *args, Py_ssize_
     pfs_events_row row = 0;
     pfs_state *state = pfs_state_of_type(Py_TYPE(object));
     if (state == NULL || pfs_py_arguments("begin", names, args, nargs, kwnames, values) < 0 ||
-        pfs_py_int64(values[0], now, &due) < 0 || pfs_py_int64(values[1], 0, &tag) < 0) {
+        pfs_whole_or(values[0], "due_ns", now, &due) < 0 ||
+        pfs_whole_or(values[1], "tag", 0, &tag) < 0) {
         return NULL;
     }
     pfs_status status;

@@ -1,6 +1,7 @@
 /* perfsuite.Histogram: making, recording, asking.  Recording many values and the byte forms are in
  * py_histogram_many.c and py_histogram_bytes.c. */
 #include "py_histogram.h"
+#include "py_whole.h"
 
 #include <math.h>
 #include <structmember.h>
@@ -42,16 +43,13 @@ static PyObject *Histogram_new(PyTypeObject *type, PyObject *args, PyObject *kwa
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:Histogram", names, &number)) {
         return NULL;
     }
-    Py_ssize_t precision = number == NULL ? 7 : PyNumber_AsSsize_t(number, NULL); /* clips */
-    if (precision == -1 && PyErr_Occurred()) {
+    int64_t precision = 7;
+    if (number != NULL && pfs_whole_read(number, "precision", PFS_HISTOGRAM_MIN_PRECISION,
+                                         PFS_HISTOGRAM_MAX_PRECISION, &precision) < 0) {
         return NULL;
     }
     pfs_histogram histogram;
-    if (precision < 0 || precision > PFS_HISTOGRAM_MAX_PRECISION ||
-        pfs_histogram_init(&histogram, (unsigned)precision, pfs_py_alloc()) != PFS_OK) {
-        return PyErr_Format(PyExc_ValueError, "precision must be %d to %d, got %R",
-                            PFS_HISTOGRAM_MIN_PRECISION, PFS_HISTOGRAM_MAX_PRECISION, number);
-    }
+    (void)pfs_histogram_init(&histogram, (unsigned)precision, pfs_py_alloc());
     return pfs_py_histogram_wrap_as(type, &histogram);
 }
 
@@ -124,12 +122,9 @@ static PyObject *Histogram_record_n(PyObject *self, PyObject *const *args, Py_ss
     if (pfs_py_double(args[0], &x) < 0) {
         return NULL;
     }
-    long long n = PyLong_AsLongLong(args[1]);
-    if (n == -1 && PyErr_Occurred() != NULL) {
+    int64_t n;
+    if (pfs_whole_read(args[1], "record_n: the count", 0, INT64_MAX, &n) < 0) {
         return NULL;
-    }
-    if (n < 0) {
-        return PyErr_Format(PyExc_ValueError, "record_n: the count must be 0 or more, got %lld", n);
     }
     pfs_status status;
     PFS_LOCK(self);

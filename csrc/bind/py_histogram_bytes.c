@@ -1,5 +1,6 @@
 /* A histogram as bytes: its own form, pickle, HdrHistogram's, and the zero-copy view of counts. */
 #include "py_histogram.h"
+#include "py_whole.h"
 
 #include <math.h>
 
@@ -231,19 +232,19 @@ PyObject *Histogram_from_hdr(PyObject *type, PyObject *args, PyObject *kwargs)
     static char *names[] = {"text", "scale", "precision", NULL};
     PyObject *text;
     double scale = 1000.0;
-    int precision = 7;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|di:from_hdr", names, &text, &scale,
-                                     &precision) ||
+    PyObject *number = NULL;
+    int64_t precision = 7;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|dO:from_hdr", names, &text, &scale,
+                                     &number) ||
+        (number != NULL &&
+         pfs_whole_read(number, "from_hdr: precision", PFS_HISTOGRAM_MIN_PRECISION,
+                        PFS_HISTOGRAM_MAX_PRECISION, &precision) < 0) ||
         check_scale("from_hdr", scale) < 0) {
         return NULL;
     }
     if (!PyUnicode_Check(text) && !PyBytes_Check(text)) {
         return PyErr_Format(PyExc_TypeError, "from_hdr: text must be str or bytes, not '%.100s'",
                             Py_TYPE(text)->tp_name);
-    }
-    if (precision < PFS_HISTOGRAM_MIN_PRECISION || precision > PFS_HISTOGRAM_MAX_PRECISION) {
-        return PyErr_Format(PyExc_ValueError, "from_hdr: precision must be %d to %d, got %d",
-                            PFS_HISTOGRAM_MIN_PRECISION, PFS_HISTOGRAM_MAX_PRECISION, precision);
     }
     PyObject *payload = unwrap_hdr(text);
     if (payload == NULL) {

@@ -1,6 +1,7 @@
 /* ResponseParser: the HTTP/1 side of a connection.  Body bytes go to a StreamParser if there is one
  * and the answer is a stream, else they wait as pieces. */
 #include "py_stream.h"
+#include "py_whole.h"
 
 #include "pfs_http.h"
 
@@ -28,10 +29,13 @@ static PyObject *ResponseParser_new(PyTypeObject *type, PyObject *args, PyObject
 {
     static char *keywords[] = {"stream", "max_head", NULL};
     PyObject *stream = Py_None;
-    Py_ssize_t max_head = (Py_ssize_t)PFS_HTTP_MAX_HEAD;
+    PyObject *number = NULL;
+    int64_t max_head = (int64_t)PFS_HTTP_MAX_HEAD;
     pfs_state *state = pfs_state_of_type(type);
-    if (state == NULL || !PyArg_ParseTupleAndKeywords(args, kwargs, "|On:ResponseParser", keywords,
-                                                      &stream, &max_head)) {
+    if (state == NULL ||
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "|OO:ResponseParser", keywords, &stream,
+                                     &number) ||
+        (number != NULL && pfs_whole_read(number, "max_head", 64, 1 << 30, &max_head) < 0)) {
         return NULL;
     }
     if (stream != Py_None && !Py_IS_TYPE(stream, state->types[PFS_TYPE_STREAM_PARSER])) {
@@ -43,12 +47,10 @@ static PyObject *ResponseParser_new(PyTypeObject *type, PyObject *args, PyObject
         return NULL;
     }
     self->http.alloc = pfs_py_alloc();
-    pfs_status status =
-        pfs_http_init(&self->http, max_head < 0 ? 0 : (size_t)max_head, pfs_py_alloc());
+    pfs_status status = pfs_http_init(&self->http, (size_t)max_head, pfs_py_alloc());
     if (status != PFS_OK) {
         Py_DECREF(self);
-        return PyErr_Format(PyExc_ValueError, "max_head is %zd; it must be 64 ... 2**30 bytes",
-                            max_head);
+        return pfs_raise(status, "max_head");
     }
     self->stream = stream == Py_None ? NULL : (StreamParser *)Py_NewRef(stream);
     return (PyObject *)self;

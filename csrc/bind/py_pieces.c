@@ -1,4 +1,5 @@
 #include "py_pieces.h"
+#include "py_whole.h"
 
 #include "pfs_clock.h"
 
@@ -119,11 +120,9 @@ int pfs_pieces_read_any(const char *method, PyObject *const *args, Py_ssize_t na
         return -1;
     }
     if (nargs == 2 && args[1] != Py_None) {
-        long long stamp = PyLong_AsLongLong(args[1]);
-        if (stamp == -1 && PyErr_Occurred()) {
+        if (pfs_whole_read(args[1], "at_ns", INT64_MIN, INT64_MAX, at_ns) < 0) {
             return -1;
         }
-        *at_ns = stamp;
     } else {
         *at_ns = pfs_clock_ns();
     }

@@ -4,6 +4,7 @@
 #define PFS_PY_PIECES_H
 
 #include "pfs_py.h"
+#include "py_whole.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,11 +41,9 @@ static inline int pfs_pieces_read(const char *method, PyObject *const *args, Py_
                                   PyObject **chunk, int64_t *at_ns)
 {
     if (nargs == 2 && PyBytes_CheckExact(args[0]) && PyLong_CheckExact(args[1])) {
-        long long stamp = PyLong_AsLongLong(args[1]);
-        if (stamp == -1 && PyErr_Occurred()) {
+        if (pfs_whole_read(args[1], "at_ns", INT64_MIN, INT64_MAX, at_ns) < 0) {
             return -1;
         }
-        *at_ns = stamp;
         *chunk = Py_NewRef(args[0]);
         return 0;
     }

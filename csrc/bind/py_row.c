@@ -1,5 +1,6 @@
 /* Row: one request under way.  A handle into its Events' slab, which it keeps alive. */
 #include "py_events.h"
+#include "py_whole.h"
 
 typedef struct {
     PyObject_HEAD Events *events;
@@ -41,17 +42,6 @@ int pfs_py_arguments(const char *function, const char *const *names, PyObject *c
         values[i] = args[nargs + k];
     }
     return 0;
-}
-
-int pfs_py_int64(PyObject *value, int64_t otherwise, int64_t *out)
-{
-    if (value == NULL || value == Py_None) {
-        *out = otherwise;
-        return 0;
-    }
-    long long number = PyLong_AsLongLong(value);
-    *out = number;
-    return number == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
 static PyObject *finished(pfs_status status)
@@ -127,7 +117,7 @@ static PyObject *Row_sent(PyObject *object, PyObject *const *args, Py_ssize_t na
     int64_t at = pfs_clock_ns();
     if ((nargs > 0 || kwnames != NULL) &&
         (pfs_py_arguments("sent", names, args, nargs, kwnames, values) < 0 ||
-         pfs_py_int64(values[0], at, &at) < 0)) {
+         pfs_whole_or(values[0], "at_ns", at, &at) < 0)) {
         return NULL;
     }
     pfs_status status;
@@ -153,7 +143,8 @@ static PyObject *Row_token(PyObject *object, PyObject *const *args, Py_ssize_t n
     if (nargs > 0 || kwnames != NULL) {
         PyObject *values[3] = {NULL, NULL, NULL};
         if (pfs_py_arguments("token", names, args, nargs, kwnames, values) < 0 ||
-            pfs_py_int64(values[0], 1, &n) < 0 || pfs_py_int64(values[2], at, &at) < 0) {
+            pfs_whole_or(values[0], "n", 1, &n) < 0 ||
+            pfs_whole_or(values[2], "at_ns", at, &at) < 0) {
             return NULL;
         }
         if (values[1] != NULL && (visible = PyObject_IsTrue(values[1])) < 0) {
@@ -174,7 +165,7 @@ static PyObject *Row_token(PyObject *object, PyObject *const *args, Py_ssize_t n
 
 static int tokens_told(PyObject *value, const char *name, int64_t *out)
 {
-    if (pfs_py_int64(value, -1, out) < 0) {
+    if (pfs_whole_or(value, name, -1, out) < 0) {
         return -1;
     }
     if (*out < -1 || *out > MOST_TOKENS) {
@@ -204,10 +195,11 @@ static PyObject *Row_end(PyObject *object, PyObject *const *args, Py_ssize_t nar
     PyObject *values[5] = {NULL, NULL, NULL, NULL, NULL};
     pfs_events_outcome outcome;
     if (pfs_py_arguments("end", names, args, nargs, kwnames, values) < 0 ||
-        pfs_py_int64(values[0], 0, &status) < 0 ||
+        pfs_whole_or(values[0], "status", 0, &status) < 0 ||
         tokens_told(values[1], "prompt_tokens", &outcome.prompt_tokens) < 0 ||
         tokens_told(values[2], "completion_tokens", &outcome.completion_tokens) < 0 ||
-        pfs_py_int64(values[3], 0, &bytes) < 0 || pfs_py_int64(values[4], at, &at) < 0) {
+        pfs_whole_or(values[3], "bytes", 0, &bytes) < 0 ||
+        pfs_whole_or(values[4], "at_ns", at, &at) < 0) {
         return NULL;
     }
     if (status < 0 || status >= PFS_EVENTS_STATUSES || bytes < 0) {

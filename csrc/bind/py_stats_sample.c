@@ -1,5 +1,6 @@
 /* Means, tests and series as functions of arrays; perfsuite.stats gives them their names. */
 #include "py_stats.h"
+#include "py_whole.h"
 
 #include "pfs_stats.h"
 #include "py_patience.h"
@@ -56,12 +57,10 @@ static PyObject *stats_bootstrap_mean(PyObject *module, PyObject *const *args, P
     }
     double confidence, *data;
     size_t n;
-    Py_ssize_t resamples = PyNumber_AsSsize_t(args[2], PyExc_OverflowError);
-    if (resamples == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    uint64_t seed = PyLong_AsUnsignedLongLong(args[3]);
-    if (seed == (uint64_t)-1 && PyErr_Occurred()) {
+    int64_t resamples;
+    uint64_t seed;
+    if (pfs_whole_read(args[2], "resamples", INT64_MIN, INT64_MAX, &resamples) < 0 ||
+        pfs_whole_unsigned(args[3], "seed", &seed) < 0) {
         return NULL;
     }
     if (pfs_stats_read_floats(args + 1, 1, &confidence) < 0 ||
@@ -117,12 +116,10 @@ static PyObject *stats_mann_whitney(PyObject *module, PyObject *const *args, Py_
     if (pfs_stats_expect("mann_whitney", nargs, 3) < 0) {
         return NULL;
     }
-    long alternative = PyLong_AsLong(args[2]);
-    if (alternative == -1 && PyErr_Occurred()) {
+    int64_t alternative;
+    if (pfs_whole_read(args[2], "alternative", PFS_STATS_TWO_SIDED, PFS_STATS_GREATER,
+                       &alternative) < 0) {
         return NULL;
-    }
-    if (alternative < PFS_STATS_TWO_SIDED || alternative > PFS_STATS_GREATER) {
-        return pfs_raise(PFS_EINVAL, "alternative");
     }
     double *x, *y, u = 0.0, p = 0.0;
     size_t nx, ny;
@@ -222,22 +219,16 @@ static PyObject *stats_change_points(PyObject *module, PyObject *const *args, Py
     }
     double alpha, *series;
     size_t n, count = 0;
-    Py_ssize_t least = PyNumber_AsSsize_t(args[1], PyExc_OverflowError);
-    if ((least == -1 && PyErr_Occurred()) || pfs_stats_read_floats(args + 2, 1, &alpha) < 0) {
+    int64_t least, permutations;
+    uint64_t seed;
+    if (pfs_whole_read(args[1], "min_segment", 2, INT64_MAX, &least) < 0 ||
+        pfs_stats_read_floats(args + 2, 1, &alpha) < 0 ||
+        pfs_whole_read(args[3], "permutations", 1, INT32_MAX, &permutations) < 0 ||
+        pfs_whole_unsigned(args[4], "seed", &seed) < 0) {
         return NULL;
     }
-    long permutations = PyLong_AsLong(args[3]);
-    if (permutations == -1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    uint64_t seed = PyLong_AsUnsignedLongLong(args[4]);
-    if (seed == (uint64_t)-1 && PyErr_Occurred()) {
-        return NULL;
-    }
-    if (least < 2 || permutations < 1 || permutations > INT32_MAX ||
-        !(alpha > 0.0 && alpha < 1.0)) {
-        PyErr_SetString(PyExc_ValueError, "min_segment must be 2 or more, permutations 1 or more, "
-                                          "alpha between 0 and 1");
+    if (!(alpha > 0.0 && alpha < 1.0)) {
+        PyErr_SetString(PyExc_ValueError, "alpha must be between 0 and 1");
         return NULL;
     }
     if (pfs_numbers_read(args[0], "series", &series, &n) < 0) {

@@ -1,6 +1,7 @@
 /* StreamParser.  Feeding stamps and splits; the events wait as places in the chunks that they came
  * in, and become Python objects when they are taken, off the timing path. */
 #include "py_stream.h"
+#include "py_whole.h"
 
 #include <string.h>
 
@@ -114,9 +115,11 @@ static PyObject *StreamParser_new(PyTypeObject *type, PyObject *args, PyObject *
 {
     static char *keywords[] = {"kind", "max_event", NULL};
     const char *name = "sse";
-    Py_ssize_t max_event = (Py_ssize_t)PFS_STREAM_MAX_EVENT;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|sn:StreamParser", keywords, &name,
-                                     &max_event)) {
+    PyObject *number = NULL;
+    int64_t max_event = (int64_t)PFS_STREAM_MAX_EVENT;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|sO:StreamParser", keywords, &name, &number) ||
+        (number != NULL &&
+         pfs_whole_read(number, "max_event", 1, INT64_C(1) << 48, &max_event) < 0)) {
         return NULL;
     }
     size_t kind = 0;
@@ -130,13 +133,12 @@ static PyObject *StreamParser_new(PyTypeObject *type, PyObject *args, PyObject *
     if (self == NULL) {
         return NULL;
     }
-    pfs_status status = pfs_stream_init(&self->stream, (pfs_stream_kind)kind,
-                                        max_event < 1 ? 0 : (size_t)max_event, pfs_py_alloc());
+    pfs_status status =
+        pfs_stream_init(&self->stream, (pfs_stream_kind)kind, (size_t)max_event, pfs_py_alloc());
     if (status != PFS_OK) {
         self->stream.alloc = pfs_py_alloc();
         Py_DECREF(self);
-        return PyErr_Format(PyExc_ValueError, "max_event is %zd; it must be 1 ... 2**48 bytes",
-                            max_event);
+        return pfs_raise(status, "max_event");
     }
     self->unnamed = PyUnicode_InternFromString(kind == PFS_STREAM_SSE ? "message" : "");
     if (self->unnamed == NULL) {

@@ -3,6 +3,7 @@
  * works on a tuple of the messages, and the list must still hold the same ones when it is changed.
  */
 #include "pfs_py.h"
+#include "py_whole.h"
 #include "py_history.h"
 #include "py_messages.h"
 
@@ -220,7 +221,11 @@ static PyObject *trim(PyObject *module, PyObject *const *args, Py_ssize_t nargs)
                      Py_TYPE(args[0])->tp_name);
         return NULL;
     }
-    pfs_trim_policy policy = {.max_pairs = PyLong_AsLongLong(args[1]),
+    int64_t max_pairs;
+    if (pfs_whole_read(args[1], "max_pairs", INT64_MIN, INT64_MAX, &max_pairs) < 0) {
+        return NULL;
+    }
+    pfs_trim_policy policy = {.max_pairs = max_pairs,
                               .trim_threshold = PyFloat_AsDouble(args[2]),
                               .safe_level = PyFloat_AsDouble(args[3]),
                               .emergency_threshold = PyFloat_AsDouble(args[4])};

@@ -3,6 +3,7 @@
  * A row object is the exporter of a memoryview: it holds the store and one pin, so the floats stay
  * where and what they are for as long as any view of them lives (pfs_vectors.h). */
 #include "py_vectors.h"
+#include "py_whole.h"
 #include "py_vectors_in.h"
 
 typedef struct {
@@ -159,9 +160,8 @@ static PyObject *VectorStore_put(PyObject *op, PyObject *const *args, Py_ssize_t
         return NULL;
     }
     pfs_digest digest;
-    unsigned long long stamp = PyLong_AsUnsignedLongLong(args[2]);
-    if ((stamp == (unsigned long long)-1 && PyErr_Occurred()) ||
-        digest_from(args[0], &digest) < 0) {
+    uint64_t stamp;
+    if (pfs_whole_unsigned(args[2], "stamp", &stamp) < 0 || digest_from(args[0], &digest) < 0) {
         return NULL;
     }
     pfs_incoming in;

@@ -1,5 +1,6 @@
 /* VectorStore and its file form. */
 #include "py_vectors.h"
+#include "py_whole.h"
 
 /* A checked file in an object's bytes; the GIL is released over the checksum.  0, or -1. */
 static int file_open(PyObject *data, Py_buffer *buffer, pfs_vectors_file *file)
@@ -48,8 +49,8 @@ PyObject *VectorStore_merge(PyObject *op, PyObject *data)
 PyObject *VectorStore_to_bytes(PyObject *op, PyObject *number)
 {
     VectorStore *self = (VectorStore *)op;
-    unsigned long long capacity = PyLong_AsUnsignedLongLong(number);
-    if (capacity == (unsigned long long)-1 && PyErr_Occurred()) {
+    uint64_t capacity;
+    if (pfs_whole_unsigned(number, "capacity", &capacity) < 0) {
         return NULL;
     }
     pfs_vectors_snapshot snapshot;

@@ -4,6 +4,7 @@
 #define _GNU_SOURCE
 #endif
 #include "py_events.h"
+#include "py_whole.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -157,16 +158,21 @@ static PyObject *Wire_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
                             "max_event", "max_body", "kernel", NULL};
     const char *host, *stream = "sse", *finish = NULL;
     PyObject *events, *rules = NULL, *named = NULL;
-    int port, marks_end = 0, speaks = 0, kernel = 1;
-    Py_ssize_t connections = 1, queue = 4096, max_event = (Py_ssize_t)PFS_STREAM_MAX_EVENT,
-               max_body = (Py_ssize_t)256 << 20;
+    int marks_end = 0, speaks = 0, kernel = 1;
+    PyObject *numbers[5] = {NULL, NULL, NULL, NULL, NULL};
+    int64_t port, connections, queue, max_event, max_body;
     double timeout = 60.0;
     pfs_state *state = pfs_state_of_type(type);
     if (state == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "siO!|$nndsOzppOnnp:Wire", names, &host, &port,
-                                     state->types[PFS_TYPE_EVENTS], &events, &connections, &queue,
-                                     &timeout, &stream, &rules, &finish, &marks_end, &speaks,
-                                     &named, &max_event, &max_body, &kernel)) {
+        !PyArg_ParseTupleAndKeywords(
+            args, kwargs, "sOO!|$OOdsOzppOOOp:Wire", names, &host, &numbers[0],
+            state->types[PFS_TYPE_EVENTS], &events, &numbers[1], &numbers[2], &timeout, &stream,
+            &rules, &finish, &marks_end, &speaks, &named, &numbers[3], &numbers[4], &kernel) ||
+        pfs_whole_read(numbers[0], "port", 1, UINT16_MAX, &port) < 0 ||
+        pfs_whole_or(numbers[1], "connections", 1, &connections) < 0 ||
+        pfs_whole_or(numbers[2], "queue", 4096, &queue) < 0 ||
+        pfs_whole_or(numbers[3], "max_event", (int64_t)PFS_STREAM_MAX_EVENT, &max_event) < 0 ||
+        pfs_whole_or(numbers[4], "max_body", INT64_C(256) << 20, &max_body) < 0) {
         return NULL;
     }
     pfs_wire_spec spec = {.connections = connections < 0 ? 0 : (size_t)connections,
@@ -186,7 +192,7 @@ static PyObject *Wire_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     Wire *self = pairs == NULL || words == NULL ? NULL : (Wire *)type->tp_alloc(type, 0);
     if (self != NULL) {
         self->events = Py_NewRef(events);
-        if (open_engine(self, &spec, host, port, pairs, words) < 0) {
+        if (open_engine(self, &spec, host, (int)port, pairs, words) < 0) {
             Py_CLEAR(self);
         }
     }
@@ -299,7 +305,8 @@ static PyObject *Wire_submit(PyObject *object, PyObject *const *args, Py_ssize_t
     int64_t due, tag;
     int keep = 0;
     if (pfs_py_arguments("submit", names, args, nargs, kwnames, values) < 0 ||
-        pfs_py_int64(values[1], PFS_WIRE_NOW, &due) < 0 || pfs_py_int64(values[2], 0, &tag) < 0) {
+        pfs_whole_or(values[1], "due_ns", PFS_WIRE_NOW, &due) < 0 ||
+        pfs_whole_or(values[2], "tag", 0, &tag) < 0) {
         return NULL;
     }
     if (values[0] == NULL || !PyBytes_Check(values[0]) || PyBytes_GET_SIZE(values[0]) == 0) {

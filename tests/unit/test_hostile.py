@@ -27,6 +27,48 @@ def test_a_size_of_any_length_is_out_of_range_not_an_overflow(number: int) -> No
             make(number)
 
 
+@pytest.mark.parametrize(
+    "number", [2**64, -(2**63) - 1, 10**400, -(10**5000)], ids=["2**64", "-2**63-1", "10**400", "-10**5000"]
+)
+def test_a_number_of_any_length_is_named_and_out_of_range(number: int) -> None:
+    data = [1.0, 2.0, 3.0, 4.0]
+    row = _core.Events().begin(0)
+    calls = {
+        "precision": [
+            lambda: _core.Histogram(number),
+            lambda: _core.Events(precision=number),
+        ],
+        "from_hdr: precision": [lambda: _core.Histogram.from_hdr("", 1000, number)],
+        "seed": [
+            lambda: stats.bootstrap_mean(data, seed=number),
+            lambda: stats.change_points(data, seed=number),
+            lambda: _core.Arrivals("poisson", 1.0, seed=number),
+            lambda: perfsuite.measure_compression("zlib", [b"abc"], seed=number),
+        ],
+        "record_n: the count": [lambda: _core.Histogram().record_n(1.0, number)],
+        "resamples": [lambda: stats.bootstrap_mean(data, resamples=number)],
+        "permutations": [lambda: stats.change_points(data, permutations=number)],
+        "steps": [lambda: _core.Arrivals("step", 1.0, duration_s=1.0, steps=number)],
+        "take: n": [lambda: _core.Arrivals("constant", 1.0).take(number)],
+        "blocks": [lambda: _core.Events(blocks=number)],
+        "warmup_ns": [lambda: _core.Events(warmup_ns=number)],
+        "start_ns": [lambda: _core.Events(start_ns=number)],
+        "tag": [lambda: _core.Events().begin(0, number)],
+        "at_ns": [lambda: row.sent(number), lambda: _core.StreamParser().feed(b"", number)],
+        "max_event": [lambda: _core.StreamParser("sse", number)],
+        "max_head": [lambda: _core.ResponseParser(None, number)],
+        "port": [lambda: _core.Wire("localhost", number, _core.Events())],
+        "queue": [lambda: _core.Wire("localhost", 1, _core.Events(), queue=number)],
+        "max_body": [lambda: _core.Wire("localhost", 1, _core.Events(), max_body=number)],
+        "capacity": [lambda: _core.VectorStore(1).to_bytes(number)],
+    }
+    for name, made in calls.items():
+        for call in made:
+            with pytest.raises(ValueError, match=f"^{name} must be .*, got an integer beyond 64 bits$"):
+                call()
+    row.end(0)
+
+
 def test_a_key_may_be_named() -> None:
     limiter = perfsuite.RateLimiter(0, 2, 3)
     inspect.signature(limiter.allow).bind(key="a", n=1)  # what it promises
