@@ -15,7 +15,7 @@ import pytest
 import perfsuite
 from perfsuite._core import Events
 from perfsuite.errors import UsageError
-from perfsuite.loadgen import LoadSpec, drive
+from perfsuite.loadgen import LoadSpec, drive, engines
 from perfsuite.plan import ModelChoice, Plan
 from perfsuite.result import PhaseResult, Result, load
 from perfsuite.targets import open_target
@@ -68,6 +68,7 @@ def driven(plan: Plan, requests: int, concurrency: int = 2) -> tuple[Events, lis
                 spec,
                 events,
                 on_reply=lambda request, reply, failure, row: replies.append(reply) if reply else None,
+                answers=True,
             )
         finally:
             await target.close()
@@ -77,8 +78,16 @@ def driven(plan: Plan, requests: int, concurrency: int = 2) -> tuple[Events, lis
     return events, replies, examples, retried
 
 
+@pytest.fixture(params=["wire", "asyncio"])
+def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each way to drive it."""
+    if request.param == "asyncio":
+        monkeypatch.setattr(engines, "ENGINES", {})
+    return str(request.param)
+
+
 @pytest.mark.parametrize("prefix", ["", "responses+", "anthropic+"])
-def test_each_dialect_with_a_history_and_its_usage(prefix: str, server: Started) -> None:
+def test_each_dialect_with_a_history_and_its_usage(prefix: str, server: Started, engine: str) -> None:
     """Of the four dialects llama.cpp speaks three; the fourth, Ollama's, it does not."""
     events, replies, examples, _ = driven(Plan(target=f"{prefix}{server.url}"), 6)
     assert (events.completed, events.failed, examples) == (6, 0, {})
@@ -123,7 +132,7 @@ def test_it_advertises_keep_alive_and_closes_after_a_stream(server: Started) -> 
     assert rest.endswith(b"0\r\n\r\n")
 
 
-def test_streams_one_after_another_lose_nothing_to_it(server: Started) -> None:
+def test_streams_one_after_another_lose_nothing_to_it(server: Started, engine: str) -> None:
     """Each next request may find its connection closed: it is sent again and counted, and is no failure."""
     events, replies, examples, retried = driven(Plan(target=server.url), 60, concurrency=1)
     assert (events.completed, len(replies), examples) == (60, 60, {})

@@ -1,4 +1,4 @@
-"""What is sampled beside a phase: processes and the host.
+"""What is sampled beside a phase: processes, the host, and what a server says of itself.
 
 A collector is a file here and a line in ``collectors_for``; its series are named by unit: ``…_bytes``, ``…_percent``.
 """
@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING
 from perfsuite.collectors.base import Collector, Sampler
 from perfsuite.collectors.host import HostCollector
 from perfsuite.collectors.processes import ProcessCollector
+from perfsuite.collectors.server import INTERVAL_S, ServerCollector
+from perfsuite.targets.base import ShowsMetrics
 
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.targets.base import Target
 
-UNITS = {"bytes": "bytes", "percent": "%"}
+UNITS = {"bytes": "bytes", "percent": "%", "tokens": "tokens", "seconds": "s"}
 
-__all__ = ["Collector", "HostCollector", "ProcessCollector", "Sampler", "collectors_for", "process_of", "unit_of"]
+__all__ = [
+    "Collector",
+    "HostCollector",
+    "ProcessCollector",
+    "Sampler",
+    "ServerCollector",
+    "collectors_for",
+    "process_of",
+    "samplers_for",
+    "unit_of",
+]
 
 
 def process_of(plan: Plan, target: Target, own: Set[int] = frozenset()) -> ProcessCollector | None:
@@ -33,6 +45,18 @@ def collectors_for(process: ProcessCollector | None) -> list[Collector]:
     return [HostCollector(), *([process] if process is not None else [])]
 
 
+def samplers_for(process: ProcessCollector | None, target: Target) -> list[Sampler]:
+    """The samplers of a phase: what a server's page takes to come does not hold up the processes' samples."""
+    samplers = [Sampler(collectors_for(process))]
+    pages = target.metrics_pages if isinstance(target, ShowsMetrics) else ()
+    if pages:
+        samplers.append(Sampler([ServerCollector(pages)], INTERVAL_S))
+    return samplers
+
+
 def unit_of(series: str) -> str:
-    """The unit of a collector's series, by the end of its name."""
-    return UNITS.get(series.rpartition("_")[2], "count")
+    """The unit of a collector's series, by the end of its name; labels and a counter's ``_total`` are no part of it."""
+    name = series.partition("{")[0].partition(" ")[0].removesuffix("_total")
+    if name.endswith("_tokens_seconds"):  # llama.cpp's tokens a second
+        return "1/s"
+    return UNITS.get(name.rpartition("_")[2], "count")

@@ -11,7 +11,9 @@ from typing import TypeVar
 
 from perfsuite.analysis.summary import summarise
 from perfsuite.analysis.verdict import judge, phase_verdict, settle
-from perfsuite.collectors import Sampler, collectors_for, process_of, unit_of
+from perfsuite.collectors import process_of, samplers_for, unit_of
+from perfsuite.collectors.server import INTERVAL_S
+from perfsuite.collectors.server_page import RUNNING, WAITING
 from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
 from perfsuite.loadgen import RawWriter
 from perfsuite.metric import catalogue, metric
@@ -63,12 +65,13 @@ class PhaseRun:
         self._ended_early = asyncio.Event()
         self._own_processes: set[int] = set()
         self._process = process_of(plan, target, self._own_processes)
-        self._sampler = Sampler(collectors_for(self._process))
+        self._samplers = samplers_for(self._process, target)
 
     async def run(self) -> None:
         """Measures until the phase's time is over or ``stop`` is set."""
         self._started = time.monotonic()
-        self._sampler.start()
+        for sampler in self._samplers:
+            await asyncio.to_thread(sampler.start)  # its first sample may wait for a server in this very loop
         alarm = None
         relay = asyncio.create_task(_relay(self._stop, self._ended_early))
         if self._plan.phase_timeout_s is not None:
@@ -79,7 +82,8 @@ class PhaseRun:
             if alarm is not None:
                 alarm.cancel()
             relay.cancel()
-            self._sampler.stop()
+            for sampler in self._samplers:
+                await asyncio.to_thread(sampler.stop)
             self._ended = time.monotonic()
             self._progress(1.0)
 
@@ -151,8 +155,10 @@ class PhaseRun:
 
     def result(self, *, error: str | None, partial: bool = False) -> PhaseResult:
         """The phase as far as it is measured, judged."""
-        series = self._sampler.series()
+        series = {name: points for sampler in self._samplers for name, points in sampler.series().items()}
         evidence = {**self._sampled(series), **self._evidence}
+        if HELD in evidence:
+            evidence[HELD] = _by_the_server(evidence[HELD], series)
         if self._session is not None and self._stretches:
             for name, found in streaming_evidence(self._stretches[-1]).items():
                 evidence.setdefault(name, found)
@@ -179,7 +185,11 @@ class PhaseRun:
             metrics=metrics,
             events=[
                 *self._events,
-                *(Event(t_s=round(t_s, 3), text=f"{name}: {why}") for t_s, name, why in self._sampler.ended),
+                *(
+                    Event(t_s=round(t_s, 3), text=f"{name}: {why}")
+                    for sampler in self._samplers
+                    for t_s, name, why in sampler.ended
+                ),
             ],
             resources={name: Resource(unit=unit_of(name), series=list(points)) for name, points in series.items()},
             windows=_windows(self._stretches),
@@ -244,6 +254,18 @@ def _with(settings: Settings, phase: Phase) -> Settings:
 
 def _left_out(name: str, evidence: Evidence) -> bool:
     return metric(name).incidental and isinstance(evidence, NotMeasured)
+
+
+def _by_the_server(evidence: Evidence, series: Mapping[str, list[tuple[float, float]]]) -> Evidence:
+    """concurrent_requests beside the server's own count, where it shows one: its largest, by what it says of them."""
+    counts = {
+        f"server_{state}": max(value for _, value in points)
+        for state in (RUNNING, WAITING)
+        if (points := series.get(f"server.{state}"))
+    }
+    if not isinstance(evidence, Exact) or not counts:
+        return evidence
+    return replace(evidence, details={**evidence.details, **counts, "server_read_every_s": INTERVAL_S})
 
 
 def _held(evidence: Evidence | None, others: list[MetricResult]) -> Evidence | None:

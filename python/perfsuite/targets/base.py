@@ -115,6 +115,31 @@ class Warns(Protocol):
         """What a reader of the result has to know, a sentence each, so far; also after ``close``."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricsPage:
+    """Where a server may show its own metrics, as Prometheus text.  ``headers`` may hold keys: they are in no repr."""
+
+    scheme: str
+    host: str
+    port: int
+    authority: str
+    path: str
+    headers: Sequence[tuple[str, str]] = field(default=(), repr=False)
+
+    @property
+    def url(self) -> str:
+        """For people."""
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+@runtime_checkable
+class ShowsMetrics(Protocol):
+    """A target whose servers may have a metrics page each: for each server the places where it may be."""
+
+    @property
+    def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]: ...
+
+
 class Codec(Protocol):
     """Compresses what is stored."""
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from perfsuite._core import LRUCache
 from perfsuite.errors import UsageError, unknown
-from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
-from perfsuite.targets.http.address import parse_address
+from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
+from perfsuite.targets.http.address import metrics_pages, parse_address
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
@@ -104,6 +104,11 @@ class TemplateTarget:
     def process_ids(self) -> Sequence[int]:
         """The processes that listen on its port, where that is this machine's."""
         return listeners((self.template.base,))
+
+    @property
+    def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]:
+        """Where its server may show its own metrics; its headers are not sent there."""
+        return metrics_pages((self.template.base,))
 
     @property
     def models(self) -> Sequence[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from perfsuite.errors import UsageError, shown
+from perfsuite.targets.base import MetricsPage
 
 PORTS = {"http": 80, "https": 443}
 _VERSION = re.compile(r"v\d+[a-z0-9]*")
@@ -80,3 +82,20 @@ def parse_address(url: str, where: str) -> Address:
     if port == 0:
         raise UsageError(f"{where}: port 0 cannot be connected to; name the port that the service listens on")
     return Address(parts.scheme, host, port or PORTS[parts.scheme], parts.path.rstrip("/"))
+
+
+def metrics_pages(addresses: Iterable[Address], headers: Sequence[tuple[str, str]] = ()) -> list[list[MetricsPage]]:
+    """Where the servers at these addresses may show their metrics: under the base's path, and at the root."""
+    found: dict[Address, list[MetricsPage]] = {}
+    for one in addresses:
+        parts = one.path.split("/")
+        above = "/".join(parts[:-1] if _VERSION.fullmatch(parts[-1]) else parts)
+        server = Address(one.scheme, one.host, one.port)
+        paths = dict.fromkeys((f"{above}/metrics", "/metrics"))
+        found[server] = [
+            MetricsPage(
+                scheme=one.scheme, host=one.host, port=one.port, authority=one.authority, path=path, headers=headers
+            )
+            for path in paths
+        ]
+    return list(found.values())

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.loadgen.engines import drivable
-from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
-from perfsuite.targets.http.address import Address, parse_address
+from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
+from perfsuite.targets.http.address import Address, metrics_pages, parse_address
 from perfsuite.targets.http.anthropic import Anthropic
 from perfsuite.targets.http.client import STAMPS, Call, Client, DirectClient, rendered
 from perfsuite.targets.http.counting import Counter, counter_for
-from perfsuite.targets.http.dialect import Dialect, WrongShape
+from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
 from perfsuite.targets.http.failures import HttpFailure, status_failure
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
 from perfsuite.targets.http.ollama import Ollama
@@ -139,6 +139,11 @@ class ChatTarget:
     def process_ids(self) -> Sequence[int]:
         """The processes that listen on its ports, where those are this machine's."""
         return listeners(self._models.values() or (self.address,))
+
+    @property
+    def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]:
+        """Where its servers may show their own metrics; asked for with the key, which some want there too."""
+        return metrics_pages(self._models.values() or (self.address,), bearer(self._key))
 
     @property
     def models(self) -> Sequence[str]:
