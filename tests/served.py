@@ -39,7 +39,9 @@ class Server:
 
 
 @asynccontextmanager
-async def serving(answer: Answering, context: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
+async def serving(
+    answer: Answering, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[Server]:
     """``answer(asked, writer)`` writes what it likes; returning False closes the connection."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -60,7 +62,7 @@ async def serving(answer: Answering, context: ssl.SSLContext | None = None) -> A
             tasks.discard(task)
             writer.close()
 
-    listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=context)
+    listening = await asyncio.start_server(handle, host, 0, ssl=context)
     port = listening.sockets[0].getsockname()[1]
     server = Server(f"{'https' if context else 'http'}://127.0.0.1:{port}", port)
     try:

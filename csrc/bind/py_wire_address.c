@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -57,16 +58,16 @@ struct addrinfo *pfs_py_resolve(const char *host, int port)
 }
 
 /* Whether someone listens there: `localhost` has two addresses, and many servers only one. */
-static bool answers(const struct addrinfo *at)
+static bool answers(const pfs_wire_address *to)
 {
-    int fd = socket(at->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = socket(to->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return false;
     }
     struct pollfd connected = {.fd = fd, .events = POLLOUT};
     int error = 0;
     socklen_t size = sizeof error;
-    bool found = connect(fd, at->ai_addr, at->ai_addrlen) == 0;
+    bool found = connect(fd, (const struct sockaddr *)&to->at, to->length) == 0;
     if (!found && errno == EINPROGRESS && poll(&connected, 1, PROBE_MS) > 0) {
         found = getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) == 0 && error == 0;
     }
@@ -74,16 +75,27 @@ static bool answers(const struct addrinfo *at)
     return found;
 }
 
-const struct addrinfo *pfs_py_choose(const struct addrinfo *found)
+size_t pfs_py_list_addresses(const struct addrinfo *found, pfs_wire_address *all)
 {
-    const struct addrinfo *chosen = found;
-    if (found->ai_next == NULL) {
-        return found;
+    size_t count = 0, first = 0;
+    for (const struct addrinfo *at = found; at != NULL && count < PFS_WIRE_MOST_ADDRESSES;
+         at = at->ai_next) {
+        if (at->ai_addrlen <= sizeof all[count].at) {
+            memcpy(&all[count].at, at->ai_addr, at->ai_addrlen);
+            all[count++].length = at->ai_addrlen;
+        }
     }
-    PyThreadState *thread = PyEval_SaveThread();
-    while (chosen != NULL && !answers(chosen)) {
-        chosen = chosen->ai_next;
+    if (count > 1) {
+        PyThreadState *thread = PyEval_SaveThread();
+        while (first < count && !answers(&all[first])) {
+            first++;
+        }
+        PyEval_RestoreThread(thread);
     }
-    PyEval_RestoreThread(thread);
-    return chosen == NULL ? found : chosen;
+    for (size_t i = first < count ? first : 0; i > 0; i--) { /* to the front, the order kept */
+        pfs_wire_address swapped = all[i];
+        all[i] = all[i - 1];
+        all[i - 1] = swapped;
+    }
+    return count;
 }

@@ -3,6 +3,7 @@
 #define PFS_PY_WIRE_ADDRESS_H
 
 #include "pfs_py.h"
+#include "pfs_wire.h"
 
 #include <netdb.h>
 
@@ -13,7 +14,8 @@ int pfs_py_allow_files(size_t connections);
 /* The host's addresses, to be freed with freeaddrinfo; NULL with OSError or ValueError. */
 struct addrinfo *pfs_py_resolve(const char *host, int port);
 
-/* The first address that answers, or the first: then each request tells what is wrong. */
-const struct addrinfo *pfs_py_choose(const struct addrinfo *found);
+/* At most PFS_WIRE_MOST_ADDRESSES of them, in their order, but first the one that answers: each
+ * connection would wait for those before it.  Returns how many. */
+size_t pfs_py_list_addresses(const struct addrinfo *found, pfs_wire_address *all);
 
 #endif

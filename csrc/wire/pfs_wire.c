@@ -66,6 +66,7 @@ void pfs_wire_reply_free(pfs_wire *w, pfs_wire_reply *reply)
         pfs_bytes_release(&reply->request, w->alloc);
         pfs_bytes_release(&reply->last, w->alloc);
         pfs_bytes_release(&reply->body, w->alloc);
+        pfs_bytes_release(&reply->said, w->alloc);
         pfs_alloc_release(w->alloc, reply);
     }
 }
@@ -80,7 +81,7 @@ static size_t free_all(pfs_wire *w, pfs_wire_fifo *fifo)
 }
 
 /* An eventfd's counter cannot overflow here: whoever adds 1 has seen it read since. */
-static void ring(int fd)
+void pfs_wire_ring(int fd)
 {
     uint64_t one = 1;
     while (write(fd, &one, sizeof one) < 0 && errno == EINTR) {
@@ -115,7 +116,7 @@ void pfs_wire_note(pfs_wire *w, pfs_wire_what what, pfs_wire_reply *reply, bool 
     w->has_told = w->has_told || tell;
     pthread_mutex_unlock(&w->lock);
     if (tell) {
-        ring(w->told);
+        pfs_wire_ring(w->told);
     }
 }
 
@@ -159,7 +160,7 @@ void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies)
     }
     pthread_mutex_unlock(&w->lock);
     if (count >= w->log_room / 2) {
-        ring(w->wake); /* it may have paused */
+        pfs_wire_ring(w->wake); /* it may have paused */
     }
     for (size_t i = 0; i < count; i++) {
         replay(&log[i], events, &lost);
@@ -224,7 +225,7 @@ pfs_status pfs_wire_submit(pfs_wire *w, const char *request, size_t length, int6
         return PFS_EFULL;
     }
     if (wake) {
-        ring(w->wake);
+        pfs_wire_ring(w->wake);
     }
     return PFS_OK;
 }
@@ -252,7 +253,7 @@ void pfs_wire_give_up(pfs_wire *w, bool late)
     w->giving_up = true;
     w->too_late = w->too_late || late;
     pthread_mutex_unlock(&w->lock);
-    ring(w->wake);
+    pfs_wire_ring(w->wake);
     (void)free_all(w, &rest);
 }
 
@@ -277,7 +278,7 @@ static pfs_status open_all(pfs_wire *w)
         /* The kernel stamps packets only while some socket asks it to, and takes a moment to begin:
          * this one asks from now on.  Without it the first answers lack their stamps, no more. */
         int flags = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE;
-        w->warm = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+        w->warm = socket(w->addresses[0].at.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
         if (w->warm >= 0) {
             (void)setsockopt(w->warm, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
         }
@@ -287,7 +288,7 @@ static pfs_status open_all(pfs_wire *w)
 
 static void close_all(pfs_wire *w)
 {
-    const int fds[] = {w->epoll, w->wake, w->told, w->timer, w->warm};
+    const int fds[] = {w->epoll, w->wake, w->told, w->timer, w->warm, w->sealer};
     for (size_t i = 0; i < sizeof fds / sizeof fds[0]; i++) {
         if (fds[i] >= 0) {
             close(fds[i]);
@@ -302,7 +303,12 @@ static bool sound(const pfs_wire_spec *spec)
             return false;
         }
     }
-    return spec->address != NULL && spec->address_length <= sizeof(struct sockaddr_storage) &&
+    for (size_t i = 0; i < spec->address_count && i < PFS_WIRE_MOST_ADDRESSES; i++) {
+        if (spec->addresses[i].length > sizeof spec->addresses[i].at) {
+            return false;
+        }
+    }
+    return spec->address_count >= 1 && spec->address_count <= PFS_WIRE_MOST_ADDRESSES &&
            spec->connections >= 1 && spec->connections <= PFS_WIRE_MOST_CONNECTIONS &&
            spec->queue >= 1 && spec->queue <= PFS_WIRE_MOST_QUEUED && spec->timeout_ns > 0 &&
            spec->timeout_ns < INT64_MAX / 4 && spec->max_body >= 1 &&
@@ -370,16 +376,19 @@ static pfs_status make(pfs_wire *w, const pfs_wire_spec *spec, size_t *wrong)
         w->closed.count++;
     }
     pfs_wire_clock_init(&w->clock);
-    return open_all(w);
+    status = open_all(w);
+    return status == PFS_OK && spec->sealed ? pfs_wire_sealed_init(w) : status;
 }
 
 static void unmake(pfs_wire *w)
 {
     close_all(w);
+    pfs_wire_sealed_clear(w);
     for (size_t i = 0; w->conns != NULL && i < w->spec.connections; i++) {
         if (w->conns[i].stream.alloc != NULL && w->conns[i].http.alloc != NULL) {
             pfs_stream_clear(&w->conns[i].stream);
             pfs_http_clear(&w->conns[i].http);
+            pfs_bytes_release(&w->conns[i].out, w->alloc);
         }
     }
     if (w->rules.alloc != NULL) {
@@ -409,14 +418,15 @@ pfs_status pfs_wire_new(pfs_wire **out, const pfs_wire_spec *spec, size_t *wrong
     }
     w->alloc = alloc;
     w->spec = *spec;
-    memcpy(&w->address, spec->address, spec->address_length);
-    w->spec.address = (const struct sockaddr *)&w->address;
+    memcpy(w->addresses, spec->addresses, spec->address_count * sizeof *w->addresses);
+    w->spec.addresses = w->addresses;
     w->spec.rules = NULL; /* the caller's */
     w->spec.roles = NULL;
     w->spec.finish = NULL;
     w->spec.names = NULL;
-    w->epoll = w->wake = w->told = w->timer = w->warm = -1;
-    w->timer_ns = INT64_MAX;
+    w->epoll = w->wake = w->told = w->timer = w->warm = w->sealer = -1;
+    w->timer_ns = w->look_ns = INT64_MAX;
+    w->rest_ns = INT64_MIN;
     if (pthread_mutex_init(&w->lock, NULL) != 0) {
         pfs_alloc_release(alloc, w);
         return PFS_ENOMEM;
@@ -472,7 +482,7 @@ void pfs_wire_stop(pfs_wire *w)
     w->stopping = true;
     pthread_mutex_unlock(&w->lock);
     if (w->threaded) {
-        ring(w->wake);
+        pfs_wire_ring(w->wake);
         pthread_join(w->thread, NULL);
         w->threaded = false;
     }
@@ -480,6 +490,12 @@ void pfs_wire_stop(pfs_wire *w)
         w->stopped = true;
         (void)pfs_wire_discard(w);
         pfs_wire_abandon(w);
+        if (w->spec.sealed) {
+            pthread_mutex_lock(&w->lock);
+            w->over = true;
+            pthread_mutex_unlock(&w->lock);
+            pfs_wire_ring(w->sealer);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
-/* The load engine: chat requests over plain HTTP/1.1, sent when they are due, their answers stamped
- * by the kernel and taken apart as they come.  Linux.
+/* The load engine: chat requests over HTTP/1.1, plain or (pfs_wire_sealed.h) over TLS, sent when
+ * they are due, their answers stamped by the kernel and taken apart as they come.  Linux.
  *
  * One engine is one address, a bounded number of connections and one thread of its own:
  *
@@ -28,6 +28,9 @@
  *
  * Keep-alive: a connection that the server closed while it was idle is found out by a request that
  * gets no byte of an answer; that one is sent again, once, on a new connection, and counted.
+ *
+ * An engine may be given several addresses: a connection that one refuses is tried at the next, in
+ * their order, and the one that took it is the first to be tried from then on.
  */
 #ifndef PFS_WIRE_H
 #define PFS_WIRE_H
@@ -51,6 +54,7 @@
 #define PFS_WIRE_MOST_CONNECTIONS 65536
 #define PFS_WIRE_MOST_QUEUED      1048576
 #define PFS_WIRE_MOST_NAMES       64
+#define PFS_WIRE_MOST_ADDRESSES   8
 
 /* What it means that a rule of pfs_json_scan matches an event. */
 typedef enum {
@@ -65,8 +69,13 @@ typedef enum {
 } pfs_wire_role;
 
 typedef struct {
-    const struct sockaddr *address; /* copied */
-    socklen_t address_length;
+    struct sockaddr_storage at;
+    socklen_t length;
+} pfs_wire_address;
+
+typedef struct {
+    const pfs_wire_address *addresses; /* 1 ... PFS_WIRE_MOST_ADDRESSES, copied */
+    size_t address_count;
     size_t connections, queue; /* the most at a time; the most requests that wait to be taken */
     int64_t timeout_ns;        /* from when a connection takes a request to its end */
     pfs_stream_kind stream;
@@ -74,6 +83,7 @@ typedef struct {
     bool marks_end; /* an answer that did not say that it is complete was cut short */
     bool speaks;    /* an answer without a chunk is malformed */
     bool kernel;    /* ask the kernel for stamps */
+    bool sealed;    /* over TLS: pfs_wire_sealed.h */
     size_t max_event, max_body;
     const char *const *rules; /* as pfs_json_scan.h; none: every event is a visible chunk */
     const pfs_wire_role *roles;
@@ -100,6 +110,7 @@ typedef struct pfs_wire_reply {
     pfs_bytes last; /* the last payload (of an error, its body), at most PFS_WIRE_MESSAGE bytes */
     pfs_bytes body; /* with `keep`, as it came, less its framing */
     pfs_bytes request;
+    pfs_bytes said; /* what TLS said of a failure, UTF-8, instead of why; or nothing */
     pfs_events_row row;
 } pfs_wire_reply;
 
@@ -129,10 +140,16 @@ typedef struct pfs_wire_reply {
     X(cpu_ns)      /* of the engine's thread */                                                    \
     X(bytes_received)                                                                              \
     X(bytes_sent)                                                                                  \
-    X(unrecorded) /* requests that found no memory in the recorder */                              \
-    X(queued)     /* now: not taken yet */                                                         \
-    X(waiting)    /* now: due, without a connection */                                             \
-    X(active)     /* now: on a connection */
+    X(unrecorded)       /* requests that found no memory in the recorder */                        \
+    X(handshakes)       /* of TLS that succeeded */                                                \
+    X(resumed)          /* and of these, with the session of an earlier connection */              \
+    X(opened_ahead)     /* connections begun before the request that they were for was due */      \
+    X(handshake_sum_ns) /* from the connection to its being ready */                               \
+    X(handshake_max_ns)                                                                            \
+    X(unseal_max_ns) /* from the stamp of bytes to their being taken apart */                      \
+    X(queued)        /* now: not taken yet */                                                      \
+    X(waiting)       /* now: due, without a connection */                                          \
+    X(active)        /* now: on a connection */
 
 typedef struct {
 #define PFS_WIRE_FIELD(name) uint64_t name;

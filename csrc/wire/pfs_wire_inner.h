@@ -8,6 +8,7 @@
 #include "pfs_http.h"
 #include "pfs_wire.h"
 #include "pfs_wire_clock.h"
+#include "pfs_wire_sealed.h"
 
 #define PFS_WIRE_READ ((size_t)16 << 10)
 /* The most marks that one read can make: a line of JSON has two bytes at least. */
@@ -27,9 +28,11 @@ typedef struct {
 typedef enum {
     PFS_WIRE_CLOSED, /* no socket */
     PFS_WIRE_CONNECTING,
+    PFS_WIRE_OPENING, /* sealed: in the handshake */
     PFS_WIRE_SENDING,
     PFS_WIRE_AWAITING,
-    PFS_WIRE_IDLE /* open, without a request */
+    PFS_WIRE_IDLE,  /* open, without a request */
+    PFS_WIRE_PRIMED /* sealed: open, with a request that is not due yet */
 } pfs_wire_state;
 
 typedef enum { PFS_WIRE_AS_STREAM, PFS_WIRE_AS_WHOLE, PFS_WIRE_AS_ERROR } pfs_wire_reading;
@@ -37,13 +40,18 @@ typedef enum { PFS_WIRE_AS_STREAM, PFS_WIRE_AS_WHOLE, PFS_WIRE_AS_ERROR } pfs_wi
 typedef struct pfs_wire_conn {
     struct pfs_wire_conn *before, *after;
     struct pfs_wire_list *list; /* the one that it is in */
-    pfs_wire_reply *reply;      /* whose turn it is; NULL when closed or idle */
+    pfs_wire_reply *reply;      /* whose turn it is; NULL when closed, idle or opened ahead */
     int64_t deadline_ns;
-    int64_t last_ns;  /* of the last bytes, or of the send */
-    int64_t began_ns; /* the clock before the send's last call */
+    int64_t last_ns;   /* of the last bytes taken apart, or of the send */
+    int64_t read_ns;   /* of the last bytes that came: no stamp is before it */
+    int64_t shared_ns; /* the stamp of the chunks that came last ... */
+    uint64_t sharing;  /* ... and how many share it */
+    int64_t began_ns;  /* the clock before the send's last call */
     size_t written;
+    size_t tried;       /* addresses that did not answer */
     uint32_t watched;   /* epoll's events; 0: not registered */
     uint32_t bytes_out; /* on this connection, as the kernel numbers stamps */
+    uint32_t last_byte; /* the request's, in that numbering */
     int fd;
     pfs_wire_state state;
     pfs_wire_reading reading;
@@ -51,6 +59,14 @@ typedef struct pfs_wire_conn {
     bool all_kernel;
     pfs_http http;
     pfs_stream stream;
+    /* Sealed. */
+    uint64_t id;        /* of this socket, among all; 0: none */
+    uint64_t lost;      /* under the lock: the id whose bytes found no memory */
+    pfs_bytes out;      /* to be sent, from `written` on */
+    int64_t opening_ns; /* when the handshake began */
+    int shut_number;    /* errno of the peer's end */
+    bool sealing, shut; /* the request is with who seals; the peer has closed */
+    bool prompt;        /* open when the request was due */
 } pfs_wire_conn;
 
 typedef struct pfs_wire_list {
@@ -66,7 +82,7 @@ typedef struct {
 struct pfs_wire {
     const pfs_alloc *alloc;
     pfs_wire_spec spec;
-    struct sockaddr_storage address;
+    pfs_wire_address addresses[PFS_WIRE_MOST_ADDRESSES];
     pfs_json_rules rules;
     uint64_t roles[PFS_WIRE_ROLES]; /* which rules have each */
     char *finish;
@@ -76,10 +92,16 @@ struct pfs_wire {
     /* The engine thread's own. */
     pfs_wire_conn *conns;
     pfs_wire_list closed, idle, active, lingering;
+    pfs_wire_list opening, primed; /* sealed: connections opened ahead; with what is due next */
     pfs_wire_fifo waiting;
+    size_t preferred; /* the address to begin with */
+    uint64_t serial;
+    int64_t look_ns, rest_ns; /* when to look ahead next; not to open ahead before */
+    pfs_bytes given;          /* what is heard of who seals, from `heard` on */
+    size_t heard;
     pfs_wire_clock clock;
     pfs_wire_counts counts;
-    int epoll, wake, timer, told, warm;
+    int epoll, wake, timer, told, warm, sealer;
     int64_t timer_ns, cpu_due_ns;
     char buffer[PFS_WIRE_READ];
 
@@ -92,6 +114,12 @@ struct pfs_wire {
     uint64_t unsent, unrecorded;
     bool stopping, starved, has_told;
     bool giving_up, too_late; /* pfs_wire_give_up was called; with `late` */
+    pfs_bytes inbox, outbox;  /* sealed: to who seals, and from there */
+    bool has_handed, has_given, any_lost, over;
+
+    /* The sealer's own. */
+    pfs_bytes taken;
+    size_t read_to;
 
     pthread_t thread;
     bool started, threaded, stopped;
@@ -111,9 +139,52 @@ typedef enum {
     PFS_WIRE_COMPLETE, /* the response has ended as HTTP says */
     PFS_WIRE_FAILED    /* the connection is of no more use */
 } pfs_wire_verdict;
-pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, size_t length, int64_t at_ns);
-pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c);
+pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, const char *bytes, size_t length,
+                               int64_t at_ns);
+/* torn: it ended without TLS saying that it does. */
+pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c, bool torn);
 pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const char *why);
+
+/* pfs_wire_conn.c: sockets.  Each may end the request, and the connection then is in another
+ * list. */
+void pfs_wire_ring(int fd);
+void pfs_wire_move(pfs_wire_conn *c, pfs_wire_list *to);
+void pfs_wire_hang_up(pfs_wire *w, pfs_wire_conn *c);
+void pfs_wire_begin(pfs_wire *w, pfs_wire_reply *reply, int64_t now);
+void pfs_wire_finish(pfs_wire *w, pfs_wire_conn *c, bool usable, int64_t at_ns);
+void pfs_wire_end_failed(pfs_wire *w, pfs_wire_conn *c, pfs_events_status status, const char *why,
+                         int number);
+void pfs_wire_dial(pfs_wire *w, pfs_wire_conn *c);
+void pfs_wire_send_first(pfs_wire *w, pfs_wire_conn *c, pfs_wire_state state);
+void pfs_wire_send_more(pfs_wire *w, pfs_wire_conn *c);
+void pfs_wire_stale(pfs_wire *w, pfs_wire_conn *c);
+void pfs_wire_judge(pfs_wire *w, pfs_wire_conn *c, pfs_wire_verdict verdict);
+void pfs_wire_broken(pfs_wire *w, pfs_wire_conn *c, int number, bool torn);
+void pfs_wire_ready(pfs_wire *w, pfs_wire_conn *c, uint32_t events);
+
+/* Closes a connection that is nobody's, or whose request is not due yet. */
+void pfs_wire_drop(pfs_wire *w, pfs_wire_conn *c);
+
+/* pfs_wire_sealed.c */
+#define PFS_WIRE_PARCELS                                                                           \
+    ((size_t)8 << 20) /* bytes that may wait for who seals, or come from there */
+
+/* Room for what one connection can make of one event, and for every other's end. */
+bool pfs_wire_can_hand(pfs_wire *w);
+pfs_status pfs_wire_hand(pfs_wire *w, pfs_wire_conn *c, pfs_wire_parcel_kind what, int64_t at_ns,
+                         const char *bytes, size_t length);
+
+/* As much was given as may wait: nothing more is to be read before it is heard. */
+bool pfs_wire_is_behind(pfs_wire *w);
+
+/* What was of this connection found no memory. */
+void pfs_wire_lose(pfs_wire *w, pfs_wire_conn *c);
+
+/* Hears what was given, as far as the log has room. */
+void pfs_wire_hear_given(pfs_wire *w);
+bool pfs_wire_has_given(pfs_wire *w);
+pfs_status pfs_wire_sealed_init(pfs_wire *w);
+void pfs_wire_sealed_clear(pfs_wire *w);
 
 /* pfs_wire_loop.c */
 void pfs_wire_count_cpu(pfs_wire *w);

@@ -1,19 +1,10 @@
-/* The readiness loop: connections, sends, reads, time-outs.  Level-triggered epoll, one thread.
- *
- * A connection is in one list: closed, idle (open), active, or lingering (the answer said that it
- * was complete, but the server does not end it).  The time-out is the same for all, so active and
- * lingering are in the order of their deadlines, and the first is the next.
- */
+/* The readiness loop: what is due, time-outs, turns.  Level-triggered epoll, one thread. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "pfs_wire_inner.h"
 
 #include <errno.h>
-#include <linux/errqueue.h>
-#include <linux/net_tstamp.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -22,350 +13,32 @@
 
 #define BATCH    256
 #define PAUSE_MS 10
-#define CONTROL  256
+#define AHEAD    64                /* the most connections that are opened ahead of what is due */
 #define CPU_NS   INT64_C(10000000) /* how often the thread's CPU time is asked for */
-
-/* ---- lists ----------------------------------------------------------------------------------- */
-
-static void move(pfs_wire_conn *c, pfs_wire_list *to)
-{
-    pfs_wire_list *from = c->list;
-    *(c->before == NULL ? &from->first : &c->before->after) = c->after;
-    *(c->after == NULL ? &from->last : &c->after->before) = c->before;
-    from->count--;
-    c->before = to->last;
-    c->after = NULL;
-    *(to->last == NULL ? &to->first : &to->last->after) = c;
-    to->last = c;
-    to->count++;
-    c->list = to;
-}
-
-static void hang_up(pfs_wire_conn *c)
-{
-    if (c->fd >= 0) {
-        close(c->fd); /* epoll forgets it too */
-    }
-    c->fd = -1;
-    c->watched = 0;
-    c->state = PFS_WIRE_CLOSED;
-    c->used = false;
-}
-
-static bool watch(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
-{
-    struct epoll_event wanted = {.events = events, .data = {.ptr = c}};
-    if (events != c->watched &&
-        epoll_ctl(w->epoll, c->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, &wanted) < 0) {
-        return false;
-    }
-    c->watched = events;
-    return true;
-}
-
-/* ---- a request's end ------------------------------------------------------------------------- */
-
-static void finish(pfs_wire *w, pfs_wire_conn *c, bool usable, int64_t at_ns)
-{
-    pfs_wire_reply *reply = c->reply;
-    if (w->spec.speaks && reply->status == PFS_EVENTS_OK && reply->chunks == 0) {
-        (void)pfs_wire_fail(c, PFS_EVENTS_MALFORMED, "the answer has no text");
-    }
-    reply->end_ns = at_ns;
-    reply->kernel_received = reply->http_status != 0 && c->all_kernel;
-    if (!reply->keep) {
-        pfs_bytes_release(&reply->body, w->alloc);
-    }
-    c->reply = NULL;
-    w->counts.ended++;
-    if (usable) {
-        c->state = PFS_WIRE_IDLE;
-        c->used = true;
-        move(c, &w->idle);
-    } else {
-        hang_up(c);
-        move(c, &w->closed);
-    }
-    pfs_wire_note(w, PFS_WIRE_ENDED, reply, false, at_ns); /* from here it may be gone */
-}
-
-static void fail(pfs_wire *w, pfs_wire_conn *c, pfs_events_status status, const char *why,
-                 int number)
-{
-    (void)pfs_wire_fail(c, status, why);
-    c->reply->error_number = number;
-    finish(w, c, false, pfs_clock_ns());
-}
-
-/* ---- sending --------------------------------------------------------------------------------- */
-
-static void sent(pfs_wire *w, pfs_wire_conn *c, int64_t at_ns)
-{
-    c->reply->sent_ns = at_ns;
-    pfs_wire_note(w, PFS_WIRE_SENT, c->reply, false, at_ns);
-}
-
-/* The kernel's stamps of what was sent, from the error queue; whether there was any message. */
-static bool read_send_stamps(pfs_wire *w, pfs_wire_conn *c)
-{
-    for (bool any = false;; any = true) {
-        union {
-            char bytes[CONTROL];
-            struct cmsghdr align;
-        } control;
-        struct msghdr message = {.msg_control = control.bytes,
-                                 .msg_controllen = sizeof control.bytes};
-        if (recvmsg(c->fd, &message, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
-            return any;
-        }
-        int64_t at;
-        uint32_t id;
-        if (c->state == PFS_WIRE_AWAITING && !c->reply->kernel_sent &&
-            pfs_wire_clock_read(&w->clock, &message, c->began_ns, pfs_clock_ns(), &at, &id) &&
-            id == c->bytes_out - 1) {
-            c->reply->kernel_sent = true;
-            w->counts.kernel_sends++;
-            sent(w, c, at);
-        }
-    }
-}
-
-static void stale(pfs_wire *w, pfs_wire_conn *c);
-
-static void send_more(pfs_wire *w, pfs_wire_conn *c)
-{
-    pfs_bytes *request = &c->reply->request;
-    while (c->written < request->length) {
-        c->began_ns = pfs_clock_ns();
-        ssize_t n =
-            send(c->fd, request->at + c->written, request->length - c->written, MSG_NOSIGNAL);
-        if (n < 0 && errno == EINTR) {
-            continue;
-        }
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-            if (!watch(w, c, EPOLLIN | EPOLLOUT)) {
-                fail(w, c, PFS_EVENTS_CONNECT, "the system cannot watch the connection", errno);
-            }
-            return;
-        }
-        if (n < 0) {
-            if (c->reply->reused && !c->reply->retried) {
-                stale(w, c);
-            } else if (!watch(w, c, EPOLLIN)) {
-                fail(w, c, PFS_EVENTS_RESET, "the connection was reset during the request", errno);
-            } else {
-                /* The server may have answered before it closed: read that first. */
-                c->state = PFS_WIRE_AWAITING;
-                c->written = 0;
-                c->reply->error_number = errno;
-            }
-            return;
-        }
-        c->written += (size_t)n;
-        c->bytes_out += (uint32_t)n;
-        w->counts.bytes_sent += (uint64_t)n;
-    }
-    if (c->state == PFS_WIRE_SENDING) {
-        c->state = PFS_WIRE_AWAITING;
-        c->last_ns = c->began_ns;
-        if (!c->reply->retried) {
-            w->counts.sent++;
-            w->counts.reused += c->reply->reused;
-        }
-        /* On the loopback the stamp is there already. */
-        if (!w->spec.kernel || !read_send_stamps(w, c) || !c->reply->kernel_sent) {
-            sent(w, c, c->began_ns);
-        }
-        if (!watch(w, c, EPOLLIN)) {
-            fail(w, c, PFS_EVENTS_CONNECT, "the system cannot watch the connection", errno);
-        }
-    }
-}
-
-static void send_first(pfs_wire *w, pfs_wire_conn *c)
-{
-    c->state = PFS_WIRE_SENDING;
-    c->written = 0;
-    c->finished = false;
-    c->all_kernel = true;
-    c->reading = PFS_WIRE_AS_ERROR; /* until the head says */
-    pfs_http_begin(&c->http, false);
-    pfs_stream_reset(&c->stream);
-    send_more(w, c);
-}
-
-static void connected(pfs_wire *w, pfs_wire_conn *c)
-{
-    int one = 1;
-    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    if (w->spec.kernel) {
-        int flags = SOF_TIMESTAMPING_SOFTWARE | SOF_TIMESTAMPING_RX_SOFTWARE |
-                    SOF_TIMESTAMPING_TX_SOFTWARE | SOF_TIMESTAMPING_OPT_ID |
-                    SOF_TIMESTAMPING_OPT_TSONLY;
-        /* Without them the clock stamps, and the counts show it. */
-        (void)setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
-    }
-    w->counts.connects++;
-    c->bytes_out = 0;
-    send_first(w, c);
-}
-
-static void dial(pfs_wire *w, pfs_wire_conn *c)
-{
-    c->fd = socket(w->spec.address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->fd < 0) {
-        fail(w, c, PFS_EVENTS_CONNECT, "the system gives no socket", errno);
-        return;
-    }
-    c->state = PFS_WIRE_CONNECTING;
-    int done = connect(c->fd, w->spec.address, w->spec.address_length);
-    if (done < 0 && errno != EINPROGRESS) {
-        fail(w, c, PFS_EVENTS_CONNECT, "no connection", errno);
-    } else if (!watch(w, c, EPOLLOUT)) {
-        fail(w, c, PFS_EVENTS_CONNECT, "the system cannot watch the connection", errno);
-    }
-}
-
-/* No byte of an answer came on a connection that had been used before: once more, on a new one. */
-static void stale(pfs_wire *w, pfs_wire_conn *c)
-{
-    hang_up(c);
-    w->counts.stale_retries++;
-    c->reply->retried = true;
-    c->reply->reused = c->reply->kernel_sent = false;
-    c->reply->error_number = 0;
-    dial(w, c);
-}
-
-/* ---- reading --------------------------------------------------------------------------------- */
-
-static void judge(pfs_wire *w, pfs_wire_conn *c, pfs_wire_verdict verdict)
-{
-    if (verdict == PFS_WIRE_FAILED) {
-        finish(w, c, false, c->last_ns);
-    } else if (verdict == PFS_WIRE_COMPLETE) {
-        finish(w, c,
-               c->state == PFS_WIRE_AWAITING && pfs_http_keep_alive(&c->http) &&
-                   c->written == c->reply->request.length,
-               c->last_ns);
-    } else if (c->finished && c->list == &w->active) {
-        c->deadline_ns = pfs_clock_ns() + PFS_WIRE_LINGER_NS;
-        move(c, &w->lingering);
-    }
-}
-
-static void broken(pfs_wire *w, pfs_wire_conn *c, int number)
-{
-    if (!pfs_http_begun(&c->http) && c->reply->reused && !c->reply->retried) {
-        stale(w, c);
-        return;
-    }
-    if (number == 0) {
-        judge(w, c,
-              pfs_wire_hear_close(w, c) == PFS_WIRE_COMPLETE ? PFS_WIRE_COMPLETE : PFS_WIRE_FAILED);
-    } else if (c->finished) {
-        finish(w, c, false, c->last_ns);
-    } else {
-        fail(w, c, PFS_EVENTS_RESET, "the connection was reset", number);
-    }
-}
-
-static void receive(pfs_wire *w, pfs_wire_conn *c)
-{
-    union {
-        char bytes[CONTROL];
-        struct cmsghdr align;
-    } control;
-    struct iovec into = {w->buffer, sizeof w->buffer};
-    struct msghdr message = {.msg_iov = &into,
-                             .msg_iovlen = 1,
-                             .msg_control = control.bytes,
-                             .msg_controllen = w->spec.kernel ? sizeof control.bytes : 0};
-    ssize_t n = recvmsg(c->fd, &message, 0);
-    if (n < 0) {
-        if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-            broken(w, c, errno);
-        }
-        return;
-    }
-    int64_t now = pfs_clock_ns(), at = now;
-    if (n == 0) {
-        c->last_ns = c->finished ? c->last_ns : now;
-        broken(w, c, c->reply->error_number);
-        return;
-    }
-    w->counts.reads++;
-    w->counts.bytes_received += (uint64_t)n;
-    if (w->spec.kernel && pfs_wire_clock_read(&w->clock, &message, c->last_ns, now, &at, NULL)) {
-        uint64_t lag = (uint64_t)(now - at);
-        w->counts.kernel_reads++;
-        w->counts.lag_sum_ns += lag;
-        w->counts.lag_over += lag > (uint64_t)PFS_WIRE_LATE_NS;
-        w->counts.lag_max_ns = lag > w->counts.lag_max_ns ? lag : w->counts.lag_max_ns;
-    } else {
-        c->all_kernel = false;
-    }
-    c->last_ns = at;
-    judge(w, c, pfs_wire_hear(w, c, (size_t)n, at));
-}
-
-/* The server has something to say on a connection without a request: that it closes, or nothing
- * that can be trusted. */
-static void idle(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
-{
-    if (read_send_stamps(w, c) && (events & (EPOLLIN | EPOLLHUP)) == 0) {
-        return;
-    }
-    w->counts.stale_closed++;
-    hang_up(c);
-    move(c, &w->closed);
-}
-
-static void ready(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
-{
-    if (c->state == PFS_WIRE_CLOSED) {
-        return;
-    }
-    if (c->state == PFS_WIRE_IDLE) {
-        idle(w, c, events);
-        return;
-    }
-    if (c->state == PFS_WIRE_CONNECTING) {
-        int error = 0;
-        socklen_t size = sizeof error;
-        if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &size) < 0) {
-            error = errno;
-        }
-        if (error != 0) {
-            fail(w, c, PFS_EVENTS_CONNECT, "no connection", error);
-        } else {
-            connected(w, c);
-        }
-        return;
-    }
-    bool stamps = (events & EPOLLERR) != 0 && read_send_stamps(w, c);
-    if ((events & (EPOLLIN | EPOLLHUP)) != 0 || ((events & EPOLLERR) != 0 && !stamps)) {
-        receive(w, c);
-    } else if ((events & EPOLLOUT) != 0 && c->state == PFS_WIRE_SENDING) {
-        send_more(w, c);
-    }
-}
 
 /* ---- what is due ----------------------------------------------------------------------------- */
 
 static void start(pfs_wire *w, pfs_wire_reply *reply, int64_t now)
 {
-    pfs_wire_conn *c = w->idle.last != NULL ? w->idle.last : w->closed.first;
+    pfs_wire_conn *c = w->idle.last != NULL       ? w->idle.last
+                       : w->opening.first != NULL ? w->opening.first
+                                                  : w->closed.first;
     c->reply = reply;
     c->deadline_ns = now + w->spec.timeout_ns;
     c->last_ns = now;
+    c->prompt = false;
     pfs_http_begin(&c->http, false);
-    move(c, &w->active);
+    pfs_wire_move(c, &w->active);
     if (c->state == PFS_WIRE_IDLE) {
         reply->reused = c->used;
-        send_first(w, c);
-    } else {
-        dial(w, c);
+        c->prompt = w->spec.sealed && now - reply->due_ns <= PFS_WIRE_LATE_NS;
+        if (!w->spec.sealed) {
+            c->read_ns = now;
+        }
+        pfs_wire_send_first(w, c, PFS_WIRE_SENDING);
+    } else if (c->state == PFS_WIRE_CLOSED) {
+        c->tried = 0;
+        pfs_wire_dial(w, c);
     }
 }
 
@@ -386,6 +59,40 @@ static pfs_wire_reply *take(pfs_wire *w, int64_t now, bool vacant)
     return found;
 }
 
+/* Whether there is a connection for a request. */
+static bool vacant(const pfs_wire *w)
+{
+    return w->idle.count + w->opening.count + w->closed.count > 0;
+}
+
+static void count_late(pfs_wire *w, int64_t due_ns, int64_t now)
+{
+    w->counts.late_sends += now - due_ns > PFS_WIRE_LATE_NS;
+}
+
+/* A request that has been sealed already is due. */
+static void start_primed(pfs_wire *w, pfs_wire_conn *c, int64_t now)
+{
+    bool late = now - c->reply->due_ns > PFS_WIRE_LATE_NS;
+    count_late(w, c->reply->due_ns, now);
+    pfs_wire_begin(w, c->reply, now);
+    c->deadline_ns = now + w->spec.timeout_ns;
+    c->last_ns = now;
+    c->prompt = !late;
+    pfs_wire_move(c, &w->active);
+    if (c->state == PFS_WIRE_PRIMED) {
+        c->state = PFS_WIRE_SENDING;
+        if (!c->sealing) {
+            pfs_wire_send_more(w, c);
+        }
+    } else { /* it was closed meanwhile */
+        c->reply->reused = false;
+        c->prompt = false;
+        c->tried = 0;
+        pfs_wire_dial(w, c);
+    }
+}
+
 static void end_unsent(pfs_wire *w, pfs_wire_reply *reply, pfs_events_status status,
                        const char *why, int64_t now)
 {
@@ -394,6 +101,25 @@ static void end_unsent(pfs_wire *w, pfs_wire_reply *reply, pfs_events_status sta
     reply->end_ns = now;
     w->counts.ended++;
     pfs_wire_note(w, PFS_WIRE_ENDED, reply, false, now);
+}
+
+/* Discards what is primed and not due, and closes what was opened ahead. */
+static void unprepare(pfs_wire *w, int64_t now)
+{
+    for (pfs_wire_conn *c; (c = w->primed.last) != NULL && c->reply->due_ns > now;) {
+        pfs_wire_reply_free(w, c->reply);
+        c->reply = NULL;
+        pthread_mutex_lock(&w->lock);
+        w->unsent++;
+        pthread_mutex_unlock(&w->lock);
+        pfs_wire_hang_up(w, c);
+        pfs_wire_move(c, &w->closed);
+    }
+    while (w->opening.first != NULL) {
+        pfs_wire_conn *c = w->opening.first;
+        pfs_wire_hang_up(w, c);
+        pfs_wire_move(c, &w->closed);
+    }
 }
 
 /* Ends what is due, after pfs_wire_give_up; as much as the log has room for. */
@@ -409,10 +135,29 @@ static void end_due(pfs_wire *w, bool late)
             if (reply == NULL) {
                 return;
             }
-            pfs_wire_note(w, PFS_WIRE_BEGUN, reply, false, now);
+            pfs_wire_begin(w, reply, now);
         }
         end_unsent(w, reply, status, why, now);
     }
+}
+
+/* After pfs_wire_give_up. */
+static void wind_up(pfs_wire *w, bool late)
+{
+    int64_t now = pfs_clock_ns();
+    while (w->primed.first != NULL && w->primed.first->reply->due_ns <= now &&
+           pfs_wire_can_hand(w)) {
+        start_primed(w, w->primed.first, now);
+    }
+    unprepare(w, now);
+    while (late && w->lingering.first != NULL) {
+        pfs_wire_finish(w, w->lingering.first, false, w->lingering.first->last_ns);
+    }
+    while (late && w->active.first != NULL) {
+        pfs_wire_end_failed(w, w->active.first, PFS_EVENTS_TIMEOUT, "no end within the time-out",
+                            0);
+    }
+    end_due(w, late);
 }
 
 static void start_due(pfs_wire *w)
@@ -421,36 +166,34 @@ static void start_due(pfs_wire *w)
     bool giving_up = w->giving_up, late = w->too_late;
     pthread_mutex_unlock(&w->lock);
     if (giving_up) {
-        while (late && w->lingering.first != NULL) {
-            finish(w, w->lingering.first, false, w->lingering.first->last_ns);
-        }
-        while (late && w->active.first != NULL) {
-            fail(w, w->active.first, PFS_EVENTS_TIMEOUT, "no end within the time-out", 0);
-        }
-        end_due(w, late);
+        wind_up(w, late);
         return;
     }
-    while (pfs_wire_has_room(w, 8)) {
+    while (pfs_wire_has_room(w, 8) && (!w->spec.sealed || pfs_wire_can_hand(w))) {
         int64_t now = pfs_clock_ns();
-        bool vacant = w->idle.count + w->closed.count > 0;
+        bool free = vacant(w);
         pfs_wire_reply *reply = NULL;
-        if (vacant && w->waiting.count > 0) {
+        if (w->primed.first != NULL && w->primed.first->reply->due_ns <= now) {
+            start_primed(w, w->primed.first, now);
+            continue;
+        }
+        if (free && w->waiting.count > 0) {
             start(w, pfs_wire_pop(&w->waiting), now);
             continue;
         }
-        if (vacant || w->waiting.count < PFS_WIRE_MOST_WAITING) {
-            reply = take(w, now, vacant);
+        if (free || w->waiting.count < PFS_WIRE_MOST_WAITING) {
+            reply = take(w, now, free);
         }
         if (reply == NULL) {
             return;
         }
-        if (reply->closed_loop) {
-            reply->due_ns = now;
-        } else if (vacant && now - reply->due_ns > PFS_WIRE_LATE_NS) {
-            w->counts.late_sends++;
+        if (!reply->closed_loop && free) {
+            count_late(w, reply->due_ns, now);
         }
-        pfs_wire_note(w, PFS_WIRE_BEGUN, reply, false, now);
-        if (vacant) {
+        if (!reply->closed_loop || !w->spec.sealed || w->idle.count > 0) {
+            pfs_wire_begin(w, reply, now); /* else it begins when its connection is open */
+        }
+        if (free) {
             start(w, reply, now);
         } else {
             pfs_wire_push(&w->waiting, reply);
@@ -458,16 +201,108 @@ static void start_due(pfs_wire *w)
     }
 }
 
+/* ---- what will be due ------------------------------------------------------------------------ */
+
+/* The next request, if it is to be sealed now and a connection is open. */
+static pfs_wire_reply *take_ahead(pfs_wire *w, int64_t now)
+{
+    pfs_wire_reply *found = NULL;
+    pthread_mutex_lock(&w->lock);
+    pfs_wire_reply *first = w->queue.first;
+    if (first != NULL && !first->closed_loop && first->due_ns - PFS_WIRE_PRIME_NS <= now) {
+        found = pfs_wire_pop(&w->queue);
+    }
+    pthread_mutex_unlock(&w->lock);
+    return found;
+}
+
+/* How many are due soon, at most so many as are worth counting. */
+static size_t soon(pfs_wire *w, int64_t now)
+{
+    size_t count = 0;
+    pthread_mutex_lock(&w->lock);
+    for (const pfs_wire_reply *r = w->queue.first;
+         r != NULL && !r->closed_loop && r->due_ns - PFS_WIRE_OPEN_AHEAD_NS <= now && count < AHEAD;
+         r = r->next) {
+        count++;
+    }
+    pthread_mutex_unlock(&w->lock);
+    return count;
+}
+
+static void open_ahead(pfs_wire *w, int64_t now)
+{
+    pfs_wire_conn *c = w->closed.first;
+    c->deadline_ns = now + w->spec.timeout_ns;
+    c->tried = 0;
+    c->used = false;
+    w->counts.opened_ahead++;
+    pfs_wire_move(c, &w->opening);
+    pfs_wire_dial(w, c);
+}
+
+/* Sealed: prepares what is due within moments.  Says in look_ns when to come again. */
+static void look_ahead(pfs_wire *w)
+{
+    int64_t now = pfs_clock_ns();
+    pthread_mutex_lock(&w->lock);
+    bool giving_up = w->giving_up;
+    pthread_mutex_unlock(&w->lock);
+    if (giving_up) {
+        w->look_ns = INT64_MAX;
+        return;
+    }
+    while (w->idle.count > 0 && w->waiting.count == 0 && pfs_wire_can_hand(w)) {
+        pfs_wire_reply *reply = take_ahead(w, now);
+        if (reply == NULL) {
+            break;
+        }
+        pfs_wire_conn *c = w->idle.last;
+        c->reply = reply;
+        c->prompt = false;
+        c->deadline_ns = now + w->spec.timeout_ns; /* anew when it is due */
+        reply->reused = c->used;
+        pfs_wire_move(c, &w->primed);
+        pfs_wire_send_first(w, c, PFS_WIRE_PRIMED);
+    }
+    if (now >= w->rest_ns && w->waiting.count == 0) {
+        for (size_t wanted = soon(w, now); wanted > w->idle.count + w->opening.count &&
+                                           w->closed.count > 0 && now >= w->rest_ns &&
+                                           pfs_wire_can_hand(w);) {
+            open_ahead(w, now);
+        }
+    }
+    pthread_mutex_lock(&w->lock);
+    const pfs_wire_reply *first = w->queue.first;
+    int64_t due = first == NULL || first->closed_loop ? INT64_MAX : first->due_ns;
+    pthread_mutex_unlock(&w->lock);
+    int64_t at = INT64_MAX;
+    if (due != INT64_MAX) {
+        at = due - PFS_WIRE_OPEN_AHEAD_NS > now ? due - PFS_WIRE_OPEN_AHEAD_NS
+             : due - PFS_WIRE_PRIME_NS > now    ? due - PFS_WIRE_PRIME_NS
+                                                : INT64_MAX; /* then it is due next */
+    }
+    w->look_ns = at;
+}
+
+static const char *late_in(pfs_wire_state state)
+{
+    return state == PFS_WIRE_CONNECTING ? "no connection within the time-out"
+           : state == PFS_WIRE_OPENING  ? "no end of the TLS handshake within the time-out"
+                                        : "no end within the time-out";
+}
+
 static void expire(pfs_wire *w, int64_t now)
 {
+    while (w->opening.first != NULL && w->opening.first->deadline_ns <= now) {
+        pfs_wire_drop(w, w->opening.first);
+    }
     while (w->active.first != NULL && w->active.first->deadline_ns <= now) {
         pfs_wire_conn *c = w->active.first;
-        const char *why = c->state == PFS_WIRE_CONNECTING ? "no connection within the time-out"
-                                                          : "no end within the time-out";
-        fail(w, c, PFS_EVENTS_TIMEOUT, why, 0);
+        pfs_wire_end_failed(w, c, PFS_EVENTS_TIMEOUT, late_in(c->state), 0);
     }
     while (w->lingering.first != NULL && w->lingering.first->deadline_ns <= now) {
-        finish(w, w->lingering.first, false, w->lingering.first->last_ns);
+        pfs_wire_finish(w, w->lingering.first, false, w->lingering.first->last_ns);
     }
 }
 
@@ -480,7 +315,7 @@ static void set_timer(pfs_wire *w)
     pthread_mutex_lock(&w->lock);
     /* What is due already, and was not taken, waits for a connection or for room. */
     if (w->queue.first != NULL && !w->queue.first->closed_loop &&
-        (w->idle.count + w->closed.count > 0 || w->waiting.count < PFS_WIRE_MOST_WAITING)) {
+        (vacant(w) || w->waiting.count < PFS_WIRE_MOST_WAITING)) {
         at = w->queue.first->due_ns;
     }
     pthread_mutex_unlock(&w->lock);
@@ -490,6 +325,13 @@ static void set_timer(pfs_wire *w)
     if (w->lingering.first != NULL && w->lingering.first->deadline_ns < at) {
         at = w->lingering.first->deadline_ns;
     }
+    if (w->opening.first != NULL && w->opening.first->deadline_ns < at) {
+        at = w->opening.first->deadline_ns;
+    }
+    if (w->primed.first != NULL && w->primed.first->reply->due_ns < at) {
+        at = w->primed.first->reply->due_ns;
+    }
+    at = w->look_ns < at ? w->look_ns : at;
     if (at == w->timer_ns) {
         return;
     }
@@ -533,33 +375,51 @@ static void publish(pfs_wire *w)
     pthread_mutex_unlock(&w->lock);
 }
 
+static bool can_read(pfs_wire *w)
+{
+    return pfs_wire_has_room(w, PFS_WIRE_MARKS_A_READ) &&
+           (!w->spec.sealed || (pfs_wire_can_hand(w) && !pfs_wire_is_behind(w)));
+}
+
 void pfs_wire_turn(pfs_wire *w, int wait_ms)
 {
     struct epoll_event events[BATCH];
-    if (!pfs_wire_has_room(w, PFS_WIRE_MARKS_A_READ)) {
+    if (!can_read(w)) {
         struct pollfd woken = {.fd = w->wake, .events = POLLIN};
         w->counts.paused++;
         publish(w);
         if (poll(&woken, 1, wait_ms < 0 || wait_ms > PAUSE_MS ? PAUSE_MS : wait_ms) > 0) {
             silence(w, w->wake);
         }
+        if (w->spec.sealed) {
+            pfs_wire_hear_given(w);
+        }
         return;
+    }
+    if (w->spec.sealed && pfs_wire_has_given(w)) {
+        wait_ms = 0;
     }
     int n = epoll_wait(w->epoll, events, BATCH, wait_ms);
     int64_t began = pfs_clock_ns();
     if (w->spec.kernel) {
         pfs_wire_clock_renew(&w->clock, began);
     }
-    for (int i = 0; i < n && pfs_wire_has_room(w, PFS_WIRE_MARKS_A_READ); i++) {
+    for (int i = 0; i < n && can_read(w); i++) {
         void *what = events[i].data.ptr;
         if (what == &w->wake || what == &w->timer) {
             silence(w, *(int *)what);
         } else {
-            ready(w, what, events[i].events);
+            pfs_wire_ready(w, what, events[i].events);
         }
+    }
+    if (w->spec.sealed) {
+        pfs_wire_hear_given(w);
     }
     expire(w, began);
     start_due(w);
+    if (w->spec.sealed) {
+        look_ahead(w);
+    }
     if (began >= w->cpu_due_ns) {
         w->cpu_due_ns = began + CPU_NS;
         pfs_wire_count_cpu(w);
@@ -575,14 +435,16 @@ void pfs_wire_abandon(pfs_wire *w)
     int64_t now = pfs_clock_ns();
     const char *why = "given up";
     while (w->lingering.first != NULL) {
-        finish(w, w->lingering.first, false, w->lingering.first->last_ns);
+        pfs_wire_finish(w, w->lingering.first, false, w->lingering.first->last_ns);
     }
     while (w->active.first != NULL) {
-        fail(w, w->active.first, PFS_EVENTS_CANCELLED, why, 0);
+        pfs_wire_end_failed(w, w->active.first, PFS_EVENTS_CANCELLED, why, 0);
     }
+    unprepare(w, INT64_MIN);
     while (w->idle.first != NULL) {
-        hang_up(w->idle.first);
-        move(w->idle.first, &w->closed);
+        pfs_wire_conn *c = w->idle.first;
+        pfs_wire_hang_up(w, c);
+        pfs_wire_move(c, &w->closed);
     }
     for (pfs_wire_reply *reply; (reply = pfs_wire_pop(&w->waiting)) != NULL;) {
         end_unsent(w, reply, PFS_EVENTS_CANCELLED, why, now);

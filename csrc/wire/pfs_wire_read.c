@@ -282,23 +282,33 @@ static pfs_wire_verdict parts(pfs_wire *w, pfs_wire_conn *c, pfs_status status)
     return pfs_wire_fail(c, PFS_EVENTS_PROTOCOL, why == NULL ? "not HTTP" : why);
 }
 
-pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, size_t length, int64_t at_ns)
+pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, const char *bytes, size_t length,
+                               int64_t at_ns)
 {
     uint64_t before = c->reply->chunks;
-    pfs_wire_verdict verdict = parts(w, c, pfs_http_feed(&c->http, w->buffer, length, at_ns));
+    pfs_wire_verdict verdict = parts(w, c, pfs_http_feed(&c->http, bytes, length, at_ns));
     uint64_t chunks = c->reply->chunks - before;
-    if (chunks > 1) {
-        w->counts.coalesced_reads++;
-        w->counts.coalesced_chunks += chunks - 1;
+    if (at_ns != c->shared_ns) {
+        c->shared_ns = at_ns;
+        c->sharing = 0;
     }
+    if (c->sharing < 2 && c->sharing + chunks > 1) {
+        w->counts.coalesced_reads++;
+    }
+    w->counts.coalesced_chunks += chunks - (c->sharing == 0 && chunks != 0);
+    c->sharing += chunks;
     return verdict;
 }
 
-pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c)
+pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c, bool torn)
 {
     pfs_http_part part;
     bool begun = pfs_http_begun(&c->http);
     pfs_status status = pfs_http_close(&c->http, &part);
+    if (status == PFS_OK && torn && !c->finished && c->reading != PFS_WIRE_AS_ERROR) {
+        return pfs_wire_fail(c, PFS_EVENTS_INCOMPLETE,
+                             "the connection ended, and TLS did not say that the answer had");
+    }
     if (status == PFS_OK) {
         return ending(w, c, c->last_ns);
     }

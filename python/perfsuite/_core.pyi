@@ -83,6 +83,7 @@ class Stopwatch:
 
 ERROR_KINDS: tuple[str, ...]
 EVENT_METRICS: tuple[str, ...]
+WIRE_PARCELS: tuple[str, ...]
 RAW_COLUMNS: tuple[tuple[str, str], ...]
 
 @final
@@ -551,6 +552,7 @@ class Wire:
         max_event: int = 1048576,
         max_body: int = 268435456,
         kernel: bool = True,
+        sealed: bool = False,
     ) -> Wire: ...
     def start(self, /) -> None: ...
     def stop(self, /) -> None: ...
@@ -560,3 +562,7 @@ class Wire:
     def poll(self, timeout_s: float = 0.0) -> list[WireReply]: ...
     def fileno(self, /) -> int: ...
     def stats(self, /) -> dict[str, int]: ...
+    def take(self, timeout_s: float = 1.0) -> list[tuple[int, int, int, builtins.bytes]] | None:
+        """What a sealed engine has to say: (kind, connection, stamp, bytes).  For perfsuite.loadgen.sealed."""
+
+    def give(self, kind: int, connection: int, stamp: int, bytes: builtins.bytes, /) -> None: ...

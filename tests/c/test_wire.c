@@ -45,6 +45,7 @@ static void make_answer(void)
 
 static int listening = -1;
 static struct sockaddr_in address;
+static pfs_wire_address there[2];
 static pthread_mutex_t dense = PTHREAD_MUTEX_INITIALIZER;
 
 static void tell(int fd, const char *bytes, size_t length)
@@ -201,8 +202,10 @@ static const pfs_wire_role ROLES[] = {PFS_WIRE_VISIBLE, PFS_WIRE_HIDDEN, PFS_WIR
 
 static pfs_wire_spec plain(void)
 {
-    return (pfs_wire_spec){.address = (const struct sockaddr *)&address,
-                           .address_length = sizeof address,
+    memcpy(&there[0].at, &address, sizeof address);
+    there[0].length = sizeof address;
+    return (pfs_wire_spec){.addresses = there,
+                           .address_count = 1,
                            .connections = 1,
                            .queue = 4096,
                            .timeout_ns = INT64_C(20000000000),
@@ -388,11 +391,23 @@ TEST(time_outs_and_refusals)
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(bind(fd, (struct sockaddr *)&nobody, size) == 0);
     CHECK(getsockname(fd, (struct sockaddr *)&nobody, &size) == 0);
-    spec.address = (const struct sockaddr *)&nobody;
+    there[1] = there[0];
+    memcpy(&there[0].at, &nobody, sizeof nobody);
     c = begin(&spec);
     const pfs_wire_reply *r = one(&c, "/ok");
     CHECK(r->status == PFS_EVENTS_CONNECT && r->error_number != 0);
     CHECK(r->sent_ns == PFS_EVENTS_NONE);
+    end(&c);
+    /* With another address behind it, that one is found, and tried first from then on. */
+    spec.address_count = 2;
+    spec.timeout_ns = INT64_C(20000000000);
+    spec.connections = 2;
+    c = begin(&spec);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK && ask(c.w, "/once", PFS_WIRE_NOW) == PFS_OK);
+    turn_until(&c, 2);
+    for (r = c.replies; r != NULL; r = r->next) {
+        check_whole_answer(r);
+    }
     end(&c);
     close(fd);
 }

@@ -14,7 +14,7 @@ import pytest
 from compilers import ROOT
 
 SUBJECTS = ("histogram", "stopwatch", "lru", "embeddings", "trimming", "limits", "stats", "compression", "preservation",
-            "arrivals", "events", "stream", "json_scan", "wire", "torture")  # fmt: skip
+            "arrivals", "events", "stream", "json_scan", "wire", "sealed", "torture")  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
 
