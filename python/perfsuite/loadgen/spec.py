@@ -97,7 +97,8 @@ class Delivered:
     """What came of it, warm-up left out but for ``sent`` and ``tokens``, which is all that went out.
 
     ``rate``: requests sent a second in the measured time, which is ``duration_s`` long.  ``late_sends``: sends more
-    than a millisecond after they were due though a slot was free.  ``ended``: why nothing more was sent before the time
+    than a millisecond after they were due though a slot was free.  ``mean_in_flight``: over the measured
+    time, from send to end; None where the driver does not tell.  ``ended``: why nothing more was sent before the time
     was over, or None.  ``short``: what was asked and not delivered (see ``shortfall``), or None.  ``examples``: the
     first failures of each kind, shortened.  ``wire``: what the engines counted (``csrc/wire/pfs_wire.h`` says what each
     means); nothing where Python drove.  ``warnings``: what the client did that may show in the figures.
@@ -113,6 +114,7 @@ class Delivered:
     tokens: int
     late_sends: int = 0
     coalesced_reads: int = 0
+    mean_in_flight: float | None = None
     ended: str | None = None
     short: str | None = None
     examples: dict[str, list[str]] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from perfsuite.loadgen.alarm import SECOND
 from perfsuite.loadgen.spec import Delivered, LoadSpec, shortfall
-from perfsuite.loadgen.wire_counts import warnings
+from perfsuite.loadgen.wire_counts import idleness, warnings
 from perfsuite.targets.base import Failure, Reply, Request
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Tally:
         self.start_ns = self.measured_ns = self.end_ns = 0
         self.sent = self.in_time = self.late = self.missed = self.tokens = 0
         self.last_end_ns = 0
+        self.busy_ns = 0
+        """Of all slots together, in the measured time."""
         self.ended_by: str | None = None
         self.examples: dict[str, list[str]] = {}
 
@@ -77,6 +79,7 @@ class Tally:
         self.last_end_ns = max(self.last_end_ns, end_ns)
         if sent_ns is not None:
             self.sent += 1
+            self.busy_ns += max(0, min(end_ns, self.end_ns) - max(sent_ns, self.measured_ns))
             self.in_time += self.measured_ns <= sent_ns < self.end_ns
         self.tokens += tokens
         if failure is not None and failure.kind != "cancelled":
@@ -94,6 +97,10 @@ class Tally:
         until = min(self.last_end_ns, self.end_ns) if self.ended_by is not None else self.end_ns
         measured_s = max(0, until - self.measured_ns) / SECOND
         rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
+        held = self.busy_ns / SECOND / measured_s if measured_s > 0.0 else 0.0
+        said = warnings(counts)
+        if spec.due_rate is None and not spec.think_s and self.ended_by is None:
+            said += idleness(held, spec.concurrency or 1, counts["starved"])
         short = shortfall(
             spec,
             due=started,
@@ -117,7 +124,8 @@ class Tally:
             short=short,
             examples=self.examples,
             wire=dict(counts),
-            warnings=warnings(counts),
+            mean_in_flight=held,
+            warnings=said,
         )
 
 

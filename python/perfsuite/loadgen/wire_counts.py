@@ -14,6 +14,20 @@ LONG_TURN_NS = 5_000_000
 """A turn of an engine's loop that was busy for longer may have sent what fell due in it late."""
 
 
+HELD = 0.95
+"""A closed loop that had less than this share of its slots in flight was held up by its client."""
+
+
+def idleness(held: float, slots: int, starved: int) -> list[str]:
+    """What to say of a closed loop that had ``held`` requests in flight on average."""
+    if held >= HELD * slots:
+        return []
+    return [
+        f"{held:.3g} of {slots:,} were in flight on average: the client was short of time between an answer and the "
+        f"next request (a slot found none {starved:,} times)"
+    ]
+
+
 def counted(engines: Iterable[Engine]) -> dict[str, int]:
     """The counts of all engines: added up, of the longest the greatest."""
     total: dict[str, int] = {}

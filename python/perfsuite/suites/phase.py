@@ -324,6 +324,7 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
                 "duration_s": row.duration_s,
                 "rate": row.rate,
                 "max_in_flight": row.max_in_flight,
+                "mean_in_flight": row.mean_in_flight,
                 "requests": row.requests,
                 "completed": row.completed,
                 "failed": row.failed,
