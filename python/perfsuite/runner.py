@@ -77,7 +77,7 @@ class _Run:
         self._saving = asyncio.Lock()
 
     async def execute(self) -> Result:
-        with tempfile.TemporaryDirectory(prefix="perfsuite-") as folder, self._raw_file() as self._raw:
+        with self._folder() as folder, self._raw_file():
             target = await open_target(self.plan, Path(folder))
             self._target = target
             self._environment = msgspec.structs.replace(self._environment, stamps=target.stamps)
@@ -97,8 +97,29 @@ class _Run:
                 await self._close(target)
         return self._result(ended=time.time())
 
-    def _raw_file(self) -> contextlib.AbstractContextManager[RawWriter | None]:
-        return contextlib.nullcontext() if self.plan.raw is None else RawWriter(self.plan.raw)
+    @contextlib.contextmanager
+    def _folder(self) -> Iterator[str]:
+        """A folder for the target's files, gone afterwards as far as that can be done."""
+        try:
+            folder = tempfile.TemporaryDirectory(prefix="perfsuite-", ignore_cleanup_errors=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise PerfsuiteError(f"cannot make a temporary folder: {reason}; name another with TMPDIR") from error
+        with folder as path:
+            yield path
+
+    @contextlib.contextmanager
+    def _raw_file(self) -> Iterator[None]:
+        """The file of raw rows; one that cannot be written any more ends the run, and takes nothing along."""
+        self._raw = None if self.plan.raw is None else RawWriter(self.plan.raw)
+        try:
+            yield
+        finally:
+            if self._raw is not None:
+                try:
+                    self._raw.close()
+                except PerfsuiteError as error:
+                    self._error = self._error or str(error)
 
     async def _phase(self, number: int, phase: Phase, target: Target) -> None:
         self._current = PhaseRun(

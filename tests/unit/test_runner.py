@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +17,8 @@ import pytest
 
 from perfsuite import runner
 from perfsuite.configuration import configure
+from perfsuite.errors import PerfsuiteError
+from perfsuite.loadgen import RawWriter
 from perfsuite.result import MetricResult, PhaseResult, Result
 
 Answer = Callable[[list[dict[str, Any]]], object]
@@ -115,3 +119,37 @@ def test_the_result_is_saved_by_one_thread_at_a_time_and_never_after_the_end(mon
     assert still_saving == 0
     assert len(saved) > 2
     assert set(saved) == {result.run.id}
+
+
+@pytest.mark.parametrize("fails", ["write", "close"])
+def test_a_disk_that_fills_behind_the_raw_rows_ends_the_run_and_keeps_the_rest(
+    fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = PerfsuiteError("cannot write raw rows to there: No space left on device")
+    written, closed = RawWriter.write, RawWriter.close
+
+    def write(self: RawWriter, data: bytes) -> None:
+        written(self, data)
+        if fails == "write":
+            raise full
+
+    def close(self: RawWriter) -> None:
+        closed(self)
+        raise full  # what could not be written before cannot be written now
+
+    monkeypatch.setattr(RawWriter, "write", write)
+    monkeypatch.setattr(RawWriter, "close", close)
+    module = ModuleType("answering")
+    module.answer = says_ok  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "answering", module)
+    settings = {"target": "python:answering:answer", "phase": ["baseline"], "duration": 0.4}
+    result = asyncio.run(runner.execute_async(configure({**settings, "raw": tmp_path / "r.csv"}, keywords=True)))
+    assert result.run.error == str(full)
+    assert result.run.exit_code == 1
+    assert [phase.name for phase in result.phases] == ["baseline"]
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(PerfsuiteError, match=r"cannot make a temporary folder: No such file.*TMPDIR"):
+        asyncio.run(runner.execute_async(configure({"phase": ["token"], "duration": 0.1}, keywords=True)))

@@ -92,6 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless it was asked for
         if verbose:
             _traceback()
+        if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("perfsuite"):
+            _say(f"{error.name} is needed and not installed: python -m pip install --upgrade perfsuite")
+            return 1
         hint = "please report it" if verbose else "please report it; run again with -v for the traceback"
         _say(f"internal error: {type(error).__name__}: {' '.join(str(error).split())}; {hint}")
         return 1

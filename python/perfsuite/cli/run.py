@@ -90,10 +90,10 @@ def check_folder(plan: Plan) -> None:
     import tempfile
 
     folder = plan.output
-    for part in (folder, *folder.parents):
-        if part.exists() and not part.is_dir():
-            raise UsageError(f"--output {folder}: {part} is a file; name a folder")
     try:
+        for part in (folder, *folder.parents):
+            if part.exists() and not part.is_dir():
+                raise UsageError(f"--output {folder}: {part} is a file; name a folder")
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(1 << 16))

@@ -83,14 +83,14 @@ class Store:
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA cache_size = -8192")
             self.connection.executescript(TABLES)
+            if config.indexes:
+                self.create_indexes()
         except sqlite3.Error as error:
             if opened is not None:
                 opened.close()
             if "fts5" in str(error):
                 raise UsageError("the reference system needs SQLite with FTS5, which this Python's lacks") from error
             raise PerfsuiteError(f"cannot open the database {self.path}: {error}") from error
-        if config.indexes:
-            self.create_indexes()
 
     def create_indexes(self) -> None:
         """The seven named indexes."""

@@ -127,6 +127,13 @@ def test_an_output_that_is_a_file_is_wrong_usage(tmp_path: Path, capsys: pytest.
     assert (tmp_path / "taken").read_text() == "mine"
 
 
+def test_an_output_whose_name_is_no_name_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "-o", "x" * 300]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("perfsuite: --output x")
+    assert "File name too long; free it, or name another folder" in err
+
+
 def test_an_output_that_cannot_be_written_fails_the_run_before_it_measures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -193,6 +200,8 @@ def test_arguments_that_are_not_text() -> None:
         (ZeroDivisionError("by\nzero"), 1, "perfsuite: internal error: ZeroDivisionError: by zero; please report"),
         (OSError(28, "No space left on device", "x.json"), 1, "perfsuite: x.json: No space left on device\n"),
         (RecursionError("deep"), 1, "internal error: RecursionError"),
+        (ModuleNotFoundError("No module", name="msgspec"), 1, "perfsuite: msgspec is needed and not installed: "),
+        (ModuleNotFoundError("No module", name="perfsuite.x"), 1, "internal error: ModuleNotFoundError"),
     ],
 )
 def test_errors_become_one_line_and_a_code(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -221,3 +222,14 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
     assert memories.search("u", f"memory {acknowledged}?", 3)[0].text == f"memory {acknowledged}"
     assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     store.close()
+
+
+def test_a_disk_that_is_full_by_the_last_index_is_no_internal_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Store) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Store, "create_indexes", full)
+    with pytest.raises(PerfsuiteError, match=r"cannot open the database .*: database or disk is full"):
+        Store(tmp_path / "r.sqlite", SMALL, codec_at("zlib"))
