@@ -90,6 +90,9 @@ def worded(value: object) -> str:
             if inner:
                 where = value.get("loc")
                 said = worded(inner)
+                also = value.get("message")
+                if name == "error" and isinstance(inner, str) and isinstance(also, str) and also:
+                    said = f"{said}: {also}"  # LangGraph: the kind of error, and what it says
                 return _line(f"{'.'.join(map(str, where))}: {said}" if isinstance(where, list) else said)
         return _line(json.dumps(value, ensure_ascii=False)) if value else ""
     if isinstance(value, list):
