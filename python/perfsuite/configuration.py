@@ -16,9 +16,22 @@ from perfsuite.criteria import Threshold, criterion, thresholds
 from perfsuite.errors import UsageError, shown, unknown
 from perfsuite.metric import catalogue, metric
 from perfsuite.phases import documented, with_stable_memory
-from perfsuite.plan import Criterion, Load, ModelChoice, Phase, Plan, Profile, Setting, Tuning, Workload
+from perfsuite.plan import (
+    Arrivals,
+    Criterion,
+    Load,
+    ModelChoice,
+    Phase,
+    Plan,
+    Profile,
+    Setting,
+    Tuning,
+    Workload,
+    overridden,
+)
 from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
+from perfsuite.units import TokenLength
 
 SCALE = {"quick": 5 / 3600, "standard": 60 / 3600, "full": 1.0}
 SHORTEST_S = {"quick": 5.0, "standard": 60.0, "full": 0.0}
@@ -117,23 +130,30 @@ class _Builder:
         phases = self._phases()
         quick = cast("Profile", value["profile"])
         tuning = Tuning(max_window_size=cast("int", value["max_window_size"]))
+        load = Load(
+            concurrency=cast("int | None", value["concurrency"]),
+            rate=cast("float | None", value["rate"]),
+            arrivals=cast("Arrivals", value["arrivals"]),
+            users=cast("int | None", value["users"]),
+            pace=cast("float", value["pace"]),
+            think=cast("float", value["think"]),
+            find_max=cast("bool", value["find_max"]),
+            max_requests=cast("int | None", value["max_requests"]),
+            max_tokens=cast("int | None", value["max_tokens"]),
+        )
+        self._check(load, phases)
         return Plan(
             target=cast("str", value["target"]),
             phases=phases,
             profile=quick,
             seed=cast("int", value["seed"]),
             models=models,
-            load=Load(
-                concurrency=cast("int | None", value["concurrency"]),
-                rate=cast("float | None", value["rate"]),
-                find_max=cast("bool", value["find_max"]),
-                max_requests=cast("int | None", value["max_requests"]),
-                max_tokens=cast("int | None", value["max_tokens"]),
-            ),
+            load=load,
             workload=Workload(
                 conversations=cast("Path | None", value["conversations"]),
-                prompt_tokens=cast("int | None", value["prompt_tokens"]),
-                output_tokens=cast("int | None", value["output_tokens"]),
+                turns=cast("int | None", value["turns"]),
+                prompt_tokens=cast("TokenLength | None", value["prompt_tokens"]),
+                output_tokens=cast("TokenLength | None", value["output_tokens"]),
                 prefix_cache=cast('Literal["cold", "warm"]', value["prefix_cache"]),
             ),
             tuning=tuning,
@@ -152,6 +172,19 @@ class _Builder:
                 if option.scope != "flag" and option.name != "quick" and option.name not in NOT_YET
             ),
         )
+
+    def _check(self, load: Load, phases: tuple[Phase, ...]) -> None:
+        """Notes what of the load of a phase contradicts itself, and a search that no phase makes."""
+        wrong = {overridden(load, phase).contradiction(): phase for phase in phases}
+        for text, phase in wrong.items():
+            if text is not None:
+                self.mistakes.add(
+                    text if load.contradiction() == text else f"{phase.origin}: phase {phase.name}: {text}"
+                )
+        searching = [phase for phase in phases if overridden(load, phase).find_max]
+        if load.find_max and phases and not any(showing([phase], "max_rate") for phase in searching):
+            names = ", ".join(phase.name for phase in phases)
+            self.mistakes.add(f"{self.origins['find_max']}: none of the phases {names} drives a load; run load")
 
     def _models(self) -> tuple[ModelChoice, ...]:
         models: dict[str, ModelChoice] = {}

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from perfsuite.metric import Comparison, labelled, lower_is_better
+from perfsuite.units import TokenLength
 
 Profile = Literal["quick", "standard", "full"]
+Arrivals = Literal["constant", "poisson", "ramp", "step"]
 
 STABLE_MEMORY = "memory_growth"
 """The metric that every phase has to keep to, whatever else is asked of it: ``phases.with_stable_memory`` gives each
@@ -72,26 +74,60 @@ class ModelChoice:
     url: str | None = None
 
 
+Settings = TypeVar("Settings", "Load", "Workload", "Tuning")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """Closed loop: ``concurrency`` in flight.  Open loop: ``rate`` due a second by ``arrivals``, at most
-    ``concurrency`` in flight.  None: the probe's own default."""
+    """Closed loop: ``concurrency`` in flight, each pausing ``think`` seconds between an answer and the next message.
+    Open loop: ``rate`` due a second by ``arrivals``, at most ``concurrency`` in flight.  Paced: ``users``, each with a
+    message due every ``pace`` seconds.  None: the probe's own default.  ``find_max``: search the highest rate
+    within the criteria.  ``max_requests`` and ``max_tokens``: of the whole run; in a phase's settings, of it."""
 
     concurrency: int | None = None
     rate: float | None = None
-    arrivals: Literal["constant", "poisson", "ramp", "step"] = "poisson"
+    arrivals: Arrivals = "poisson"
+    users: int | None = None
+    pace: float = 1.0
+    think: float = 0.0
     find_max: bool = False
     max_requests: int | None = None
     max_tokens: int | None = None
 
+    @property
+    def due_rate(self) -> float | None:
+        """Requests that are asked to fall due a second; None for a closed loop."""
+        return self.users / self.pace if self.users is not None else self.rate
+
+    def contradiction(self) -> str | None:
+        """What of it does not go together, and what to do; None when all does."""
+        if self.users is not None and self.rate is not None:
+            return "--users send at their own --pace, --rate says another: give one of them"
+        if self.users is not None and self.concurrency is not None:
+            return "each of --users has one message in flight at most: leave --concurrency out"
+        if self.find_max and self.users is not None:
+            return "--find-max searches by rate: leave --users out"
+        if self.find_max and self.arrivals in ("ramp", "step"):
+            return f"--find-max tries even levels: --arrivals constant or poisson, not {self.arrivals}"
+        if self.think and (self.users is not None or self.rate is not None):
+            return (
+                "--think is of a closed loop, where a message waits for an answer: leave it out, or --rate and --users"
+            )
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
-    """What is said: generated from the seed, or the conversations of a file."""
+    """What is said: generated from the seed, or the conversations of a file.
+
+    ``turns``: messages of the user in each conversation, every one with the answers that the system itself gave before;
+    None: as many as the workload has, with the answers that it has written down.
+    """
 
     conversations: Path | None = None
-    prompt_tokens: int | None = None
-    output_tokens: int | None = None
+    turns: int | None = None
+    prompt_tokens: TokenLength | None = None
+    output_tokens: TokenLength | None = None
     prefix_cache: Literal["cold", "warm"] = "warm"
 
 
@@ -100,6 +136,13 @@ class Tuning:
     """``max_window_size`` is the largest context window tried, in tokens."""
 
     max_window_size: int = 8192
+
+
+def overridden(settings: Settings, phase: Phase) -> Settings:
+    """A plan's Load, Workload or Tuning with what the phase says otherwise."""
+    names = {one.name for one in fields(settings)}
+    changes: dict[str, Any] = {name: value for name, value in phase.settings.items() if name in names}
+    return replace(settings, **changes) if changes else settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,10 +138,11 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
 class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     """One phase: its verdict, what was asked of the load and what came of it, and its metrics in the order of the plan.
 
-    ``errors`` are failed requests; ``unhandled`` are errors that nobody expected, which fail the phase.  ``windows``
-    are the one-second windows, as columns of one length by name (``due``, ``ok``, ``failed``, …).  ``resources`` are
-    the collectors' series by name.  ``error_bars``: of each load over the wire, how far the client's own figures may be
-    off; ``warnings``: what else the client met that its figures may have suffered from.
+    ``errors`` are failed requests; ``unhandled`` are errors that nobody expected, which fail the phase, as does a load
+    that was ``undelivered`` (by stretch, what was asked and not sent).  ``windows`` are the one-second windows, as
+    columns of one length by name (``due``, ``ok``, ``failed``, …).  ``resources`` are the collectors' series by name.
+    ``error_bars``: of each load over the wire, how far the client's own figures may be off; ``warnings``: what else the
+    client met that its figures may have suffered from.
     """
 
     name: str
@@ -151,6 +152,7 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     duration_s: float = 0.0
     errors: list[ErrorCount] = msgspec.field(default_factory=list)
     unhandled: list[str] = msgspec.field(default_factory=list)
+    undelivered: list[str] = msgspec.field(default_factory=list)
     requested: dict[str, Any] = msgspec.field(default_factory=dict)
     delivered: dict[str, Any] = msgspec.field(default_factory=dict)
     metrics: list[MetricResult] = msgspec.field(default_factory=list)

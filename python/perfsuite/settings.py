@@ -11,11 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from perfsuite.errors import UsageError, shown, unknown
-from perfsuite.units import parse_count, parse_duration, parse_rate, parse_ratio
+from perfsuite.units import parse_count, parse_duration, parse_rate, parse_ratio, parse_tokens
 
 Parser = Callable[[object, str], object]
 
 PROFILES = ("quick", "standard", "full")
+ARRIVALS = ("constant", "poisson", "ramp", "step")
 
 
 class Option:
@@ -139,6 +140,11 @@ def positive_duration(value: object, where: str, *, bare: str = "s") -> float:
     return seconds
 
 
+def non_negative_duration(value: object, where: str) -> float:
+    """A duration in seconds, 0 included."""
+    return parse_duration(value, where)
+
+
 def environment_name(value: object, where: str) -> str:
     """The name of an environment variable (not its value: a key on a command line is seen by every user)."""
     name = text(value, where)
@@ -213,10 +219,27 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "request_timeout", positive_duration, "the longest a request may take", default=60.0, metavar="TIME", unit="s"
     ),
-    Option("max_requests", _at_least(1), "send no more requests than this", metavar="N", scope="phase"),
-    Option("max_tokens", _at_least(1), "stop sending once this many tokens were counted", metavar="N", scope="phase"),
-    Option("prompt_tokens", _at_least(1, 10**8), "length of the prompts", metavar="N", scope="phase"),
-    Option("output_tokens", _at_least(1, 10**8), "length of the answers asked for", metavar="N", scope="phase"),
+    Option(
+        "max_requests", _at_least(1), "send no more requests than this, in the whole run", metavar="N", scope="phase"
+    ),
+    Option(
+        "max_tokens",
+        _at_least(1),
+        "send no more once this many tokens were counted in the whole run",
+        metavar="N",
+        scope="phase",
+    ),
+    Option("prompt_tokens", parse_tokens, "length of the prompts; N±SD: spread", metavar="N[±SD]", scope="phase"),
+    Option(
+        "output_tokens", parse_tokens, "length of the answers asked for; N±SD: spread", metavar="N[±SD]", scope="phase"
+    ),
+    Option(
+        "turns",
+        _at_least(1, 10**6),
+        "messages in a conversation, each with the answers that the system gave before",
+        metavar="N",
+        scope="phase",
+    ),
     Option(
         "prefix_cache",
         partial(choice, known=("cold", "warm"), kind="prefix cache"),
@@ -238,7 +261,41 @@ OPTIONS: tuple[Option, ...] = (
     Option("optimization_threshold", parse_ratio, "target of window_optimization", metavar="RATIO"),
     Option("concurrency", _at_least(1, 10**6), "requests in flight", metavar="N", scope="phase"),
     Option("rate", positive_rate, "requests due a second (open loop)", metavar="R", scope="phase"),
-    Option("find_max", switch, "search the highest load that meets the criteria", default=False, switch=True),
+    Option(
+        "arrivals",
+        partial(choice, known=ARRIVALS, kind="spacing"),
+        "how the requests of --rate are spaced; ramp and step climb to it",
+        default="poisson",
+        choices=ARRIVALS,
+        scope="phase",
+    ),
+    Option("users", _at_least(1, 10**6), "users who each send a message every --pace", metavar="N", scope="phase"),
+    Option(
+        "pace",
+        positive_duration,
+        "of one of --users: from message to message, whatever the answers take",
+        default=1.0,
+        metavar="TIME",
+        scope="phase",
+        unit="s",
+    ),
+    Option(
+        "think",
+        non_negative_duration,
+        "of each of --concurrency: from an answer to the next message",
+        default=0.0,
+        metavar="TIME",
+        scope="phase",
+        unit="s",
+    ),
+    Option(
+        "find_max",
+        switch,
+        "search the highest rate that meets the criteria (load phase)",
+        default=False,
+        switch=True,
+        scope="phase",
+    ),
     Option("conversations", path, "say what is in this file (messages as JSON or JSONL)", metavar="FILE"),
     Option("raw", path, "write every request's row to this file (.csv, else NDJSON)", metavar="FILE"),
     Option("plan", path, "a plan file (TOML): phases, and anything a flag sets", metavar="FILE", scope="ambient"),
@@ -256,7 +313,6 @@ BY_NAME = {option.name: option for option in OPTIONS}
 PHASE_OPTIONS = frozenset(option.name for option in OPTIONS if option.scope == "phase")
 
 NOT_YET = {
-    "find_max": "give the load with --concurrency or --rate",
     "cluster": "leave it out: one machine drives the load",
     "live": "leave it out: metrics-TS.html has the charts when the run ends",
     "junitxml": "leave it out: results-TS.json has every verdict",

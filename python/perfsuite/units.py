@@ -130,6 +130,35 @@ def parse_count(value: object, where: str = "", *, least: int = 0, most: int = 2
     return whole
 
 
+class TokenLength:
+    """A length in tokens: the same for all, or with a standard deviation ``sd``, then drawn log-normally."""
+
+    __slots__ = ("mean", "sd")
+
+    def __init__(self, mean: int, sd: int = 0) -> None:
+        self.mean = mean
+        self.sd = sd
+
+    def __str__(self) -> str:
+        return f"{self.mean}±{self.sd}" if self.sd else str(self.mean)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TokenLength) and (self.mean, self.sd) == (other.mean, other.sd)
+
+    def __hash__(self) -> int:
+        return hash((self.mean, self.sd))
+
+
+def parse_tokens(value: object, where: str = "", *, most: int = 10**8) -> TokenLength:
+    """A length in tokens: ``512``; with a standard deviation: ``512±128``, ``512+-128``."""
+    if isinstance(value, TokenLength):
+        return value
+    mean, mark, spread = value.replace("+-", "±").partition("±") if isinstance(value, str) else (value, "", "")
+    return TokenLength(
+        parse_count(mean, where, least=1, most=most), parse_count(spread, where, most=most) if mark else 0
+    )
+
+
 def parse_quantity(value: object, unit: str, where: str = "") -> float:
     """A value of a metric in the metric's unit: with a unit of its own, or a number alone that is in ``unit``."""
     if unit == "ms":

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +20,8 @@ from perfsuite.configuration import configure
 from perfsuite.errors import PerfsuiteError
 from perfsuite.loadgen import RawWriter
 from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.targets.base import Reply, Request
+from perfsuite.targets.function import FunctionTarget
 
 Answer = Callable[[list[dict[str, Any]]], object]
 
@@ -76,6 +78,97 @@ def test_errors(every: int, verdict: str, monkeypatch: pytest.MonkeyPatch) -> No
     rate = found(phase, "error_rate")
     assert rate.verdict == verdict, rate
     assert (phase.verdict == "failed") is (verdict == "failed")
+
+
+def run_of(answer: Answer, phases: list[str], monkeypatch: pytest.MonkeyPatch, **settings: object) -> Result:
+    module = ModuleType("answering")
+    module.answer = answer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "answering", module)
+    plan = configure({"target": "python:answering:answer", "phase": phases, "duration": 0.4, **settings}, keywords=True)
+    return asyncio.run(runner.execute_async(plan))
+
+
+@pytest.mark.parametrize("limit", [{"max_requests": 25}, {"max_tokens": 60}])
+def test_a_limit_bounds_the_run_and_what_it_kept_from_being_measured_says_so(
+    limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = itertools.count()
+
+    async def counts(messages: list[dict[str, Any]]) -> str:
+        next(seen)
+        await asyncio.sleep(0.001)
+        return "ok"
+
+    result = run_of(counts, ["baseline", "load"], monkeypatch, **limit)
+    baseline, load = result.phases
+    sent = next(seen)
+    if "max_requests" in limit:
+        assert sent == 25, "of both phases together"
+        reason = "the run's limit of 25 requests was reached"
+    else:
+        assert 0 < sent < 100
+        reason = "the run's limit of 60 tokens was reached"
+    assert baseline.delivered["stretches"][0]["ended"] == reason
+    assert baseline.undelivered == [], "a limit that was asked for is not a load that was not delivered"
+    assert load.delivered == {}
+    for name in ("response_time", "concurrent_requests", "error_rate"):
+        assert found(load, name).verdict == "not measured"
+        assert found(load, name).reason == reason
+    assert load.verdict == "not measured"
+
+
+def test_a_phase_may_have_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text('[[phases]]\nname = "baseline"\nmax_requests = 7\n[[phases]]\nname = "load"\n')
+
+    async def soon(messages: list[dict[str, Any]]) -> str:
+        await asyncio.sleep(0.001)
+        return "ok"
+
+    result = run_of(soon, ["baseline", "load"], monkeypatch, plan=str(plan))
+    assert result.phases[0].delivered["stretches"][0]["ended"] == "the phase's limit of 7 requests was reached"
+    assert result.phases[1].delivered["requests"] > 7
+
+
+def blocking(seconds: float) -> Answer:
+    """Holds up the client's own loop once, as a client that is short of time is held up."""
+    numbers = itertools.count()
+
+    async def answers(messages: list[dict[str, Any]]) -> str:
+        if next(numbers) == 3:
+            time.sleep(seconds)  # noqa: ASYNC251
+        return "ok"
+
+    return answers
+
+
+def on_the_clients_loop(answer: Answer) -> Callable[..., Awaitable[Reply]]:
+    """A target's send that has no loop of its own."""
+
+    async def send(self: object, request: Request, row: object) -> Reply:
+        return Reply(text=str(await answer([])))  # type: ignore[misc]
+
+    return send
+
+
+@pytest.mark.parametrize(("seconds", "verdict"), [(0.75, "failed"), (0.0, "not failed")])
+def test_a_load_that_was_not_delivered_does_not_pass(
+    seconds: float, verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FunctionTarget, "send", on_the_clients_loop(blocking(seconds)))
+    settings = {
+        "rate": 40,
+        "arrivals": "constant",
+        "duration": 1.25,
+        "metrics": "error_rate",
+        "threshold": "error_rate<50%",
+    }
+    result = run_of(blocking(0.0), ["load"], monkeypatch, **settings)
+    phase = result.phases[0]
+    assert (phase.verdict == "failed") is (verdict == "failed"), phase.reason
+    assert ("load not delivered: open: " in phase.reason) is (verdict == "failed")
+    assert bool(phase.undelivered) is (verdict == "failed")
+    assert result.run.exit_code == (3 if verdict == "failed" else 0)
 
 
 def test_a_system_that_hangs_from_the_first_request_on_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,19 +67,25 @@ def phase_verdict(
     strict: bool = False,
     interrupted: bool = False,
     named: Collection[str] = (),
+    undelivered: Sequence[str] = (),
+    fell_short: Sequence[str] = (),
 ) -> tuple[PhaseVerdict, str]:
     """The phase's verdict and what it rests on.
 
-    Failed: a critical metric failed, an unhandled error occurred, or memory was not stable; with ``strict`` also when a
-    critical one is undecided or not measured, and the same for those that are required or ``named`` by the user.  Else
+    Failed: a critical metric failed, an unhandled error occurred, memory was not stable, or the load that was asked for
+    was not delivered (``undelivered`` says of what stretch and why: figures of another load than the one asked for pass
+    nothing); with ``strict`` also when a critical one is undecided or not measured, and the same for those that are
+    required or ``named`` by the user.  Undecided where a load that the suite itself chose ``fell_short``.  Else
     not measured, when nothing critical could be; else passed, the undecided ones counted beside it; undecided when not
     one critical criterion could be decided.  A phase without a critical criterion is judged by all its metrics.
     """
     if interrupted:
         return "interrupted", "ended before its time"
-    hard, soft = _failures(metrics, unhandled, strict, named)
+    hard, soft = _failures(metrics, unhandled, strict, named, undelivered)
     if hard or soft:
         return "failed", "; ".join([*hard, *soft])
+    if fell_short:
+        return "failed" if strict else "undecided", "; ".join(f"load not delivered: {text}" for text in fell_short)
     judged = [m for m in metrics if m.critical] or metrics
     if all(m.verdict == "not measured" for m in judged):
         reasons = dict.fromkeys(m.reason for m in judged if m.reason)
@@ -120,7 +126,9 @@ def run_verdict(phases: Sequence[PhaseResult], plan: Plan | None = None, *, inte
         return "failed"
     if verdicts <= {"not measured"}:
         return "not measured"
-    undecided = any(m.critical and m.verdict == "undecided" for phase in phases for m in phase.metrics)
+    undecided = "undecided" in verdicts or any(
+        m.critical and m.verdict == "undecided" for phase in phases for m in phase.metrics
+    )
     return "undecided" if undecided else "passed"
 
 
@@ -139,7 +147,7 @@ def exit_code(
         return 1
     strict = plan is not None and plan.strict
     named = () if plan is None else plan.metrics
-    failures = [_failures(phase.metrics, phase.unhandled, strict, named) for phase in phases]
+    failures = [_failures(phase.metrics, phase.unhandled, strict, named, phase.undelivered) for phase in phases]
     if any(hard for hard, _ in failures) or all(phase.verdict == "not measured" for phase in phases):
         return 3
     if any(soft for _, soft in failures):
@@ -172,10 +180,15 @@ def _errors_fail(errors: MetricResult) -> bool:
 
 
 def _failures(
-    metrics: Sequence[MetricResult], unhandled: Sequence[str], strict: bool, named: Collection[str]
+    metrics: Sequence[MetricResult],
+    unhandled: Sequence[str],
+    strict: bool,
+    named: Collection[str],
+    undelivered: Sequence[str],
 ) -> tuple[list[str], list[str]]:
     """What fails the phase; apart from it what does so only because ``strict`` lets nothing undecided pass."""
     hard = [f"unhandled error: {text}" for text in unhandled]
+    hard += [f"load not delivered: {text}" for text in undelivered]
     soft = []
     for one in metrics:
         stable = one.name != STABLE_MEMORY

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from itertools import islice
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite.plan import Phase, Plan
+    from perfsuite.units import TokenLength
 
 ANSWER_S = 1.0
 """How long an answer is taken to last: nobody knows before the run, so it is said."""
@@ -17,6 +19,7 @@ SAMPLED = 64
 
 def announcement(plan: Plan) -> str | None:
     """The line to show before the run; None where nothing leaves this process, or nothing is sent."""
+    from perfsuite.plan import overridden
     from perfsuite.targets import NETWORK, scheme_of
 
     if scheme_of(plan.target)[0] not in {*NETWORK, "template"}:
@@ -24,17 +27,22 @@ def announcement(plan: Plan) -> str | None:
     wanted = sum(_requests(plan, phase) for phase in plan.phases)
     if not wanted:
         return f"{plan.target}: nothing will be sent: these phases need a system that shows its inside"
-    prompt = plan.workload.prompt_tokens or _prompt_tokens(plan)
-    answer = plan.workload.output_tokens or ANSWER_TOKENS
-    tokens = wanted * (prompt + answer)
     limits = []
-    if plan.load.max_requests is None and plan.load.max_tokens is None:
-        limits.append("--max-requests and --max-tokens bound it")
     if plan.load.max_requests is not None:
-        limits.append(f"at most {plan.load.max_requests:,} requests to each part of a phase")
+        wanted = min(wanted, plan.load.max_requests)
+        limits.append(f"the run ends at {plan.load.max_requests:,} requests")
+    prompt = _mean(plan.workload.prompt_tokens) or _prompt_tokens(plan)
+    answer = _mean(plan.workload.output_tokens) or ANSWER_TOKENS
+    tokens = wanted * (prompt + answer)
     if plan.load.max_tokens is not None:
-        limits.append(f"each part of a phase ends at {plan.load.max_tokens:,} tokens")
-    assumed = f"if an answer takes {ANSWER_S:g} s" if plan.load.rate is None else "as they fall due"
+        wanted = min(wanted, math.ceil(plan.load.max_tokens / (prompt + answer)))
+        tokens = min(tokens, plan.load.max_tokens)
+        limits.append(f"the run ends at {plan.load.max_tokens:,} tokens")
+    if not limits:
+        limits.append("--max-requests and --max-tokens bound it")
+    if any(overridden(plan.load, phase).find_max for phase in plan.phases):
+        limits.append("the search of --find-max sends as many more as the service bears")
+    assumed = f"if an answer takes {ANSWER_S:g} s" if plan.load.due_rate is None else "as they fall due"
     return (
         f"{plan.target}: about {wanted:,} requests and {_rounded(tokens)} tokens "
         f"({prompt:,} of a prompt, {answer:,} of an answer), {assumed}; {'; '.join(limits)}"
@@ -43,8 +51,10 @@ def announcement(plan: Plan) -> str | None:
 
 def _requests(plan: Plan, phase: Phase) -> int:
     """Requests of a phase's probes that drive a black box, each for its share of the time."""
+    from perfsuite.plan import overridden
     from perfsuite.suites.probes import conversation, covering, load, probe
 
+    asked = overridden(plan.load, phase)
     probes = [probe(name) for name in phase.probes] or list(covering(phase.metrics))
     usable = [one for one in probes if one.needs == "anything" or (one.needs == "models" and len(plan.models) > 1)]
     weight = sum(one.weight for one in usable)
@@ -53,10 +63,9 @@ def _requests(plan: Plan, phase: Phase) -> int:
     for one in usable:
         if one.drives:
             seconds = phase.duration_s * one.weight / weight
-            slots = plan.load.concurrency or in_flight.get(one.name, 1)
-            sent = seconds * (plan.load.rate or slots / ANSWER_S)
-            wanted += sent if plan.load.max_requests is None else min(sent, plan.load.max_requests)
-    return round(wanted)
+            slots = asked.concurrency or in_flight.get(one.name, 1)
+            wanted += seconds * (asked.due_rate or slots / (ANSWER_S + asked.think))
+    return round(wanted) if asked.max_requests is None else min(round(wanted), asked.max_requests)
 
 
 def _prompt_tokens(plan: Plan) -> int:
@@ -68,6 +77,10 @@ def _prompt_tokens(plan: Plan) -> int:
         for request in islice(requests(plan.seed, slots=4, workload=plan.workload), SAMPLED)
     ]
     return max(1, sum(lengths) // (4 * len(lengths))) if lengths else 1
+
+
+def _mean(length: TokenLength | None) -> int | None:
+    return None if length is None else length.mean
 
 
 def _rounded(tokens: int) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
 from perfsuite.reports.figures import MetricRow, printable, row_of
-from perfsuite.result import Result
+from perfsuite.result import PhaseResult, Result
 from perfsuite.units import number
 
 MOST_ROWS = 24
@@ -37,6 +37,7 @@ def render(
     lines += _table(rows, several, width, colour)
     if len(rows) < len(placed):
         lines.append(f"  … and {len(placed) - len(rows)} more, no worse (--verbose lists them)")
+    lines += [f"  {line}" for line in knees(result.phases)]
     counts = tally(p.metric for p in ordered(result.phases))
     text = str(counts) if any(counts) else "nothing was measured against a target"
     lines.append(text + (" (--verbose lists them)" if counts.not_measured and not verbose else ""))
@@ -69,6 +70,22 @@ def _headline(result: Result, colour: bool) -> str:
         parts.append(f"{number(sums.delivered)} of {number(sums.wanted)} requests/s delivered")
     verdict = _paint(result.verdict.upper(), result.verdict, colour)
     return f"{verdict}  {printable(result.run.target)}   {', '.join(parts)}"
+
+
+def knees(phases: Iterable[PhaseResult]) -> Iterator[str]:
+    """What a search for the highest rate found, a line for each phase that made one."""
+    several = sum(phase.metric("max_rate") is not None for phase in phases) > 1
+    for phase in phases:
+        found = phase.metric("max_rate")
+        if found is None or found.value is None:
+            continue
+        parts = [f"about {number(found.value, 2)} requests/s {row_of(found).interval or '[only so far tried]'}"]
+        cpu, held = found.details.get("server_cpu_percent"), found.details.get("concurrency")
+        if isinstance(held, int):
+            parts.append(f"{held:,} in flight")
+        if isinstance(cpu, float):
+            parts.append(f"server CPU {number(cpu, 2)} %")
+        yield f"{printable(phase.name) + '.' if several else ''}knee  {'; '.join(parts)}"
 
 
 def _said(reason: str) -> str:

@@ -6,8 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, replace
-from typing import TypeVar
+from dataclasses import replace
 
 from perfsuite.analysis.summary import summarise
 from perfsuite.analysis.verdict import judge, phase_verdict, settle
@@ -17,9 +16,11 @@ from perfsuite.collectors.server_page import RUNNING, WAITING
 from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
 from perfsuite.loadgen import RawWriter
 from perfsuite.metric import catalogue, metric
-from perfsuite.plan import Criterion, Phase, Plan
+from perfsuite.plan import Criterion, Phase, Plan, overridden
 from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource
+from perfsuite.suites.budget import Budget
 from perfsuite.suites.probes import Probe, covering, probe
+from perfsuite.suites.searching import with_cpu
 from perfsuite.suites.session import Session, Stretch
 from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.targets.base import Target
@@ -32,8 +33,6 @@ STAMPS = (
     "lag_over", "lag_max_ns", "turn_max_ns", "starved", "stale_retries", "paused", "cpu_ns",
 )  # fmt: skip
 """Of what the engines of the load counted, what says how far its stamps can be trusted (csrc/wire/pfs_wire.h)."""
-
-Settings = TypeVar("Settings")
 
 
 class PhaseRun:
@@ -48,8 +47,12 @@ class PhaseRun:
         stop: asyncio.Event,
         progress: Callable[[float], None],
         raw: RawWriter | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self._plan = plan
+        self._load = overridden(plan.load, phase)
+        own = {"most_requests": phase.settings.get("max_requests"), "most_tokens": phase.settings.get("max_tokens")}
+        self._budget = Budget(whose="the phase's", within=budget, **own)  # type: ignore[arg-type]
         self._raw = raw
         self._phase = phase
         self._target = target
@@ -111,7 +114,10 @@ class PhaseRun:
             if self._ended_early.is_set():
                 break
             share = one.weight / weight
-            await self._probe(one, share, done)
+            if one.drives and self._budget.reached is not None:
+                self._add({name: NotMeasured(self._budget.reached) for name in one.provides})
+            else:
+                await self._probe(one, share, done)
             done += share
 
     async def _idle(self) -> None:
@@ -125,9 +131,9 @@ class PhaseRun:
         self._session = Session(
             plan=self._plan,
             phase=self._phase,
-            load=_with(self._plan.load, self._phase),
-            workload=_with(self._plan.workload, self._phase),
-            tuning=_with(self._plan.tuning, self._phase),
+            load=self._load,
+            workload=overridden(self._plan.workload, self._phase),
+            tuning=overridden(self._plan.tuning, self._phase),
             target=self._target,
             duration_s=self._phase.duration_s * share,
             seed=self._plan.seed,
@@ -137,6 +143,8 @@ class PhaseRun:
             progress=lambda part: self._progress(done + share * min(1.0, max(0.0, part))),
             own_processes=self._own_processes,
             driven=self._stretches,
+            budget=self._budget,
+            phase_started=self._started,
         )
         self._note(f"{one.name} began")
         try:
@@ -159,17 +167,28 @@ class PhaseRun:
         evidence = {**self._sampled(series), **self._evidence}
         if HELD in evidence:
             evidence[HELD] = _by_the_server(evidence[HELD], series)
-        if self._session is not None and self._stretches:
-            for name, found in streaming_evidence(self._stretches[-1]).items():
+        if "max_rate" in evidence:
+            evidence["max_rate"] = with_cpu(evidence["max_rate"], series)
+        judged = [one for one in self._stretches if not one.trial]
+        if self._session is not None and judged:
+            for name, found in streaming_evidence(judged[-1]).items():
                 evidence.setdefault(name, found)
         metrics = self._judged(evidence)
         unhandled = [error] if error is not None else []
         if self._timed_out:
             unhandled.append(f"the phase did not end within its time-out of {self._plan.phase_timeout_s:g} s")
-        unhandled += _unanswered(self._stretches)
+        unhandled += _unanswered(judged)
         interrupted = partial or self._stop.is_set()
+        short = [one for one in judged if one.delivered is not None and one.delivered.short is not None]
+        undelivered, fell_short = ([_short(one) for one in short if one.chosen is mine] for mine in (False, True))
         verdict, reason = phase_verdict(
-            metrics, unhandled, strict=self._plan.strict, interrupted=interrupted, named=self._plan.metrics
+            metrics,
+            unhandled,
+            strict=self._plan.strict,
+            interrupted=interrupted,
+            named=self._plan.metrics,
+            undelivered=undelivered,
+            fell_short=fell_short,
         )
         ended = self._ended if self._ended is not None else time.monotonic()
         return PhaseResult(
@@ -192,7 +211,8 @@ class PhaseRun:
                 ),
             ],
             resources={name: Resource(unit=unit_of(name), series=list(points)) for name, points in series.items()},
-            windows=_windows(self._stretches),
+            windows=_windows(judged),
+            undelivered=undelivered,
         )
 
     def _sampled(self, series: Mapping[str, list[tuple[float, float]]]) -> dict[str, Evidence]:
@@ -232,10 +252,11 @@ class PhaseRun:
         return [judge(summarise(spec, evidence, one.stat), one, self._phase.duration_s) for one in criteria]
 
     def _requested(self) -> dict[str, object]:
-        load = _with(self._plan.load, self._phase)
+        load = self._load
         return {
             "concurrency": load.concurrency,
-            "rate": load.rate,
+            "rate": load.due_rate,
+            "users": load.users,
             "duration_s": self._phase.duration_s,
         }
 
@@ -243,13 +264,6 @@ class PhaseRun:
 async def _relay(outer: asyncio.Event, inner: asyncio.Event) -> None:
     await outer.wait()
     inner.set()
-
-
-def _with(settings: Settings, phase: Phase) -> Settings:
-    """The plan's settings with those that the phase overrides."""
-    names = {field.name for field in fields(settings)}  # type: ignore[arg-type]
-    changes = {name: value for name, value in phase.settings.items() if name in names}
-    return replace(settings, **changes) if changes else settings  # type: ignore[type-var]
 
 
 def _left_out(name: str, evidence: Evidence) -> bool:
@@ -289,6 +303,11 @@ def _errors(stretches: list[Stretch]) -> list[ErrorCount]:
     return [ErrorCount(kind=kind, count=count, first=first.get(kind, [])[:3]) for kind, count in counts.items()]
 
 
+def _short(stretch: Stretch) -> str:
+    assert stretch.delivered is not None
+    return f"{stretch.name}: {stretch.delivered.short}"
+
+
 def _unanswered(stretches: list[Stretch]) -> Iterator[str]:
     """The stretches of which nothing was answered, not even in the warm-up: a system that hangs from its first request
     on has no sample to fail by, and must not pass for one that was not measurable."""
@@ -306,15 +325,15 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
     if not ended:
         return {}
     rows = [one.delivered for one in ended if one.delivered is not None]
-    seconds = sum(row.duration_s for row in rows)
-    requests = sum(row.requests for row in rows)
+    asked = [row for one, row in zip(ended, rows, strict=True) if not one.trial]  # the rate is not of a search's levels
+    seconds = sum(row.duration_s for row in asked)
     return {
         "max_in_flight": max(row.max_in_flight for row in rows),
-        "rate": requests / seconds if seconds else 0.0,
-        "requests": requests,
+        "rate": sum(row.requests for row in asked) / seconds if seconds else 0.0,
+        "requests": sum(row.requests for row in rows),
         "completed": sum(row.completed for row in rows),
         "failed": sum(row.failed for row in rows),
-        "duration_s": seconds,
+        "duration_s": sum(row.duration_s for row in rows),
         "late_sends": sum(row.late_sends for row in rows),
         "coalesced_reads": sum(row.coalesced_reads for row in rows),
         "stretches": [

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
 from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.metric import catalogue
+from perfsuite.suites.budget import Budget
 from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
@@ -27,13 +28,19 @@ LONGEST_WARMUP_S = 60.0
 
 @dataclass(slots=True)
 class Stretch:
-    """One driven stretch: its events and what was delivered of what was asked."""
+    """One driven stretch: its events and what was delivered of what was asked.
+
+    ``trial``: a level of a search, which may be more than the system bears: it is judged by the search, and the phase's
+    figures are not of it.  ``chosen``: its rate was the suite's choice, not the user's.
+    """
 
     name: str
     spec: LoadSpec
     events: Events
     objectives: dict[str, float]
     delivered: Delivered | None = None
+    trial: bool = False
+    chosen: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,11 +62,13 @@ class Session:
     own_processes: set[int] = field(default_factory=set)
     """Ids of the processes that probes start for their own work: not part of the system under test."""
     driven: list[Stretch] = field(default_factory=list)
+    budget: Budget = field(default_factory=lambda: Budget(whose="the run's"))
     started: float = field(default_factory=time.monotonic)
+    phase_started: float = field(default_factory=time.monotonic)
 
     def remaining_s(self) -> float:
-        """Seconds left of the probe's share; 0 when it is over or the run is to stop."""
-        if self.stop.is_set():
+        """Seconds left of the probe's share; 0 when it is over, the run is to stop, or nothing more may be sent."""
+        if self.stop.is_set() or self.budget.reached is not None:
             return 0.0
         return max(0.0, self.started + self.duration_s - time.monotonic())
 
@@ -85,12 +94,19 @@ class Session:
         duration_s: float,
         concurrency: int | None = None,
         rate: float | None = None,
-        warmup: bool = True,
+        users: int | None = None,
+        think_s: float = 0.0,
+        request_timeout_s: float | None = None,
+        trial: bool = False,
+        chosen: bool = False,
         on_reply: OnReply | None = None,
     ) -> Stretch:
-        """Drives requests at the target for ``duration_s`` and returns what happened.  ``name`` tells one stretch of
-        the phase from another in errors, raw rows and what was delivered."""
-        warmup_s = min(LONGEST_WARMUP_S, duration_s * WARMUP_SHARE) if warmup else 0.0
+        """Drives requests at the target for ``duration_s`` and returns what happened; see LoadSpec for the loops.
+
+        ``name`` tells one stretch of the phase from another in errors, raw rows and what was delivered.  The budget
+        must not be spent yet (``remaining_s`` is 0 then); what this sends is taken from it.
+        """
+        warmup_s = min(LONGEST_WARMUP_S, duration_s * WARMUP_SHARE)
         if self.raw is not None:
             self.raw.label = f"{self.phase.name}/{name}"
         spec = LoadSpec(
@@ -98,10 +114,13 @@ class Session:
             concurrency=concurrency,
             rate=rate,
             arrivals=self.load.arrivals,
+            users=users,
+            pace_s=self.load.pace,
             warmup_s=warmup_s,
-            max_requests=self.load.max_requests,
-            max_tokens=self.load.max_tokens,
-            request_timeout_s=self.plan.request_timeout_s,
+            max_requests=self.budget.requests_left,
+            max_tokens=self.budget.tokens_left,
+            request_timeout_s=request_timeout_s or self.plan.request_timeout_s,
+            think_s=think_s,
             seed=self.seed,
         )
         events = Events(
@@ -110,11 +129,28 @@ class Session:
             objectives=self.objectives,
             raw=self.raw is not None,
         )
-        stretch = Stretch(name, spec, events, self.objectives)
+        whole = self.duration_s
+
+        def progress(share: float) -> None:  # of the stretch, which the probe may follow with others
+            self.progress(min(1.0, (time.monotonic() - self.started) / whole))
+
+        stretch = Stretch(name, spec, events, self.objectives, trial=trial, chosen=chosen)
         self.driven.append(stretch)
-        stretch.delivered = await drive(
-            self.target, requests, spec, events, on_reply=on_reply, stop=self.stop, progress=self.progress, raw=self.raw
+        delivered = await drive(
+            self.target,
+            requests,
+            spec,
+            events,
+            on_reply=on_reply,
+            stop=self.stop,
+            progress=progress,
+            raw=self.raw,
+            answers=self.workload.turns is not None,
         )
-        for warning in stretch.delivered.warnings:
+        self.budget.spend(delivered.sent, delivered.tokens)
+        if delivered.ended is not None and self.budget.reached is not None:
+            delivered = replace(delivered, ended=self.budget.reached)
+        stretch.delivered = delivered
+        for warning in delivered.warnings:
             self.note(f"{name}: {warning}")
         return stretch

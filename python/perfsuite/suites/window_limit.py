@@ -25,7 +25,8 @@ GREW = 0.9
 async def window_limit(session: Session) -> Evidence:
     """Sends prompts of growing size to the default model: doubling, then bisecting.
 
-    The target must tell how many prompt tokens it took.  Stops at ``--max-window-size`` unless refused earlier.
+    The target must tell how many prompt tokens it took.  Stops at ``--max-window-size`` unless refused earlier, and
+    where the run's limit of requests or tokens is reached.
     """
     words = " ".join(islice(sentences(session.seed), 4000)).split()
     most = 0
@@ -33,7 +34,7 @@ async def window_limit(session: Session) -> Evidence:
     refused: int | None = None
     per_word: float | None = None
     for _ in range(24):
-        if session.stop.is_set():
+        if session.stop.is_set() or session.budget.reached is not None:
             break
         tokens = await prompt_tokens(session, " ".join((words * (taken // len(words) + 1))[:taken]))
         if tokens is None and most == 0:
@@ -49,6 +50,10 @@ async def window_limit(session: Session) -> Evidence:
         taken = taken * 2 if refused is None else round((refused + largest_taken(most, per_word)) / 2)
         if refused is not None and refused - taken <= max(4, refused >> STEPS):
             break
+    if most == 0:
+        return NotMeasured(session.budget.reached or "the run ended before a prompt was taken")
+    if session.budget.reached is not None and refused is None:
+        return Exact(value=float(most), details={"limit": f"not reached: {session.budget.reached}"})
     return Exact(value=float(most), details={"limit": "refused or cut beyond" if refused else "not reached"})
 
 
@@ -68,10 +73,16 @@ async def prompt_tokens(session: Session, text: str) -> int | None:
         max_tokens=1,
     )
     row = Events().begin(time.monotonic_ns())
+    tokens: int | None = None
+    answered = 0
     try:
         async with asyncio.timeout(session.plan.request_timeout_s):
             reply = await session.target.send(request, row)
+        answered = reply.completion_tokens or row.tokens
+        tokens = reply.prompt_tokens
     except (Failure, TimeoutError):
         return None
+    finally:
+        session.budget.spend(1, (tokens or 0) + answered)
     told = session.target.inspection is not None or reply.counted_by == "usage"
-    return reply.prompt_tokens if told else None  # what was counted here does not show what was cut there
+    return tokens if told else None  # what was counted here does not show what was cut there

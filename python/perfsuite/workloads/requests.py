@@ -5,12 +5,14 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle
+from itertools import count, cycle, islice
+from pathlib import Path
 
 from perfsuite.plan import Workload
-from perfsuite.targets.base import Fact, Message, Request
-from perfsuite.workloads.conversations import ACCESS_PATTERN, Turn, acknowledgement, conversations
+from perfsuite.targets.base import Fact, Message, Reply, Request
+from perfsuite.workloads.conversations import ACCESS_PATTERN, TURNS, Turn, acknowledgement, conversations
 from perfsuite.workloads.files import ConversationFile
+from perfsuite.workloads.lengths import draw
 from perfsuite.workloads.prose import corpus
 
 LONGEST_HISTORY = 400
@@ -36,7 +38,7 @@ def access_pattern(workload: Workload) -> str:
 
 def requests(
     seed: int, *, slots: int, workload: Workload, models: Sequence[str] = (), repeat_back: bool = False
-) -> Iterator[Request]:
+) -> Conversing:
     """Requests without end, from each of ``slots`` conversations in turn; when one ends its slot begins the next.
 
     ``repeat_back``: the first message of a generated conversation states its fact and asks for it too (age 0), which
@@ -46,21 +48,126 @@ def requests(
     """
     if slots < 1:
         raise ValueError(f"requests need 1 slot or more, not {slots}")
-    source = _recorded(workload) if workload.conversations is not None else _generated(seed, repeat_back)
-    chosen: Iterator[str | None] = cycle(models) if models else cycle((None,))
-    padding = random.Random(f"padding {seed}")
-    running = [_conversation(source, workload, next(chosen), padding) for _ in range(slots)]
-    for number in count():
-        slot = number % slots
-        request = next(running[slot], None)
-        while request is None:
-            running[slot] = _conversation(source, workload, next(chosen), padding)
-            request = next(running[slot], None)
-        yield request
+    if workload.conversations is not None:
+        source = _recorded(workload.conversations, workload.turns)
+    else:
+        source = _generated(seed, repeat_back, workload.turns)
+    return Conversing(source, slots, workload, models, random.Random(f"padding {seed}"))
 
 
-def _generated(seed: int, repeat_back: bool) -> Iterator[tuple[str, str, Iterable[_Step]]]:
-    for conversation in conversations(seed):
+class Conversing:
+    """Requests of several conversations: those of its slots in turn by ``next``, those of one slot by ``of``.
+
+    With the workload's ``turns`` a conversation grows with what the system answers: tell each reply to ``answered``;
+    the next message of a conversation is not handed out before the last one was answered or failed, and where all wait,
+    further slots are opened.
+    """
+
+    def __init__(
+        self,
+        source: Iterator[tuple[str, str, Iterable[_Step]]],
+        slots: int,
+        workload: Workload,
+        models: Sequence[str],
+        rng: random.Random,
+    ) -> None:
+        self._source = source
+        self._workload = workload
+        self._models: Iterator[str | None] = cycle(models) if models else cycle((None,))
+        self._rng = rng
+        self._grows = workload.turns is not None
+        self._slots = [_Slot() for _ in range(slots)]
+        self._ready = dict.fromkeys(range(slots))  # in the order of their turns
+        self._asked: dict[str, int] = {}
+        """Conversations that wait for an answer, and their slots."""
+
+    def __iter__(self) -> Conversing:
+        return self
+
+    def __next__(self) -> Request:
+        if not self._ready:
+            self._ready[len(self._slots)] = None
+            self._slots.append(_Slot())
+        slot = next(iter(self._ready))
+        del self._ready[slot]
+        if not self._grows:
+            self._ready[slot] = None
+        return self._take(slot)
+
+    def of(self, user: int) -> Request:
+        """The next request of one slot's conversations: of a user who waits for the answer before asking again."""
+        if self._grows:
+            self._ready.pop(user, None)
+        return self._take(user)
+
+    def answered(self, request: Request, reply: Reply | None) -> None:
+        """The request has ended: with a reply, which its conversation goes on from, or without one: then its message is
+        as if it had not been said."""
+        slot = self._asked.pop(request.conversation_id, None)
+        if slot is None:
+            return
+        history = self._slots[slot].history
+        if reply is not None:
+            history.append({"role": "assistant", "content": reply.text})
+        elif history:
+            history.pop()
+        self._ready[slot] = None
+
+    def _take(self, number: int) -> Request:
+        slot = self._slots[number]
+        step = next(slot.steps, None)
+        while step is None:
+            slot.begin(*next(self._source), next(self._models))
+            step = next(slot.steps, None)
+        if self._grows:
+            self._asked[slot.name] = number
+            slot.history += [message for message in step.before if message["role"] == "system"]
+        elif step.before:
+            slot.history += step.before
+        elif slot.asked and self._workload.conversations is None:
+            slot.history.append({"role": "assistant", "content": acknowledgement(slot.asked)})
+        slot.asked += 1
+        return self._request(slot, step)
+
+    def _request(self, slot: _Slot, step: _Step) -> Request:
+        workload, rng = self._workload, self._rng
+        text = _sized(step.message, workload, rng)
+        slot.history.append({"role": "user", "content": text})
+        if len(slot.history) > LONGEST_HISTORY:
+            _shorten(slot.history)
+        messages = list(slot.history)
+        if workload.prefix_cache == "cold" and len(messages) > 1:  # a single one has its mark already
+            messages[0] = _cold(messages[0], rng)
+        return Request(
+            message=text,
+            messages=messages,
+            user_id=slot.user,
+            conversation_id=slot.name,
+            model=slot.model,
+            max_tokens=None if workload.output_tokens is None else draw(workload.output_tokens, rng),
+            expects=step.expects,
+            age=step.age,
+        )
+
+
+class _Slot:
+    """One conversation at a time, and how far it has come."""
+
+    def __init__(self) -> None:
+        self.steps: Iterator[_Step] = iter(())
+        self.history: list[Message] = []
+        self.name = self.user = ""
+        self.model: str | None = None
+        self.asked = 0
+
+    def begin(self, name: str, user: str, steps: Iterable[_Step], model: str | None) -> None:
+        """The next conversation."""
+        self.name, self.user, self.model = name, user, model
+        self.steps, self.history, self.asked = iter(steps), [], 0
+
+
+def _generated(seed: int, repeat_back: bool, turns: int | None) -> Iterator[tuple[str, str, Iterable[_Step]]]:
+    for conversation in conversations(seed, turns=TURNS if turns is None else (turns, turns)):
         steps = [_step(turn, repeat_back and not number) for number, turn in enumerate(conversation.turns)]
         yield conversation.id, conversation.user_id, steps
 
@@ -71,13 +178,12 @@ def _step(turn: Turn, repeat_back: bool) -> _Step:
     return _Step(turn.message, (), turn.expects, turn.age)
 
 
-def _recorded(workload: Workload) -> Iterator[tuple[str, str, Iterable[_Step]]]:
-    assert workload.conversations is not None
-    file = ConversationFile(workload.conversations)
+def _recorded(path: Path, turns: int | None) -> Iterator[tuple[str, str, Iterable[_Step]]]:
+    file = ConversationFile(path)
     for again in count():
         for number, recorded in enumerate(file):
             name = f"f{again}-{number}"
-            yield name, f"u{number}", _steps(recorded.messages)
+            yield name, f"u{number}", islice(_steps(recorded.messages), turns)
 
 
 def _steps(messages: Sequence[Message]) -> Iterator[_Step]:
@@ -90,33 +196,6 @@ def _steps(messages: Sequence[Message]) -> Iterator[_Step]:
             before.append(message)
 
 
-def _conversation(
-    source: Iterator[tuple[str, str, Iterable[_Step]]], workload: Workload, model: str | None, rng: random.Random
-) -> Iterator[Request]:
-    name, user, steps = next(source)
-    history: list[Message] = []
-    recorded = workload.conversations is not None
-    for number, step in enumerate(steps):
-        text = _sized(step.message, workload, rng)
-        if step.before:
-            history += step.before
-        elif number and not recorded:
-            history.append({"role": "assistant", "content": acknowledgement(number)})
-        history.append({"role": "user", "content": text})
-        if len(history) > LONGEST_HISTORY:
-            _shorten(history)
-        yield Request(
-            message=text,
-            messages=list(history),
-            user_id=user,
-            conversation_id=name,
-            model=model,
-            max_tokens=workload.output_tokens,
-            expects=step.expects,
-            age=step.age,
-        )
-
-
 def _shorten(history: list[Message]) -> None:
     """Drops the oldest messages but those of the system, down to a user's message."""
     system = [message for message in history if message["role"] == "system"]
@@ -127,9 +206,10 @@ def _shorten(history: list[Message]) -> None:
 
 
 def _sized(text: str, workload: Workload, rng: random.Random) -> str:
-    """The message at the length asked for, with prose before it; for a cold prefix cache, with a mark of its own."""
+    """The message at the length asked for, with prose before it; for a cold prefix cache, with a mark of its own, so
+    that it begins like no other where it is sent alone."""
     if workload.prompt_tokens is not None:
-        missing = workload.prompt_tokens - TOKENS_A_WORD * len(text.split())
+        missing = draw(workload.prompt_tokens, rng) - TOKENS_A_WORD * len(text.split())
         lines = corpus()
         parts = [text]
         while missing > 0:
@@ -137,6 +217,16 @@ def _sized(text: str, workload: Workload, rng: random.Random) -> str:
             missing -= TOKENS_A_WORD * len(sentence.split())
             parts.append(sentence)
         text = " ".join(reversed(parts))
-    if workload.prefix_cache == "cold":
-        text = f"[{rng.getrandbits(48):012x}] {text}"
-    return text
+    return _marked(text, rng) if workload.prefix_cache == "cold" else text
+
+
+def _cold(first: Message, rng: random.Random) -> Message:
+    """The first message of a prompt with a mark of its own: what follows it was said before."""
+    content = first["content"]
+    if isinstance(content, list):  # parts of text, images, …
+        return {**first, "content": [{"type": "text", "text": _marked("", rng)}, *content]}
+    return {**first, "content": _marked(str(content), rng)}
+
+
+def _marked(text: str, rng: random.Random) -> str:
+    return f"[{rng.getrandbits(48):012x}] {text}"

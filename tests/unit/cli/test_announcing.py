@@ -32,8 +32,24 @@ def test_requests_and_tokens_follow_the_plan() -> None:
     assert "--max-requests and --max-tokens bound it" in line
     assert said(phase=["load"], duration="60s", rate="2")[0] == 120
     assert said(phase=["load"], duration="60s", rate="2", max_requests="7")[0] == 7
+    assert said(phase=["load"], duration="60s", users="3", pace="500ms")[0] == 360
+    assert said(phase=["load"], duration="60s", concurrency="6", think="2s")[0] == 120
+    assert "--find-max sends as many more" in said(phase=["load"], find_max=True)[2]
     one, two = said(phase=["cross-model", "load"]), said(phase=["cross-model", "load"], model=["a", "b"])
     assert two[0] > one[0]  # the switch needs two models
+
+
+def test_a_limit_is_of_the_whole_run() -> None:
+    phases = ["baseline", "load"]
+    assert said(phase=phases, duration="60s", rate="2")[0] == 240
+    requests, _, line = said(phase=phases, duration="60s", rate="2", max_requests="150")
+    assert requests == 150
+    assert "the run ends at 150 requests" in line
+    requests, tokens, line = said(
+        phase=phases, duration="60s", rate="2", max_tokens="5000", prompt_tokens="50", output_tokens="50"
+    )
+    assert (requests, tokens) == (50, 5000)
+    assert "the run ends at 5,000 tokens" in line
 
 
 def test_nothing_is_said_where_nothing_is_sent() -> None:

@@ -3,10 +3,12 @@ from __future__ import annotations
 import json
 import os
 import random
+import statistics
 import subprocess
 import sys
-from itertools import islice
+from itertools import combinations, islice, takewhile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +16,10 @@ from hypothesis import strategies as st
 
 from perfsuite.errors import UsageError
 from perfsuite.plan import Workload
+from perfsuite.targets.base import Reply, Request
+from perfsuite.units import TokenLength
 from perfsuite.workloads.conversations import AGES, conversations
+from perfsuite.workloads.lengths import draw
 from perfsuite.workloads.prose import corpus, corpus_id, passages, sentences
 from perfsuite.workloads.requests import access_pattern, requests
 from perfsuite.workloads.zipf import Zipf
@@ -140,12 +145,90 @@ def test_requests_move_on_to_new_conversations() -> None:
     assert max(len(request.messages) for request in drawn) <= 400
 
 
-def test_sizes_and_cold_prefix() -> None:
-    wide = next(requests(1, slots=1, workload=Workload(prompt_tokens=400, output_tokens=7)))
+def test_sizes() -> None:
+    sized = Workload(prompt_tokens=TokenLength(400), output_tokens=TokenLength(7))
+    wide = next(requests(1, slots=1, workload=sized))
     assert 250 < len(wide.message.split()) < 400
     assert wide.max_tokens == 7
-    cold = list(islice(requests(1, slots=1, workload=Workload(prefix_cache="cold")), 5))
-    assert len({request.message[:14] for request in cold}) == 5
+
+
+def test_lengths_that_spread() -> None:
+    """Log-normal with the mean and the standard deviation that were asked for, the same for the same seed."""
+    rng = random.Random(5)
+    drawn = [draw(TokenLength(200, 50), rng) for _ in range(20_000)]
+    assert statistics.mean(drawn) == pytest.approx(200, rel=0.01)
+    assert statistics.stdev(drawn) == pytest.approx(50, rel=0.05)
+    assert min(drawn) >= 1
+    assert {draw(TokenLength(200), rng) for _ in range(10)} == {200}
+    spread = Workload(output_tokens=TokenLength(20, 10))
+    first, again = ([r.max_tokens for r in islice(requests(1, slots=2, workload=spread), 30)] for _ in range(2))
+    assert first == again
+    assert len(set(first)) > 5
+
+
+def shared(one: Request, other: Request) -> int:
+    """Characters that two prompts have in common at the beginning."""
+    texts = ["".join(f"<{m['role']}>{m['content']}" for m in request.messages) for request in (one, other)]
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False)))
+
+
+@pytest.mark.parametrize("turns", [None, 6])
+def test_a_cold_prefix_cache_finds_no_prompt_that_begins_like_an_earlier_one(turns: int | None) -> None:
+    def drawn(cache: Literal["cold", "warm"]) -> list[Request]:
+        source = requests(1, slots=3, workload=Workload(prefix_cache=cache, turns=turns))
+        found = []
+        for _ in range(24):
+            found.append(next(source))
+            source.answered(found[-1], Reply(text="yes"))
+        return found
+
+    cold, warm = drawn("cold"), drawn("warm")
+    assert max(shared(one, other) for one, other in combinations(cold, 2)) < len("<user>[") + 12
+    assert len({request.message[:14] for request in cold}) == 24
+    # Negative control: each prompt of a warm conversation begins as the one before it did, all of it.
+    first, second = (request for request in (warm[0], warm[3]))
+    assert first.conversation_id == second.conversation_id
+    assert shared(first, second) > len(str(first.messages[-1]["content"]))
+
+
+def test_with_turns_a_conversation_grows_by_what_the_system_answered() -> None:
+    source = requests(1, slots=2, workload=Workload(turns=3))
+    asked: dict[str, list[Request]] = {}
+    for number in range(12):
+        request = next(source)
+        asked.setdefault(request.conversation_id, []).append(request)
+        source.answered(request, Reply(text=f"answer {number}"))
+    assert [len(one) for one in asked.values()] == [3, 3, 3, 3]
+    for conversation in asked.values():
+        sizes = [len(request.messages) for request in conversation]
+        assert sizes == [1, 3, 5]
+        answers = [m["content"] for m in conversation[-1].messages if m["role"] == "assistant"]
+        assert all(str(text).startswith("answer ") for text in answers)
+        assert conversation[1].messages[:1] == conversation[0].messages
+        assert conversation[2].messages[:3] == conversation[1].messages
+
+
+def test_with_turns_nobody_speaks_before_the_answer_came() -> None:
+    source = requests(1, slots=2, workload=Workload(turns=3))
+    first, second = next(source), next(source)
+    third = next(source)  # both slots wait: a third conversation begins
+    assert len({first.conversation_id, second.conversation_id, third.conversation_id}) == 3
+    source.answered(second, None)  # it failed: as if it had not been said
+    following = next(source)
+    assert following.conversation_id == second.conversation_id
+    assert len(following.messages) == 1
+    assert following.message != second.message
+
+
+def test_a_paced_user_has_conversations_of_its_own() -> None:
+    source = requests(1, slots=3, workload=Workload(turns=2))
+    ours = []
+    for _ in range(4):
+        ours.append(source.of(1))
+        source.answered(ours[-1], Reply(text="x"))
+    assert [len(request.messages) for request in ours] == [1, 3, 1, 3]
+    other = source.of(0)
+    assert other.conversation_id not in {request.conversation_id for request in ours}
 
 
 def test_requests_from_a_file(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session
     from perfsuite.targets.base import Target
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """A row of the registry.
@@ -60,7 +61,7 @@ PROBES = {
         Probe(name="conversation", shows=("context_preservation", "cache_hit_rate"), drives=True, weight=4.0),
         Probe(
             name="load",
-            shows=("concurrent_requests", "system_stability", "cache_hit_rate", "compression_efficiency"),
+            shows=("concurrent_requests", "system_stability", "cache_hit_rate", "compression_efficiency", "max_rate"),
             drives=True,
             weight=4.0,
         ),

@@ -19,27 +19,32 @@ CONCURRENCY = 4
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
     """Holds conversations for the whole of the probe's time."""
-    concurrency = session.load.concurrency or (None if session.load.rate else CONCURRENCY)
-    slots = concurrency or CONCURRENCY
+    load = session.load
+    concurrency = load.concurrency or (None if load.due_rate else CONCURRENCY)
+    slots = load.users or concurrency or CONCURRENCY
     recall = Recall()
     cache = CacheWatch(session, slots)
 
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
+        source.answered(request, reply)
         cache.look()
         recall.add(request, reply)
 
+    source = requests(
+        session.seed,
+        slots=slots,
+        workload=session.workload,
+        models=session.target.models[:1],
+        repeat_back=session.target.inspection is None,
+    )
     stretch = await session.drive(
         "conversations",
-        requests(
-            session.seed,
-            slots=slots,
-            workload=session.workload,
-            models=session.target.models[:1],
-            repeat_back=session.target.inspection is None,
-        ),
+        source,
         duration_s=session.remaining_s(),
         concurrency=concurrency,
-        rate=session.load.rate,
+        rate=load.rate,
+        users=load.users,
+        think_s=load.think,
         on_reply=on_reply,
     )
     found = streaming_evidence(stretch)

@@ -1,4 +1,5 @@
-"""Load: a held concurrency first, then an open loop at 80 % of the throughput that it gave.
+"""Load: a held concurrency first, then an open loop at 80 % of the throughput that it gave; with --find-max the search
+for the highest rate within the criteria after them.
 
 While the load is on, finished conversations are put into the system's compressed storage, so that what compression
 saves under load can be held against what it saves at leisure.
@@ -15,6 +16,7 @@ from itertools import count, islice
 from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Share
 from perfsuite.loadgen import Times
 from perfsuite.suites.cache import CacheWatch
+from perfsuite.suites.searching import find_max
 from perfsuite.suites.session import Session, Stretch
 from perfsuite.suites.streaming import error_rate, good_windows, streaming_evidence
 from perfsuite.targets.base import Failure, Inspection, Reply, Request
@@ -25,6 +27,8 @@ CONCURRENCY = 10
 HELD_SHARE = 0.5
 """Share of the time for the held concurrency; the rest is the open loop's."""
 OPEN_LOOP = 0.8
+SEARCH_SHARE = 0.6
+"""Share of the time for the search of the highest rate, where it is asked for."""
 ARCHIVE_EVERY_S = 0.05
 ARCHIVED_AT_LEAST = 10_000
 COMPARED = 200
@@ -32,39 +36,54 @@ COMPARED = 200
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
-    """Runs both loops; with --rate only the open one."""
+    """Runs both loops; with --rate or --users only the open one; and the search where it is asked for."""
     inside = session.target.inspection
-    concurrency = session.load.concurrency or CONCURRENCY
-    cache = CacheWatch(session, concurrency)
+    load = session.load
+    slots = load.users or load.concurrency or CONCURRENCY
+    cache = CacheWatch(session, slots)
+    source = requests(session.seed, slots=slots, workload=session.workload, models=session.target.models[:1])
 
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
+        source.answered(request, reply)
         cache.look()
 
     archiver = asyncio.create_task(archive(session, inside)) if inside is not None else None
     stretches = []
+    best: list[Stretch] = []
+    highest: Evidence = NotMeasured("--find-max searches it")
+    left_for_search = SEARCH_SHARE * session.remaining_s() if load.find_max else 0.0
     try:
-        rate = session.load.rate
-        source = requests(session.seed, slots=concurrency, workload=session.workload, models=session.target.models[:1])
-        if rate is None:
+        rate = load.rate
+        if load.due_rate is None:
             held = await session.drive(
                 "held",
                 source,
-                duration_s=session.remaining_s() * HELD_SHARE,
-                concurrency=concurrency,
+                duration_s=(session.remaining_s() - left_for_search) * HELD_SHARE,
+                concurrency=load.concurrency or CONCURRENCY,
+                think_s=load.think,
                 on_reply=on_reply,
             )
             stretches.append(held)
             rate = OPEN_LOOP * throughput(held)
-        if rate > 0.0 and session.remaining_s() > 0.0:
+        seconds = session.remaining_s() - left_for_search
+        if seconds > 0.0 and (rate or load.users):
             open_loop = await session.drive(
-                "open",
+                "paced" if load.users else "open",
                 source,
-                duration_s=session.remaining_s(),
+                duration_s=seconds,
                 rate=rate,
-                concurrency=session.load.concurrency if session.load.rate else None,
+                users=load.users,
+                concurrency=load.concurrency if load.rate else None,
+                chosen=load.due_rate is None,
                 on_reply=on_reply,
             )
             stretches.append(open_loop)
+        if load.find_max:
+            start = load.rate or throughput(stretches[0])
+            if start > 0.0:
+                highest, best = await find_max(session, source, start, on_reply)
+            else:
+                highest = NotMeasured("no request was completed, so there is no rate to begin with")
     finally:
         if archiver is not None:
             archiver.cancel()
@@ -72,7 +91,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
                 await archiver
     found = streaming_evidence(stretches[-1])
     found["error_rate"] = errors(stretches)
-    found["concurrent_requests"] = in_flight(stretches)
+    found["concurrent_requests"] = in_flight([*stretches, *best])
+    found["max_rate"] = highest
     found["system_stability"] = good_windows(stretches)
     found["cache_hit_rate"] = cache.evidence()
     found["compression_efficiency"] = efficiency(inside, session.target.name)
