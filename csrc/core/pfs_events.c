@@ -4,20 +4,13 @@
 #include <string.h>
 
 #include "pfs_bytes.h"
+#include "pfs_events_measure.h"
 
 #define NO_SLOT     UINT32_MAX
 #define FIRST_SLOTS 16
 #define FIRST_RAW   64
 
-typedef struct {
-    int64_t tag, due, sent, first, answer, last, visible_last, max_gap;
-    uint64_t tokens, visible_tokens;
-    uint32_t chunks, visible_chunks;
-    int64_t slice;       /* of its due time, in units of PFS_EVENTS_FIRST_SLICE_NS */
-    uint32_t generation; /* odd while the row is live: half of its handle */
-    uint32_t next_free;
-    bool warmup, was_sent;
-} row;
+typedef pfs_events_request row;
 
 struct pfs_events {
     pfs_events_spec spec;
@@ -128,25 +121,10 @@ pfs_status pfs_events_restart(pfs_events *events, int64_t start_ns)
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* later - earlier, 0 when it is not later. */
-static int64_t since(int64_t later, int64_t earlier)
-{
-    if (later <= earlier) {
-        return 0;
-    }
-    uint64_t gap = (uint64_t)later - (uint64_t)earlier;
-    return gap > INT64_MAX ? INT64_MAX : (int64_t)gap;
-}
-
-static double milliseconds(int64_t ns)
-{
-    return (double)ns * 1e-6;
-}
-
 static bool in_warmup(const pfs_events *events, int64_t due_ns)
 {
     return due_ns < events->spec.start_ns ||
-           since(due_ns, events->spec.start_ns) < events->spec.warmup_ns;
+           pfs_events_since(due_ns, events->spec.start_ns) < events->spec.warmup_ns;
 }
 
 /* ---- histograms ------------------------------------------------------------------------------ */
@@ -270,7 +248,7 @@ pfs_status pfs_events_begin(pfs_events *events, int64_t due_ns, int64_t now_ns, 
                .first = PFS_EVENTS_NONE,
                .answer = PFS_EVENTS_NONE,
                .last = PFS_EVENTS_NONE,
-               .slice = since(due_ns, events->spec.start_ns) / PFS_EVENTS_FIRST_SLICE_NS,
+               .slice = pfs_events_since(due_ns, events->spec.start_ns) / PFS_EVENTS_FIRST_SLICE_NS,
                .generation = r->generation + 1,
                .warmup = in_warmup(events, due_ns)};
     advance(events, now_ns);
@@ -333,12 +311,12 @@ pfs_status pfs_events_token(pfs_events *events, pfs_events_row handle, uint64_t 
     if (r->chunks == 0) {
         r->first = at_ns;
     } else {
-        int64_t gap = since(at_ns, r->last);
+        int64_t gap = pfs_events_since(at_ns, r->last);
         if (gap > r->max_gap) {
             r->max_gap = gap;
         }
         if (!r->warmup) {
-            status = record(events, r, PFS_EVENTS_ITL, milliseconds(gap));
+            status = record(events, r, PFS_EVENTS_ITL, pfs_events_milliseconds(gap));
         }
     }
     r->last = at_ns;
@@ -380,72 +358,6 @@ pfs_status pfs_events_look(const pfs_events *events, pfs_events_row handle, pfs_
 }
 
 /* ---- the end of a row ------------------------------------------------------------------------ */
-
-/* A response's value of every metric; NaN where it has none. */
-static void measure(const row *r, const pfs_events_outcome *outcome, int64_t completion,
-                    int64_t at_ns, double values[PFS_EVENTS_METRICS])
-{
-    for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
-        values[m] = NAN;
-    }
-    double service_ms = milliseconds(since(at_ns, r->sent));
-    values[PFS_EVENTS_RESPONSE_TIME] = milliseconds(since(at_ns, r->due));
-    values[PFS_EVENTS_SERVICE_TIME] = service_ms;
-    values[PFS_EVENTS_LATENESS] = milliseconds(since(r->sent, r->due));
-    if (r->chunks > 0) {
-        values[PFS_EVENTS_TTFT] = milliseconds(since(r->first, r->due));
-        values[PFS_EVENTS_SERVICE_TTFT] = milliseconds(since(r->first, r->sent));
-    }
-    if (r->visible_chunks > 0 && r->visible_chunks < r->chunks && r->answer > r->first) {
-        values[PFS_EVENTS_ANSWER_TTFT] = milliseconds(since(r->answer, r->due));
-    }
-    if (r->chunks > 1) {
-        values[PFS_EVENTS_MAX_GAP] = milliseconds(r->max_gap);
-    }
-    int64_t visible = r->visible_chunks == r->chunks ? completion : (int64_t)r->visible_tokens;
-    if (r->visible_chunks > 1 && visible > 1) {
-        values[PFS_EVENTS_TPOT] =
-            milliseconds(since(r->visible_last, r->answer)) / (double)(visible - 1);
-    }
-    if (completion > 0 && service_ms > 0.0) {
-        values[PFS_EVENTS_OUTPUT_TOKENS_PER_S] = (double)completion / service_ms * 1e3;
-    }
-    if (outcome->prompt_tokens >= 0) {
-        values[PFS_EVENTS_PROMPT_TOKENS] = (double)outcome->prompt_tokens;
-    }
-    if (completion >= 0) {
-        values[PFS_EVENTS_COMPLETION_TOKENS] = (double)completion;
-    }
-}
-
-static double first_number(double a, double b, double c)
-{
-    return !isnan(a) ? a : !isnan(b) ? b : c;
-}
-
-static bool meets(const pfs_events *events, const double values[PFS_EVENTS_METRICS])
-{
-    for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
-        double limit = events->spec.objectives[m];
-        double value = values[m];
-        if (isnan(limit)) {
-            continue;
-        }
-        if (m == PFS_EVENTS_TTFT) {
-            value = first_number(value, values[PFS_EVENTS_RESPONSE_TIME], NAN);
-        } else if (m == PFS_EVENTS_SERVICE_TTFT) {
-            value = first_number(value, values[PFS_EVENTS_SERVICE_TIME], NAN);
-        } else if (m == PFS_EVENTS_ANSWER_TTFT) {
-            value = first_number(value, values[PFS_EVENTS_TTFT], values[PFS_EVENTS_RESPONSE_TIME]);
-        } else if (m == PFS_EVENTS_ITL) {
-            value = values[PFS_EVENTS_MAX_GAP];
-        }
-        if (m == PFS_EVENTS_OUTPUT_TOKENS_PER_S ? !(value >= limit) : value > limit) {
-            return false;
-        }
-    }
-    return true;
-}
 
 static void store(unsigned char **at, uint64_t value, int bytes)
 {
@@ -520,11 +432,11 @@ static void count_end(pfs_events *events, const row *r, pfs_events_status status
     pfs_events_window *now = pfs_events_windows_at(&events->seconds, at_ns);
     now->finished += !cancelled;
     now->tokens += ok && r->chunks == 0 && completion > 0 ? completion : 0;
-    int64_t wait = since(at_ns, r->due);
+    int64_t wait = pfs_events_since(at_ns, r->due);
     pfs_events_window *due = pfs_events_windows_at(&events->seconds, r->due);
     due->failed += !ok && !cancelled;
     if (ok) {
-        double response_ms = milliseconds(wait);
+        double response_ms = pfs_events_milliseconds(wait);
         due->ok++;
         due->over_limit += response_ms > events->spec.limit_ms;
         due->sum_ms += response_ms;
@@ -561,7 +473,7 @@ pfs_status pfs_events_end(pfs_events *events, pfs_events_row handle,
     pfs_status worst = PFS_OK;
     if (!r->warmup && r->was_sent) {
         double values[PFS_EVENTS_METRICS];
-        measure(r, outcome, completion, at_ns, values);
+        pfs_events_measure(r, outcome, completion, at_ns, values);
         for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
             if (!isnan(values[m]) && (ok || m == PFS_EVENTS_LATENESS)) {
                 pfs_status status = record(events, r, (pfs_events_metric)m, values[m]);
@@ -569,7 +481,7 @@ pfs_status pfs_events_end(pfs_events *events, pfs_events_row handle,
             }
         }
         if (ok) {
-            events->counts.good += meets(events, values);
+            events->counts.good += pfs_events_meets(events->spec.objectives, values);
             count_completed(events, r, outcome, completion, estimated);
         }
     }
