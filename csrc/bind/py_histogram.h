@@ -32,10 +32,27 @@ static inline int pfs_py_double(PyObject *number, double *out)
     return *out == -1.0 && PyErr_Occurred() != NULL ? -1 : 0;
 }
 
+/* Each method's documentation stands beside it, under its name and _doc. */
+
+/* py_histogram_ask.c */
+PyObject *Histogram_quantile(PyObject *self, PyObject *q);
+PyObject *Histogram_quantiles(PyObject *self, PyObject *qs);
+PyObject *Histogram_cdf(PyObject *self, PyObject *value);
+PyObject *Histogram_buckets(PyObject *self, PyObject *unused);
+PyObject *Histogram_edges(PyObject *self, PyObject *unused);
+PyObject *Histogram_sizeof(PyObject *self, PyObject *unused);
+PyObject *Histogram_repr(PyObject *self);
+extern const char Histogram_quantile_doc[], Histogram_quantiles_doc[], Histogram_cdf_doc[],
+    Histogram_buckets_doc[], Histogram_edges_doc[], Histogram_sizeof_doc[];
+extern PyGetSetDef pfs_histogram_properties[];
+
 /* py_histogram_many.c */
+extern const char Histogram_record_many_doc[];
 PyObject *Histogram_record_many(PyObject *self, PyObject *values);
 
 /* py_histogram_bytes.c */
+extern const char Histogram_to_bytes_doc[], Histogram_from_bytes_doc[], Histogram_to_hdr_doc[],
+    Histogram_from_hdr_doc[], Histogram_reduce_doc[];
 PyObject *Histogram_to_bytes(PyObject *self, PyObject *unused);
 PyObject *Histogram_from_bytes(PyObject *type, PyObject *data);
 PyObject *Histogram_reduce(PyObject *self, PyObject *unused);

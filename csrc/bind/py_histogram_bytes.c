@@ -28,11 +28,20 @@ static PyObject *encode(PyObject *self)
     return result;
 }
 
+const char Histogram_to_bytes_doc[] =
+    "to_bytes($self, /)\n--\n\n"
+    "The histogram in its own compact, versioned form with a CRC-32C.";
+
 PyObject *Histogram_to_bytes(PyObject *self, PyObject *unused)
 {
     (void)unused;
     return encode(self);
 }
+
+const char Histogram_from_bytes_doc[] =
+    "from_bytes($type, data, /)\n--\n\n"
+    "The histogram that to_bytes wrote. ValueError for damaged or foreign bytes.\n\n"
+    "A subclass's __init__ is not called.";
 
 PyObject *Histogram_from_bytes(PyObject *type, PyObject *data)
 {
@@ -76,6 +85,8 @@ static PyObject *call_in(const char *module, const char *name, PyObject *args, P
     Py_XDECREF(imported);
     return result;
 }
+
+const char Histogram_reduce_doc[] = "__reduce__($self, /)\n--\n\nFor pickle and copy.";
 
 PyObject *Histogram_reduce(PyObject *self, PyObject *unused)
 {
@@ -146,6 +157,12 @@ static PyObject *wrap_hdr(const unsigned char *payload, size_t length)
     Py_XDECREF(text);
     return result;
 }
+
+const char Histogram_to_hdr_doc[] =
+    "to_hdr($self, /, scale=1000)\n--\n\n"
+    "HdrHistogram's compressed V2 form in base64, of the integers round(value * scale).\n\n"
+    "Three significant digits (four from a precision of 11); rejected counts are left out. "
+    "OverflowError when\na scaled value is 2**63 or more.";
 
 PyObject *Histogram_to_hdr(PyObject *self, PyObject *args, PyObject *kwargs)
 {
@@ -226,6 +243,11 @@ static PyObject *unwrap_hdr(PyObject *text)
     Py_XDECREF(whole);
     return payload == NULL ? not_hdr() : payload;
 }
+
+const char Histogram_from_hdr_doc[] =
+    "from_hdr($type, text, scale=1000, precision=7)\n--\n\n"
+    "A histogram from HdrHistogram's compressed V2 form in base64 (str or bytes).\n\n"
+    "Each slot's count is recorded at the slot's middle, divided by scale.";
 
 PyObject *Histogram_from_hdr(PyObject *type, PyObject *args, PyObject *kwargs)
 {

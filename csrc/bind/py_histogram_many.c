@@ -6,6 +6,7 @@
 #include "py_histogram.h"
 
 #include "pfs_histogram_tally.h"
+#include "py_numbers.h"
 
 #define CHUNK     1024
 #define FEW       2048  /* up to here without a tally */
@@ -320,7 +321,14 @@ static PyObject *record_iterable(HistogramObject *self, PyObject *values)
     return result;
 }
 
-PyObject *Histogram_record_many(PyObject *self, PyObject *values)
+const char Histogram_record_many_doc[] =
+    "record_many($self, values, /)\n--\n\n"
+    "Record a buffer of real numbers (any shape, stride, byte order), or any iterable of "
+    "them; what a numpy\nmasked array masks is left out.\n\nAll or nothing: on an error nothing "
+    "has been recorded. Long buffers are "
+    "counted without the GIL and\nmerged with it.";
+
+static PyObject *record_any(HistogramObject *self, PyObject *values)
 {
     if (PyObject_CheckBuffer(values)) {
         Py_buffer view;
@@ -332,7 +340,7 @@ PyObject *Histogram_record_many(PyObject *self, PyObject *values)
         bool objects = view.format != NULL && strcmp(view.format, "O") == 0;
         PyObject *result = NULL;
         if (load != NULL) {
-            result = record_buffer((HistogramObject *)self, &view, load, swap);
+            result = record_buffer(self, &view, load, swap);
         } else if (!objects) {
             PyErr_Format(PyExc_TypeError,
                          "record_many cannot read items of format '%.50s': give it integers or "
@@ -344,5 +352,13 @@ PyObject *Histogram_record_many(PyObject *self, PyObject *values)
             return result;
         }
     }
-    return record_iterable((HistogramObject *)self, values);
+    return record_iterable(self, values);
+}
+
+PyObject *Histogram_record_many(PyObject *self, PyObject *values)
+{
+    PyObject *present = pfs_numbers_unmasked(values);
+    PyObject *result = present == NULL ? NULL : record_any((HistogramObject *)self, present);
+    Py_XDECREF(present);
+    return result;
 }

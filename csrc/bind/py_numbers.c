@@ -153,8 +153,64 @@ static int read_sequence(PyObject *source, const char *what, double **data, size
     return 0;
 }
 
+/* numpy.ma.MaskedArray, a new reference; NULL without an exception while numpy.ma is not loaded:
+ * then nobody has an array of it. */
+static PyObject *masked_type(void)
+{
+    PyObject *name = PyUnicode_FromString("numpy.ma");
+    PyObject *module = name == NULL ? NULL : PyImport_GetModule(name);
+    Py_XDECREF(name);
+    PyObject *type = module == NULL ? NULL : PyObject_GetAttrString(module, "MaskedArray");
+    Py_XDECREF(module);
+    if (type == NULL && PyErr_Occurred() != NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
+        PyErr_Clear(); /* half-way through its import */
+    }
+    return type;
+}
+
+PyObject *pfs_numbers_unmasked(PyObject *source)
+{
+    PyObject *type = PyObject_CheckBuffer(source) ? masked_type() : NULL;
+    if (type == NULL) {
+        return PyErr_Occurred() != NULL ? NULL : Py_NewRef(source);
+    }
+    int masked = PyObject_IsInstance(source, type);
+    Py_DECREF(type);
+    if (masked < 0) {
+        return NULL;
+    }
+    return masked ? PyObject_CallMethod(source, "compressed", NULL) : Py_NewRef(source);
+}
+
+/* 0 unless a value is masked: then -1 with ValueError. */
+static int refuse_masked(PyObject *source, const char *what)
+{
+    PyObject *rest = pfs_numbers_unmasked(source);
+    if (rest == NULL || rest == source) {
+        Py_XDECREF(rest);
+        return rest == NULL ? -1 : 0;
+    }
+    PyObject *size = PyObject_GetAttrString(source, "size");
+    Py_ssize_t all = size == NULL ? -1 : PyLong_AsSsize_t(size), kept = PyObject_Size(rest);
+    Py_XDECREF(size);
+    Py_DECREF(rest);
+    if (all < 0 || kept < 0) {
+        return -1;
+    }
+    if (kept < all) {
+        PyErr_Format(PyExc_ValueError,
+                     "%s has %zd masked values: leave them out with its method compressed()", what,
+                     all - kept);
+        return -1;
+    }
+    return 0;
+}
+
 int pfs_numbers_read(PyObject *source, const char *what, double **data, size_t *n)
 {
+    if (refuse_masked(source, what) < 0) {
+        return -1;
+    }
     int done = read_buffer(source, what, data, n);
     if (done == 0) {
         done = read_sequence(source, what, data, n);

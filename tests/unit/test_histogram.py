@@ -295,6 +295,23 @@ class TestManyLikeOneByOne:
             assert many.sum == pytest.approx(math.fsum(good), rel=1e-14)
         assert many.stdev == pytest.approx(one.stdev, rel=1e-9)
 
+    @pytest.mark.parametrize("size", [7, 3000, 50_000])
+    def test_what_is_masked_is_left_out(self, size: int) -> None:
+        values = np.random.default_rng(size).lognormal(0, 1, size)
+        values[::3] = 1e9
+        masked, plain = Histogram(), filled(values[values < 1e9])
+        masked.record_many(np.ma.masked_greater(values, 1e8))
+        assert masked == plain
+        grid = Histogram()
+        grid.record_many(np.ma.masked_greater(np.stack([values, values]), 1e8))
+        assert grid == plain + plain
+        nothing = Histogram()
+        nothing.record_many(np.ma.masked_all(size))
+        assert nothing.count == 0
+        whole = Histogram()
+        whole.record_many(np.ma.array(values))
+        assert whole == filled(values)
+
     def test_unaligned_memory(self) -> None:
         values = np.random.default_rng(1).lognormal(0, 1, 40_000)
         memory = np.zeros(values.nbytes + 8, dtype=np.uint8)

@@ -242,6 +242,9 @@ def test_other_inputs() -> None:
         stats.quantiles(np.zeros((2, 2)), [0.5])
     with pytest.raises(ValueError, match="empty"):
         stats.quantiles([], [0.5])
+    with pytest.raises(ValueError, match="data has 2 masked values"):
+        stats.quantiles(np.ma.masked_greater([1.0, 9.0, 2.0, 9.0], 5.0), [0.5])
+    assert stats.quantiles(np.ma.array([1.0, 9.0]), [1.0]) == stats.quantiles([1.0, 9.0], [1.0])
     with pytest.raises(TypeError, match=r"data\[1\] is a str"):
         stats.quantiles([1, "2"], [0.5])
     with pytest.raises(TypeError, match="text"):
