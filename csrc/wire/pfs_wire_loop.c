@@ -31,7 +31,8 @@ static void start(pfs_wire *w, pfs_wire_reply *reply, int64_t now)
     pfs_wire_move(c, &w->active);
     if (c->state == PFS_WIRE_IDLE) {
         reply->reused = c->used;
-        c->prompt = w->spec.sealed && now - reply->due_ns <= PFS_WIRE_LATE_NS;
+        c->prompt =
+            w->spec.sealed && !reply->closed_loop && now - reply->due_ns <= PFS_WIRE_LATE_NS;
         if (!w->spec.sealed) {
             c->read_ns = now;
         }

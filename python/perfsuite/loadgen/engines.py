@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from perfsuite._core import Events, WireReply
     from perfsuite.targets.http.wired import Endpoint
 
-ENGINES = {"http": "perfsuite._core:Wire"}
+ENGINES = {"http": "perfsuite._core:Wire", "https": "perfsuite.loadgen.sealed:SealedWire"}
 """The class that speaks a URL's scheme."""
 
 KERNEL_STAMPS = True

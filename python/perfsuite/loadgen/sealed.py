@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from perfsuite._core import Events, WireReply
 
-TRANSPORT = "TLS: kernel stamps of ciphertext"
 READ_BYTES = 16_384
 """The most that a record of TLS carries."""
 WAIT_S = 1.0
@@ -189,8 +188,6 @@ class SealedWire:
     the kind ``tls`` whose ``why`` is the reason.
     """
 
-    transport = TRANSPORT
-
     def __init__(
         self,
         host: str,
@@ -220,6 +217,7 @@ class SealedWire:
         name = host if server_hostname is None else server_hostname
         self._sealer = Sealer(wire, default_context() if context is None else context, name)
         self._thread = threading.Thread(target=self._sealer.run, name="perfsuite-tls", daemon=True)
+        self._stopped = False
         self.submit = wire.submit
         self.discard = wire.discard
         self.give_up = wire.give_up
@@ -234,14 +232,14 @@ class SealedWire:
 
     def stop(self) -> None:
         """Ends both threads and closes the sockets, as ``Wire.stop``."""
+        self._stopped = True
         self._wire.stop()
         if self._thread.is_alive():
             self._thread.join()
 
     def poll(self, timeout_s: float = 0.0) -> list[WireReply]:
-        """As ``Wire.poll``.  Raises what ended the thread that does TLS, if something did; the engine is to be stopped
-        then."""
-        trouble, self._sealer.trouble = self._sealer.trouble, None
-        if trouble is not None:
-            raise RuntimeError("the thread that does TLS has failed") from trouble
+        """As ``Wire.poll``.  Raises what ended the thread that does TLS, if something did, until the engine is
+        stopped."""
+        if self._sealer.trouble is not None and not self._stopped:
+            raise RuntimeError("the thread that does TLS has failed") from self._sealer.trouble
         return self._wire.poll(timeout_s)

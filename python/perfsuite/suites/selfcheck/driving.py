@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from perfsuite._core import Arrivals, Events, Wire
-from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.errors import PerfsuiteError
 from perfsuite.loadgen import LoadSpec, drive
+from perfsuite.loadgen.engines import drivable
 from perfsuite.suites.selfcheck.served import Served
 from perfsuite.targets.base import Reply, Request
 from perfsuite.targets.http.address import parse_address
@@ -21,6 +21,8 @@ from perfsuite.targets.http.openai_chat import OpenAIChat
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
+    from perfsuite.loadgen.sealed import SealedWire
+    from perfsuite.targets.http.address import Address
 
 MESSAGE = ({"role": "user", "content": "how far off is this machine?"},)
 POLL_S = 0.05
@@ -127,13 +129,11 @@ def by_wire(served: Served, model: str, spec: LoadSpec, streams: int, events: Ev
     """The wire engine."""
     numbered = _Numbered(served, model)
     address = numbered.address
-    if address.scheme != "http":
-        raise UsageError("the wire engine of this version speaks no TLS: check https with --engine asyncio")
     calls = (rendered(numbered.call(request), address) for request in numbered.requests())
     before = time.process_time()
-    wire = Wire(
-        address.host,
-        address.port,
+    wire = _wire(
+        served,
+        address,
         events,
         connections=spec.concurrency or SPARE * streams,
         rules=RULES,
@@ -172,7 +172,15 @@ def by_wire(served: Served, model: str, spec: LoadSpec, streams: int, events: Ev
     return Driven(kernel=kernel, cpu_s=time.process_time() - before)
 
 
-def _submitted(wire: Wire, request: bytes, due_ns: int | None, tag: int) -> int:
+def _wire(served: Served, address: Address, events: Events, **options: Any) -> Wire | SealedWire:
+    if address.scheme == "http":
+        return Wire(address.host, address.port, events, **options)
+    from perfsuite.loadgen.sealed import SealedWire
+
+    return SealedWire(address.host, address.port, events, context=served.context(), **options)
+
+
+def _submitted(wire: Wire | SealedWire, request: bytes, due_ns: int | None, tag: int) -> int:
     if not wire.submit(request, due_ns, tag):
         raise PerfsuiteError("the wire engine's queue is full: ask for a lower rate or a shorter check")
     return 1
@@ -183,4 +191,4 @@ ENGINES: dict[str, Engine] = {"wire": by_wire, "asyncio": by_asyncio}
 
 def engine_for(scheme: str) -> str:
     """The engine that drives a scheme."""
-    return "wire" if scheme == "http" and sys.platform == "linux" else "asyncio"
+    return "wire" if drivable([scheme]) else "asyncio"

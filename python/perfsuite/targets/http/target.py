@@ -24,7 +24,7 @@ from perfsuite.targets.http.openai_chat import OpenAIChat
 from perfsuite.targets.http.openai_responses import OpenAIResponses
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
-from perfsuite.targets.http.wired import WIRE_STAMPS, WIRE_TRANSPORT, Endpoint, failure_of, read_back
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, wire_stamps, wire_transport
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -153,14 +153,16 @@ class ChatTarget:
     @property
     def transport(self) -> str:
         """How it is reached, and where arrivals are stamped."""
-        if self.endpoints():
-            return WIRE_TRANSPORT
+        endpoints = self.endpoints()
+        if endpoints:
+            return wire_transport(endpoints)
         return "; ".join(sorted({served.client.transport for served in self._served.values()}))
 
     @property
     def stamps(self) -> str:
         """Where the times of its tokens come from."""
-        return WIRE_STAMPS if self.endpoints() else STAMPS
+        endpoints = self.endpoints()
+        return wire_stamps(endpoints) if endpoints else STAMPS
 
     @property
     def retried(self) -> int:

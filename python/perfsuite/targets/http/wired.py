@@ -31,6 +31,9 @@ WIRE_STAMPS = (
 
 WIRE_TRANSPORT = "the wire engine, stamped by the kernel"
 
+_OVER_TLS = "TLS: kernel stamps of ciphertext"
+"""What is stamped of an https service: the bytes as they came, however much later Python opens them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -71,6 +74,20 @@ class Wired(Protocol):
 
     def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
         """What went wrong, in words."""
+
+
+def wire_transport(endpoints: Sequence[Endpoint]) -> str:
+    """How endpoints are reached."""
+    return _with_tls(WIRE_TRANSPORT, endpoints)
+
+
+def wire_stamps(endpoints: Sequence[Endpoint]) -> str:
+    """Where the times of endpoints' tokens come from."""
+    return _with_tls(WIRE_STAMPS, endpoints)
+
+
+def _with_tls(text: str, endpoints: Sequence[Endpoint]) -> str:
+    return f"{text}; {_OVER_TLS}" if any(one.address.scheme == "https" for one in endpoints) else text
 
 
 def read_back(reader: Reader, stream: StreamKind, body: bytes) -> Hearing:
