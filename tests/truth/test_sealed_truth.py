@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -10,14 +12,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from perfsuite._core import ERROR_KINDS, Events, WireReply
-from perfsuite.loadgen import sealed
+from perfsuite._core import ERROR_KINDS, Events, Wire, WireReply
+from perfsuite.loadgen import LoadSpec, drive, sealed
 from perfsuite.loadgen.sealed import ARRIVED, SealedWire, Sealer
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.address import parse_address
+from perfsuite.targets.http.target import ChatTarget
 
 RULES = [("visible", "choices[].delta.content"), ("completion", "usage.completion_tokens"), ("error", "error")]
 TOKENS = 20
@@ -27,16 +33,16 @@ TOLERANCE_MS = 0.5
 
 
 @contextmanager
-def served(folder: Path, *options: str) -> Iterator[tuple[str, ssl.SSLContext]]:
+def served(folder: Path, *options: str, secure: bool = True) -> Iterator[tuple[str, ssl.SSLContext]]:
     """``perfsuite serve --tls`` in a process of its own: its URL, and a context that trusts it."""
     certificate = folder / "certificate.pem"
     command = [sys.executable, "-m", "perfsuite", "serve", "--engine", "paced", "--tokens", str(TOKENS), "--for",
-               "120s", "--tls", "--cert-out", str(certificate), *options]  # fmt: skip
+               "120s", *options, *(["--tls", "--cert-out", str(certificate)] if secure else [])]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             url = process.stdout.readline().strip()
-            yield url, ssl.create_default_context(cafile=str(certificate))
+            yield url, ssl.create_default_context(cafile=str(certificate) if secure else None)
         finally:
             process.terminate()
 
@@ -48,12 +54,12 @@ def request(fault: str = "") -> bytes:
 
 
 def engine(url: str, context: ssl.SSLContext, events: Events, **more: Any) -> SealedWire:
-    port = int(url.rpartition(":")[2])
+    address = parse_address(url, "a test")
     options = {"rules": RULES, "finish": "[DONE]", "marks_end": True, **more}
-    return SealedWire("127.0.0.1", port, events, context=context, **options)
+    return SealedWire(address.host, address.port, events, context=context, **options)
 
 
-def gather(wire: SealedWire, count: int) -> list[WireReply]:
+def gather(wire: SealedWire | Wire, count: int) -> list[WireReply]:
     replies: list[WireReply] = []
     while len(replies) < count:
         replies += wire.poll(0.5)
@@ -131,7 +137,7 @@ def test_stamps_taken_after_opening_would_be_wrong(tmp_path: Path, monkeypatch: 
         ("429=3", "http_429", 0),
         ("garbage", "protocol", 0),
         ("stall=200@10", "ok", TOKENS),
-        ("slowloris", "ok", TOKENS),
+        ("slowloris=0.1", "ok", TOKENS),
         ("close_keepalive", "ok", TOKENS),
     ],
 )
@@ -152,3 +158,64 @@ def test_faults(tmp_path: Path, fault: str, kind: str, chunks: int) -> None:
         assert first.retry_after_s == 3
     if fault.startswith("stall"):
         assert events.histogram("max_gap").quantile(0.5) == pytest.approx(201, abs=25)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [LoadSpec(duration_s=1.0, concurrency=8), LoadSpec(duration_s=1.0, rate=40.0, seed=1)],
+    ids=["closed", "open"],
+)
+def test_a_load_of_an_https_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: LoadSpec) -> None:
+    """Through the driver, with a certificate that the user vouches for."""
+
+    async def load(url: str) -> Events:
+        address = parse_address(url, "a test")
+        target = ChatTarget("openai", address, None, {"paced": address})
+        message = Request(message="hi", messages=[{"role": "user", "content": "hi"}], user_id="u", conversation_id="c")
+        await target.open()
+        events = Events()
+        try:
+            for said in (target.stamps, target.transport):
+                assert "TLS: kernel stamps of ciphertext" in said
+            delivered = await drive(target, repeat(message), spec, events)
+        finally:
+            await target.close()
+        assert delivered.completed == events.completed > 0
+        return events
+
+    with served(tmp_path, "--model", "paced:5:2") as (url, context):
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate.pem"))
+        events = asyncio.run(load(url))
+        with urllib.request.urlopen(f"{url}/truth/summary", context=context) as answer:
+            truth = json.load(answer)
+    assert (events.failed, events.in_flight) == (0, 0)
+    if truth["pieces_sent_by_kernel"] < truth["pieces"]:
+        pytest.skip("this system does not stamp every packet")
+    for ours, theirs in (("service_ttft", "ttft_ms"), ("itl", "itl_ms")):
+        assert events.histogram(ours).quantile(0.5) == pytest.approx(truth[theirs]["p50"], abs=TOLERANCE_MS)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_ipv6(tmp_path: Path, secure: bool) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError as error:
+        pytest.skip(f"::1 cannot be had: {error}")
+    events = Events()
+    with served(tmp_path, "--host", "::1", secure=secure) as (url, context):
+        assert url.startswith("https://[::1]:" if secure else "http://[::1]:")
+        address = parse_address(url, "a test")
+        wire: SealedWire | Wire = (
+            engine(url, context, events)
+            if secure
+            else Wire(address.host, address.port, events, rules=RULES, finish="[DONE]", marks_end=True)
+        )
+        for _ in range(2):
+            assert wire.submit(request())
+        wire.start()
+        replies = gather(wire, 2)
+        wire.stop()
+    assert [(reply.status, reply.chunks) for reply in replies] == [(0, TOKENS)] * 2
+    stats = wire.stats()
+    assert stats["kernel_reads"] in (0, stats["reads"])
