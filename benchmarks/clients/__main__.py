@@ -6,9 +6,9 @@ for so many rounds and says what it measured; beside it stands what was so, of t
 error is the difference.  Its CPU is that of its process: once for a single request (the fixed cost), and what the
 tokens of the load cost beyond that.
 
-``--busy N`` puts N processes that never rest beside them.  ``--python LABEL=PATH`` names another environment's interpreter
-for a client that does not share this one's.  A client is a file beside this one: it takes a URL, a number of streams, of
-rounds and of tokens, and prints one JSON object (see ``report.py``).
+``--busy N`` puts N processes that never rest beside them.  ``--python CLIENT=PATH`` names another environment's
+interpreter for a client that does not share this one's.  A client is a file beside this one: it takes a URL, a number
+of streams, of rounds and of tokens, and prints one JSON object (see ``report.py``).
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ CLIENTS = {
     "httpx + json": "by_httpx.py",
     "openai": "by_openai.py",
     "locust": "by_locust.py",
-    "guidellm": "by_guidellm.py",
-    "aiperf": "by_aiperf.py",
 }
 NOT_INSTALLED = 77
 """A client's exit status when what it needs is not there."""
 TTFT_MS = GAP_MS = 20
 PATIENCE_S = 300.0
+LEAST_TOKENS = 5000
+"""For fewer, what they cost is lost in the fixed cost."""
 
 
 @dataclass
@@ -72,12 +72,13 @@ def server(tokens: int, longest_s: float) -> Iterator[str]:
         [*command, "--tokens", str(tokens), "--for", f"{longest_s:.0f}s"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment,
     )  # fmt: skip
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         yield process.stdout.readline().split()[-1]
     finally:
         process.terminate()
         process.wait(10)
+        process.stdout.close()
 
 
 @contextmanager
@@ -175,7 +176,8 @@ def measure(label: str, python: str, streams: int, rounds: int, tokens: int, spi
     cell.errors = int(said.get("errors", 0))  # type: ignore[call-overload]
     received = float(said["tokens"])  # type: ignore[arg-type]
     cell.fixed_cpu_s = fixed
-    cell.cpu_ms_per_1000 = 1e6 * max(0.0, cpu - fixed) / received if received else None
+    if received >= LEAST_TOKENS:
+        cell.cpu_ms_per_1000 = 1e6 * max(0.0, cpu - fixed) / received
     return cell
 
 

@@ -23,9 +23,7 @@ async def main() -> None:
             for turn in range(rounds):
                 name, counted = ident(number, turn, rounds)
                 token = measured.begin()
-                request = session.post(
-                    f"{url}/v1/chat/completions", json=body(tokens), headers={"x-request-id": name}
-                )
+                request = session.post(f"{url}/v1/chat/completions", json=body(tokens), headers={"x-request-id": name})
                 async with request as answer:
                     async for line in answer.content:
                         if line.startswith(b"data: ") and content(line[6:].strip()):
