@@ -88,9 +88,10 @@ typedef struct {
     const char *const *rules; /* as pfs_json_scan.h; none: every event is a visible chunk */
     const pfs_wire_role *roles;
     size_t rule_count;
-    const char *finish;       /* a payload that ends the answer and is no JSON, "[DONE]"; or NULL */
-    const char *const *names; /* SSE: events of other names are passed over, but for `error`, which
-                                 is one; none: names mean nothing */
+    const char *finish; /* a payload that ends the answer and is no JSON, "[DONE]"; or NULL */
+    /* SSE: events of other names are passed over; none: all are read.  One named `error` that is
+     * not among them is an error. */
+    const char *const *names;
     size_t name_count;
 } pfs_wire_spec;
 

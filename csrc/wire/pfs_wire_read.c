@@ -79,7 +79,15 @@ static void remember(pfs_wire *w, pfs_wire_conn *c, const char *bytes, size_t le
     (void)pfs_bytes_append(&c->reply->last, w->alloc, bytes, kept);
 }
 
-/* Whether the spec names events and this one is of no such name. */
+/* Server-sent events of this name are errors by custom, whatever they carry. */
+static bool is_error(const pfs_stream_event *found)
+{
+    static const char error[] = "error";
+    return found->name_length == sizeof error - 1 &&
+           memcmp(found->name, error, sizeof error - 1) == 0;
+}
+
+/* Whether this event is of none of the spec's names; an error is not, unless it is named. */
 static bool passed_over(const pfs_wire *w, const pfs_stream_event *found)
 {
     for (size_t i = 0; i < w->spec.name_count; i++) {
@@ -88,7 +96,7 @@ static bool passed_over(const pfs_wire *w, const pfs_stream_event *found)
             return false;
         }
     }
-    return w->spec.name_count != 0;
+    return w->spec.name_count != 0 || is_error(found);
 }
 
 /* What the data of an event, or a whole answer, says. */
@@ -102,7 +110,9 @@ static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data,
         return PFS_WIRE_MORE;
     }
     if (w->rules.count == 0) {
-        chunk(w, c, true, at_ns);
+        if (length != 0) {
+            chunk(w, c, true, at_ns);
+        }
         return PFS_WIRE_MORE;
     }
     pfs_json_span spans[PFS_JSON_MAX_RULES];
@@ -132,12 +142,10 @@ static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data,
 static pfs_wire_verdict event(pfs_wire *w, pfs_wire_conn *c, const pfs_stream_event *found,
                               int64_t at_ns)
 {
-    static const char error[] = "error";
     if (!passed_over(w, found)) {
         return payload(w, c, found->data, found->length, at_ns);
     }
-    if (found->name_length == sizeof error - 1 &&
-        memcmp(found->name, error, sizeof error - 1) == 0) {
+    if (is_error(found)) {
         remember(w, c, found->data, found->length);
         return pfs_wire_fail(c, PFS_EVENTS_TARGET, REPORTED);
     }

@@ -173,9 +173,10 @@ class _Drive:
     # ── what comes back ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _poll(self, engine: Engine) -> None:
-        self.feeder.guarded(self._take, engine.poll())
+        self.feeder.guarded(self._take, engine)
 
-    def _take(self, replies: list[WireReply]) -> None:
+    def _take(self, engine: Engine) -> None:
+        replies = engine.poll()
         for ended in replies:
             asked = self.feeder.asked.get(ended.tag)
             if asked is not None:

@@ -6,30 +6,33 @@ A ``perfsuite.toml`` may hold the template too, in its table ``[template]``: ``t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfsuite._core import LRUCache
+from perfsuite._core import ERROR_KINDS, LRUCache
 from perfsuite.errors import UsageError, unknown
+from perfsuite.loadgen.engines import drivable
 from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
 from perfsuite.targets.http.address import metrics_pages, parse_address
-from perfsuite.targets.http.client import Call
+from perfsuite.targets.http.client import STAMPS, Call, DirectClient, rendered
 from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
 from perfsuite.targets.http.failures import HttpFailure, status_failure
 from perfsuite.targets.http.filling import Values, filled, filled_path, header_secrets, with_secrets
-from perfsuite.targets.http.hearing import converse, read_all
+from perfsuite.targets.http.hearing import Hearing, converse, read_all
 from perfsuite.targets.http.paths import MISSING
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.target import listeners
 from perfsuite.targets.http.template_file import RequestForm, Setup, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
+from perfsuite.targets.http.template_rules import NoRule, endpoint_of
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told, wire_stamps, wire_transport
 
 if TYPE_CHECKING:
-    from perfsuite._core import Row
+    from perfsuite._core import Row, WireReply
     from perfsuite.plan import Plan
 
 REMEMBERED = 100_000
@@ -84,7 +87,6 @@ class TemplateTarget:
     """A service that a template describes: a black box."""
 
     simulated: tuple[str, ...] = ()
-    stamps = "monotonic clock, in the process, after each read of asyncio; the client's own error is not measured"
 
     def __init__(self, template: Template, models: Sequence[str] = ()) -> None:
         self.template = template
@@ -94,6 +96,19 @@ class TemplateTarget:
         self.client = client_for(template.base)
         self._captured: LRUCache[tuple[int, str], asyncio.Task[dict[str, object]]] = LRUCache(REMEMBERED)
         self._counters: dict[str | None, Counter] = {}
+        self._where = ""
+        self._endpoint: Endpoint | None = None
+        self._unwired = ""
+        """Why no engine reads its answers; empty where one does."""
+        if not isinstance(self.client, DirectClient):
+            self._unwired = "it is reached through a proxy"
+        elif not drivable([template.base.scheme]):
+            self._unwired = f"no engine of this system speaks {template.base.scheme}"
+        else:
+            try:
+                self._endpoint = endpoint_of(template)
+            except NoRule as reason:
+                self._unwired = f"{template.name}: {reason}"
 
     @property
     def inspection(self) -> Inspection | None:
@@ -118,7 +133,14 @@ class TemplateTarget:
     @property
     def transport(self) -> str:
         """How it is reached, and where arrivals are stamped."""
-        return self.client.transport
+        return self.client.transport if self._unwired else wire_transport(self.endpoints())
+
+    @property
+    def stamps(self) -> str:
+        """Where the times of its tokens come from; without the engine, why."""
+        if self._unwired:
+            return f"{STAMPS} (not by the engine in C: {self._unwired})"
+        return wire_stamps(self.endpoints())
 
     @property
     def retried(self) -> int:
@@ -128,7 +150,7 @@ class TemplateTarget:
     async def open(self) -> None:
         """Nothing is sent before the first message."""
 
-    def call(self, form: RequestForm, values: Values, stream: bool) -> Call:
+    def call(self, form: RequestForm, values: Values, stream: bool, more: Sequence[tuple[str, str]] = ()) -> Call:
         """A request with everything filled in."""
         headers = dict(JSON_HEADERS)
         for name, text in self.template.headers.items():
@@ -138,7 +160,8 @@ class TemplateTarget:
         if not body:
             headers.pop("Content-Type", None)
         path = self.template.base.path + filled_path(form.path, values)
-        return Call(form.method, path, tuple(headers.items()), body, self.template.stream.kind if stream else "none")
+        kind = self.template.stream.kind if stream else "none"
+        return Call(form.method, path, (*headers.items(), *more), body, kind)
 
     async def send(self, request: Request, row: Row) -> Reply:
         """One message, after the set-up requests that it needs; those are not in its service time."""
@@ -147,7 +170,7 @@ class TemplateTarget:
             values = await self.values(request, model)
             heard = await converse(
                 self.client,
-                self.call(self.template.request, values, stream=True),
+                self.call(self.template.request, values, stream=True, more=request.headers),
                 TemplateReader(self.template.stream, request.message),
                 row,
                 marks_end=self.template.stream.done is not None,
@@ -156,6 +179,9 @@ class TemplateTarget:
         except Failure as failure:
             self.masked(failure)
             raise
+        return self._reply(request, model, heard)
+
+    def _reply(self, request: Request, model: str | None, heard: Hearing) -> Reply:
         if not heard.text and not heard.hidden:
             raise Failure("malformed", self._nothing())
         usage, counted_by = heard.usage, "usage"
@@ -189,7 +215,13 @@ class TemplateTarget:
 
     async def values(self, request: Request, model: str | None) -> dict[str, object]:
         """What fills the placeholders of a request: its own fields, and what the set-up requests gave."""
-        values: dict[str, object] = {
+        values = self._own(request, model)
+        for number, setup in enumerate(self.template.setup):
+            values |= await self._once(number, _key(setup, request), setup, dict(values))
+        return values
+
+    def _own(self, request: Request, model: str | None) -> dict[str, object]:
+        return {
             "message": request.message,
             "messages": [{"role": m.get("role"), "content": m.get("content")} for m in request.messages],
             "model": model,
@@ -197,10 +229,61 @@ class TemplateTarget:
             "conversation_id": request.conversation_id,
             "max_tokens": request.max_tokens,
         }
-        keys = {"run": "", "user": request.user_id, "conversation": request.conversation_id}
+
+    def _known(self, request: Request, model: str | None) -> dict[str, object] | None:
+        """The values, where every set-up request that they need has been answered."""
+        values = self._own(request, model)
         for number, setup in enumerate(self.template.setup):
-            values |= await self._once(number, keys[setup.per], setup, dict(values))
+            task = self._captured.get((number, _key(setup, request)))
+            if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+                return None
+            values |= task.result()
         return values
+
+    # ── over the wire ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def endpoints(self) -> Sequence[Endpoint]:
+        """The service, where an engine can read its answers."""
+        return () if self._endpoint is None else (self._endpoint,)
+
+    async def ready(self) -> None:
+        """Nothing is sent before the first message."""
+
+    def prepare(self, request: Request) -> Awaitable[object] | None:
+        """The set-up requests that it needs, where one of them has not been answered yet."""
+        model = request.model or next(iter(self._models), None)
+        return None if self._known(request, model) is not None else self._prepared(request, model)
+
+    async def _prepared(self, request: Request, model: str | None) -> None:
+        try:
+            await self.values(request, model)
+        except Failure as failure:
+            self.masked(failure)
+            raise
+
+    def written(self, request: Request) -> tuple[int, bytes]:
+        """Its bytes; there is one endpoint."""
+        values = self._known(request, request.model or next(iter(self._models), None))
+        if values is None:
+            raise Failure("target", "what its set-up request captured was forgotten meanwhile: too many conversations")
+        call = self.call(self.template.request, values, stream=True, more=request.headers)
+        self._where = f"{call.method} {self.template.request.path}"
+        return 0, rendered(call, self.template.base)
+
+    def reply(self, request: Request, ended: WireReply) -> Reply:
+        """An engine's answer; with its text where the body was kept."""
+        model = request.model or next(iter(self._models), None)
+        if ended.body is None:
+            return told(ended, model)
+        form = self.template.stream
+        return self._reply(request, model, read_back(TemplateReader(form, request.message), form.kind, ended.body))
+
+    def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
+        """What went wrong, without a key."""
+        silent = ended.http_status == 200 and not ended.chunks and ERROR_KINDS[ended.status] == "malformed"
+        if silent and not ended.last:
+            return Failure("malformed", self._nothing())
+        return self.masked(failure_of(ended, self._where, timeout_s))
 
     async def _once(self, number: int, key: str, setup: Setup, values: Values) -> dict[str, object]:
         """What a set-up request captured; sent once for its conversation, user or run, whoever else waits for it."""
@@ -244,6 +327,11 @@ class TemplateTarget:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._captured.clear()
         await self.client.close()
+
+
+def _key(setup: Setup, request: Request) -> str:
+    """What a set-up request is sent once for."""
+    return {"run": "", "user": request.user_id, "conversation": request.conversation_id}[setup.per]
 
 
 def _nobody() -> None:

@@ -24,7 +24,7 @@ from perfsuite.targets.http.openai_chat import OpenAIChat
 from perfsuite.targets.http.openai_responses import OpenAIResponses
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
-from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, wire_stamps, wire_transport
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told, wire_stamps, wire_transport
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -359,14 +359,7 @@ class ChatTarget:
         """An engine's answer; with its text where the body was kept."""
         model = request.model or next(iter(self._models), None)
         if ended.body is None:
-            told = ended.completion_tokens is not None
-            return Reply(
-                text="",
-                model=model,
-                prompt_tokens=ended.prompt_tokens,
-                completion_tokens=ended.completion_tokens,
-                counted_by="usage" if told else "chunks, as they came",
-            )
+            return told(ended, model)
         dialect = self._served[self._models.get(model or "", self.address)].dialect
         return self._reply(request, model, read_back(dialect.reader(request), dialect.stream, ended.body))
 

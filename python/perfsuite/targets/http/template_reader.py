@@ -12,8 +12,8 @@ from perfsuite.targets.http.failures import message_in, worded
 from perfsuite.targets.http.paths import MISSING, JsonPath
 from perfsuite.targets.http.template_file import StreamForm
 
-_PROMPT = ("prompt_tokens", "input_tokens", "prompt_eval_count")
-_COMPLETION = ("completion_tokens", "output_tokens", "eval_count")
+PROMPT_NAMES = ("prompt_tokens", "input_tokens", "prompt_eval_count")
+COMPLETION_NAMES = ("completion_tokens", "output_tokens", "eval_count")
 _DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 _CACHED = ("cached_tokens", "cache_read", "cache_read_input_tokens")
 
@@ -96,7 +96,7 @@ def usage_of(value: object) -> Usage | None:
         inner = value.get(name)
         if cached is None and isinstance(inner, Mapping):
             cached = _count(inner, _CACHED)
-    return Usage(_count(value, _PROMPT), _count(value, _COMPLETION), cached)
+    return Usage(_count(value, PROMPT_NAMES), _count(value, COMPLETION_NAMES), cached)
 
 
 def _count(value: Mapping[str, object], names: tuple[str, ...]) -> int | None:

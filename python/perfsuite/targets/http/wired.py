@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from perfsuite._core import ERROR_KINDS
-from perfsuite.targets.base import Failure
+from perfsuite.targets.base import Failure, Reply
 from perfsuite.targets.http.client import phrase_of
 from perfsuite.targets.http.dialect import Reader, WrongShape
 from perfsuite.targets.http.failures import message_in, status_failure
@@ -17,7 +17,7 @@ from perfsuite.targets.http.splitting import EventTooLarge, Splitter, StreamKind
 
 if TYPE_CHECKING:
     from perfsuite._core import WireReply
-    from perfsuite.targets.base import Reply, Request
+    from perfsuite.targets.base import Request
     from perfsuite.targets.http.address import Address
 
 Rules = tuple[tuple[str, str], ...]
@@ -106,6 +106,17 @@ def read_back(reader: Reader, stream: StreamKind, body: bytes) -> Hearing:
     except (WrongShape, EventTooLarge, Failure):
         pass
     return hearing
+
+
+def told(ended: WireReply, model: str | None) -> Reply:
+    """An answer of which only the counts were kept."""
+    return Reply(
+        text="",
+        model=model,
+        prompt_tokens=ended.prompt_tokens,
+        completion_tokens=ended.completion_tokens,
+        counted_by="usage" if ended.completion_tokens is not None else "chunks, as they came",
+    )
 
 
 def failure_of(ended: WireReply, where: str, timeout_s: float) -> Failure:
