@@ -46,6 +46,18 @@
 #define PFS_UNLOCK2()    }
 #endif
 
+/* As PyObject_Hash, without a call for a str that knows its hash. */
+static inline Py_hash_t pfs_hash_of(PyObject *key)
+{
+    if (PyUnicode_CheckExact(key)) {
+        Py_hash_t hash = ((PyASCIIObject *)key)->hash;
+        if (hash != -1) {
+            return hash;
+        }
+    }
+    return PyObject_Hash(key);
+}
+
 typedef enum {
     PFS_TYPE_HISTOGRAM,
     PFS_TYPE_STOPWATCH,

@@ -12,25 +12,15 @@
 /* A __eq__ that changes the cache each time it is asked would keep a look-up going for ever. */
 enum { MOST_RESTARTS = 100 };
 
-static inline Py_hash_t hash_of(PyObject *key)
-{
-    if (PyUnicode_CheckExact(key)) {
-        Py_hash_t hash = ((PyASCIIObject *)key)->hash;
-        if (hash != -1) {
-            return hash;
-        }
-    }
-    return PyObject_Hash(key);
-}
-
-/* 1 with the entry in *found, 0, or -1 with an exception.  The id is good until the next change. */
-static inline int find(const pfs_lru *lru, PyObject *key, Py_hash_t hash, uint32_t *found)
+/* 1 with the entry in *found, 0 with *probe at the end of its walk, or -1 with an exception.  The
+ * id and the probe are good until the next change. */
+static inline int find(const pfs_lru *lru, PyObject *key, Py_hash_t hash, uint32_t *found,
+                       pfs_lru_probe *probe)
 {
     for (int restarts = 0; restarts < MOST_RESTARTS; restarts++) {
         uint64_t version = lru->version;
-        pfs_lru_probe probe;
-        uint32_t id = pfs_lru_first(lru, (uint64_t)hash, &probe);
-        for (;; id = pfs_lru_next(lru, &probe)) {
+        uint32_t id = pfs_lru_first(lru, (uint64_t)hash, probe);
+        for (;; id = pfs_lru_next(lru, probe)) {
             if (id == 0) {
                 return 0;
             }
@@ -72,7 +62,9 @@ static PyObject *missing(PyObject *key)
     return NULL;
 }
 
-static int add(LRUCache *self, PyObject *key, PyObject *value, Py_hash_t hash, lru_leaving *out)
+/* Puts in a key that a walk with `probe` has just not found. */
+static inline int add(LRUCache *self, PyObject *key, PyObject *value, const pfs_lru_probe *probe,
+                      lru_leaving *out)
 {
     if (self->lru.maxsize == 0) {
         PyErr_SetString(PyExc_RuntimeError,
@@ -81,8 +73,8 @@ static int add(LRUCache *self, PyObject *key, PyObject *value, Py_hash_t hash, l
         return -1;
     }
     pfs_lru_pair evicted;
-    pfs_status status = pfs_lru_insert(&self->lru, (uint64_t)hash, (pfs_lru_word){.pointer = key},
-                                       (pfs_lru_word){.pointer = value}, &evicted);
+    pfs_status status = pfs_lru_insert_after(&self->lru, probe, (pfs_lru_word){.pointer = key},
+                                             (pfs_lru_word){.pointer = value}, &evicted);
     if (status != PFS_OK) {
         (void)pfs_raise(status, "LRUCache");
         return -1;
@@ -117,7 +109,7 @@ int pfs_lru_py_settle(LRUCache *self, lru_leaving *out)
 
 int pfs_lru_py_put(LRUCache *self, PyObject *key, PyObject *value)
 {
-    Py_hash_t hash = hash_of(key);
+    Py_hash_t hash = pfs_hash_of(key);
     if (hash == -1) {
         return -1;
     }
@@ -125,7 +117,8 @@ int pfs_lru_py_put(LRUCache *self, PyObject *key, PyObject *value)
     int result;
     PFS_LOCK(self);
     uint32_t id;
-    result = find(&self->lru, key, hash, &id);
+    pfs_lru_probe probe;
+    result = find(&self->lru, key, hash, &id, &probe);
     if (result > 0) {
         pfs_lru_entry *entry = pfs_lru_at(&self->lru, id);
         out.value = entry->value.pointer;
@@ -133,7 +126,7 @@ int pfs_lru_py_put(LRUCache *self, PyObject *key, PyObject *value)
         pfs_lru_touch(&self->lru, id);
         result = 0;
     } else if (result == 0) {
-        result = add(self, key, value, hash, &out);
+        result = add(self, key, value, &probe, &out);
     }
     PFS_UNLOCK();
     return result < 0 ? -1 : pfs_lru_py_settle(self, &out);
@@ -142,14 +135,15 @@ int pfs_lru_py_put(LRUCache *self, PyObject *key, PyObject *value)
 /* 1 with the value's new reference, 0, or -1 with an exception; a hit makes it the newest. */
 static inline int look_up(LRUCache *self, PyObject *key, PyObject **value)
 {
-    Py_hash_t hash = hash_of(key);
+    Py_hash_t hash = pfs_hash_of(key);
     if (hash == -1) {
         return -1;
     }
     int result;
     PFS_LOCK(self);
     uint32_t id;
-    result = find(&self->lru, key, hash, &id);
+    pfs_lru_probe probe;
+    result = find(&self->lru, key, hash, &id, &probe);
     if (result > 0) {
         *value = Py_NewRef((PyObject *)pfs_lru_at(&self->lru, id)->value.pointer);
         pfs_lru_touch(&self->lru, id);
@@ -164,7 +158,7 @@ static inline int look_up(LRUCache *self, PyObject *key, PyObject **value)
 /* As look_up, but the entry goes out of the map. */
 static int take_out(LRUCache *self, PyObject *key, PyObject **value)
 {
-    Py_hash_t hash = hash_of(key);
+    Py_hash_t hash = pfs_hash_of(key);
     if (hash == -1) {
         return -1;
     }
@@ -172,7 +166,8 @@ static int take_out(LRUCache *self, PyObject *key, PyObject **value)
     pfs_lru_pair pair = {.present = false};
     PFS_LOCK(self);
     uint32_t id;
-    result = find(&self->lru, key, hash, &id);
+    pfs_lru_probe probe;
+    result = find(&self->lru, key, hash, &id, &probe);
     if (result > 0) {
         pair = pfs_lru_remove(&self->lru, id);
     }
@@ -186,14 +181,15 @@ static int take_out(LRUCache *self, PyObject *key, PyObject **value)
 
 int pfs_lru_py_peek(LRUCache *self, PyObject *key, PyObject **value)
 {
-    Py_hash_t hash = hash_of(key);
+    Py_hash_t hash = pfs_hash_of(key);
     if (hash == -1) {
         return -1;
     }
     int result;
     PFS_LOCK(self);
     uint32_t id;
-    result = find(&self->lru, key, hash, &id);
+    pfs_lru_probe probe;
+    result = find(&self->lru, key, hash, &id, &probe);
     if (result > 0) {
         *value = Py_NewRef((PyObject *)pfs_lru_at(&self->lru, id)->value.pointer);
     }
@@ -371,7 +367,7 @@ static PyObject *LRUCache_setdefault(PyObject *op, PyObject *const *args, Py_ssi
         return NULL;
     }
     PyObject *value = given > 1 ? args[1] : Py_None;
-    Py_hash_t hash = hash_of(args[0]);
+    Py_hash_t hash = pfs_hash_of(args[0]);
     if (hash == -1) {
         return NULL;
     }
@@ -379,14 +375,15 @@ static PyObject *LRUCache_setdefault(PyObject *op, PyObject *const *args, Py_ssi
     int found;
     PFS_LOCK(op);
     uint32_t id;
-    found = find(&self->lru, args[0], hash, &id);
+    pfs_lru_probe probe;
+    found = find(&self->lru, args[0], hash, &id, &probe);
     if (found > 0) {
         value = pfs_lru_at(&self->lru, id)->value.pointer;
         pfs_lru_touch(&self->lru, id);
         self->hits++;
     } else if (found == 0) {
         self->misses++;
-        found = add(self, args[0], value, hash, &out);
+        found = add(self, args[0], value, &probe, &out);
     }
     if (found >= 0) {
         Py_INCREF(value);

@@ -22,6 +22,8 @@
 
 enum { MIGRATED = 16, FIRST_BITS = 3, MAX_BITS = 31 };
 
+#define NOWHERE UINT32_MAX
+
 static uint32_t holds(uint32_t bits)
 {
     return (uint32_t)((UINT64_C(2) << bits) / 3);
@@ -32,24 +34,30 @@ static uint32_t home(const pfs_lru_index *table, uint64_t mixed)
     return (uint32_t)(mixed >> (64 - table->bits));
 }
 
+static inline uint32_t slot_of(const pfs_lru_index *table, uint64_t mixed, uint32_t id)
+{
+    return ((uint32_t)(mixed >> 32) << table->bits) | id;
+}
+
 static void place(const pfs_lru_index *table, uint64_t mixed, uint32_t id)
 {
     uint32_t position = home(table, mixed);
     while (table->slots[position] != 0) {
         position = (position + 1) & table->mask;
     }
-    table->slots[position] = ((uint32_t)(mixed >> 32) << table->bits) | id;
+    table->slots[position] = slot_of(table, mixed, id);
 }
 
-/* Whether the entry's slot was in this table; it no longer is. */
-static bool unplace(const pfs_lru *lru, const pfs_lru_index *table, uint32_t id)
+/* Takes the entry's slot out of this table.  The slot that is empty now and was not before, or
+ * NOWHERE when the entry was not in this table. */
+static inline uint32_t unplace(const pfs_lru *lru, const pfs_lru_index *table, uint32_t id)
 {
     uint32_t *slots = table->slots;
     uint32_t mask = table->mask;
     uint32_t hole = home(table, lru->entries[id].hash);
     while ((slots[hole] & mask) != id) {
         if (slots[hole] == 0) {
-            return false;
+            return NOWHERE;
         }
         hole = (hole + 1) & mask;
     }
@@ -61,7 +69,14 @@ static bool unplace(const pfs_lru *lru, const pfs_lru_index *table, uint32_t id)
         }
     }
     slots[hole] = 0;
-    return true;
+    return hole;
+}
+
+static void unplace_anywhere(const pfs_lru *lru, uint32_t id)
+{
+    if (unplace(lru, &lru->index, id) == NOWHERE) {
+        (void)unplace(lru, &lru->old, id);
+    }
 }
 
 /* Takes over at least `steps` slots of the old table, or all that are left. */
@@ -201,21 +216,35 @@ static void link_newest(pfs_lru *lru, uint32_t id)
     entries[0].older = id;
 }
 
-pfs_status pfs_lru_insert(pfs_lru *lru, uint64_t hash, pfs_lru_word key, pfs_lru_word value,
-                          pfs_lru_pair *evicted)
+/* The way of a full map: the new entry takes the oldest one's place in the array and, in the ring,
+ * the other end. */
+static uint32_t take_oldest(pfs_lru *lru, pfs_lru_pair *evicted)
 {
-    uint64_t mixed = pfs_lru_mix(hash);
+    uint32_t id = lru->entries[0].newer;
+    const pfs_lru_entry *entry = &lru->entries[id];
+    *evicted = (pfs_lru_pair){entry->key, entry->value, true};
+    lru->entries[0].newer = entry->newer;
+    lru->entries[entry->newer].older = 0;
+    return id;
+}
+
+static void fill(pfs_lru *lru, uint32_t id, uint64_t mixed, pfs_lru_word key, pfs_lru_word value)
+{
+    pfs_lru_entry *entry = &lru->entries[id];
+    entry->hash = mixed;
+    entry->key = key;
+    entry->value = value;
+    link_newest(lru, id);
+    lru->version++;
+}
+
+static pfs_status insert_mixed(pfs_lru *lru, uint64_t mixed, pfs_lru_word key, pfs_lru_word value,
+                               pfs_lru_pair *evicted)
+{
     uint32_t id;
     if (lru->count >= lru->maxsize) {
-        /* The new entry takes the oldest one's place in the array. */
-        id = lru->entries[0].newer;
-        pfs_lru_entry *entry = &lru->entries[id];
-        *evicted = (pfs_lru_pair){entry->key, entry->value, true};
-        if (!unplace(lru, &lru->index, id)) {
-            (void)unplace(lru, &lru->old, id);
-        }
-        lru->entries[0].newer = entry->newer;
-        lru->entries[entry->newer].older = 0;
+        id = take_oldest(lru, evicted);
+        unplace_anywhere(lru, id);
     } else {
         pfs_status status = pfs_lru_reserve(lru, (size_t)lru->count + 1);
         if (status != PFS_OK) {
@@ -230,15 +259,39 @@ pfs_status pfs_lru_insert(pfs_lru *lru, uint64_t hash, pfs_lru_word key, pfs_lru
         }
         lru->count++;
     }
-    lru->entries[id].hash = mixed;
-    lru->entries[id].key = key;
-    lru->entries[id].value = value;
-    link_newest(lru, id);
+    fill(lru, id, mixed, key, value);
     place(&lru->index, mixed, id);
-    lru->version++;
     if (lru->old_left > 0) {
         migrate(lru, MIGRATED);
     }
+    return PFS_OK;
+}
+
+pfs_status pfs_lru_insert(pfs_lru *lru, uint64_t hash, pfs_lru_word key, pfs_lru_word value,
+                          pfs_lru_pair *evicted)
+{
+    return insert_mixed(lru, pfs_lru_mix(hash), key, value, evicted);
+}
+
+pfs_status pfs_lru_insert_after(pfs_lru *lru, const pfs_lru_probe *probe, pfs_lru_word key,
+                                pfs_lru_word value, pfs_lru_pair *evicted)
+{
+    uint64_t mixed = probe->mixed;
+    if (lru->count < lru->maxsize || lru->old.slots != NULL) {
+        return insert_mixed(lru, mixed, key, value, evicted);
+    }
+    /* The walk ended at the empty slot that would be this entry's.  Taking the oldest one out
+     * empties one slot more; if that lies on the way from home to there, it is the first empty one
+     * on it, and so the place. */
+    const pfs_lru_index *table = &lru->index;
+    uint32_t id = take_oldest(lru, evicted);
+    uint32_t hole = unplace(lru, table, id), mask = table->mask, start = home(table, mixed);
+    uint32_t position = probe->position;
+    if (((hole - start) & mask) < ((position - start) & mask)) {
+        position = hole;
+    }
+    fill(lru, id, mixed, key, value);
+    table->slots[position] = slot_of(table, mixed, id);
     return PFS_OK;
 }
 
@@ -246,9 +299,7 @@ pfs_lru_pair pfs_lru_remove(pfs_lru *lru, uint32_t id)
 {
     pfs_lru_entry *entry = &lru->entries[id];
     pfs_lru_pair pair = {entry->key, entry->value, true};
-    if (!unplace(lru, &lru->index, id)) {
-        (void)unplace(lru, &lru->old, id);
-    }
+    unplace_anywhere(lru, id);
     lru->entries[entry->older].newer = entry->newer;
     lru->entries[entry->newer].older = entry->older;
     entry->key.number = 0;

@@ -105,6 +105,11 @@ pfs_status pfs_lru_reserve(pfs_lru *lru, size_t total);
 pfs_status pfs_lru_insert(pfs_lru *lru, uint64_t hash, pfs_lru_word key, pfs_lru_word value,
                           pfs_lru_pair *evicted);
 
+/* As pfs_lru_insert, where a walk with `probe` over the entries of the hash came to its end and
+ * version has not changed since: a full map need not look for the place again. */
+pfs_status pfs_lru_insert_after(pfs_lru *lru, const pfs_lru_probe *probe, pfs_lru_word key,
+                                pfs_lru_word value, pfs_lru_pair *evicted);
+
 /* Takes out the entry `id`, which must be there. */
 pfs_lru_pair pfs_lru_remove(pfs_lru *lru, uint32_t id);
 
@@ -192,10 +197,10 @@ static inline uint32_t pfs_lru_next(const pfs_lru *lru, pfs_lru_probe *probe)
 /* The first entry with this hash, or 0; pfs_lru_next gives the others. */
 static inline uint32_t pfs_lru_first(const pfs_lru *lru, uint64_t hash, pfs_lru_probe *probe)
 {
-    if (lru->count == 0) {
-        return 0; /* `probe` is not to be used then */
-    }
     probe->mixed = pfs_lru_mix(hash);
+    if (lru->count == 0) {
+        return 0; /* pfs_lru_next is not to be used then */
+    }
     probe->table = &lru->index;
     probe->position = (uint32_t)(probe->mixed >> (64 - lru->index.bits));
     return pfs_lru_next(lru, probe);

@@ -9,15 +9,20 @@ static pfs_lru_word number(uint64_t n)
     return (pfs_lru_word){.number = n};
 }
 
-static uint32_t find(const pfs_lru *lru, uint64_t hash, uint64_t key)
+static uint32_t walk(const pfs_lru *lru, uint64_t hash, uint64_t key, pfs_lru_probe *probe)
 {
-    pfs_lru_probe probe;
-    for (uint32_t id = pfs_lru_first(lru, hash, &probe); id != 0; id = pfs_lru_next(lru, &probe)) {
+    for (uint32_t id = pfs_lru_first(lru, hash, probe); id != 0; id = pfs_lru_next(lru, probe)) {
         if (pfs_lru_at(lru, id)->key.number == key) {
             return id;
         }
     }
     return 0;
+}
+
+static uint32_t find(const pfs_lru *lru, uint64_t hash, uint64_t key)
+{
+    pfs_lru_probe probe;
+    return walk(lru, hash, key, &probe);
 }
 
 /* Both directions of the ring, the count and every entry's reachability. */
@@ -98,7 +103,8 @@ static void against_model(uint64_t (*hash)(uint64_t), size_t maxsize, uint64_t k
     for (int step = 0; step < steps; step++) {
         uint64_t key = pfs_rng_below(&rng, keys);
         uint64_t act = pfs_rng_below(&rng, 16);
-        uint32_t id = find(&lru, hash(key), key);
+        pfs_lru_probe probe;
+        uint32_t id = walk(&lru, hash(key), key, &probe);
         uint32_t at = model_find(&m, key);
         CHECK((id != 0) == (at != UINT32_MAX));
         if (act < 3 && id != 0) {
@@ -115,8 +121,10 @@ static void against_model(uint64_t (*hash)(uint64_t), size_t maxsize, uint64_t k
             model_push(&m, key, value);
         } else if (act > 3) {
             pfs_lru_pair evicted;
-            CHECK(pfs_lru_insert(&lru, hash(key), number(key), number((uint64_t)step), &evicted) ==
-                  PFS_OK);
+            pfs_lru_word value = number((uint64_t)step);
+            CHECK((act % 2 == 0 ? pfs_lru_insert(&lru, hash(key), number(key), value, &evicted)
+                                : pfs_lru_insert_after(&lru, &probe, number(key), value,
+                                                       &evicted)) == PFS_OK);
             CHECK(evicted.present == (m.count == maxsize));
             if (m.count == maxsize) {
                 CHECK(evicted.key.number == m.keys[0] && evicted.value.number == m.values[0]);
