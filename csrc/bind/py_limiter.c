@@ -9,6 +9,7 @@
 typedef struct {
     PyObject_HEAD pfs_keyed *keyed;
     PyObject *clock;
+    int64_t cost_of_one; /* of pfs_rate_cost: what nearly every call takes */
     bool containers; /* whether a key may refer to other objects, so that the collector must look */
 } RateLimiter;
 
@@ -46,6 +47,7 @@ static PyObject *RateLimiter_new(PyTypeObject *type, PyObject *args, PyObject *k
         Py_DECREF(self);
         return pfs_raise(status, "rate, capacity or max_keys");
     }
+    self->cost_of_one = pfs_rate_cost(pfs_keyed_rate(self->keyed), 1.0);
     return (PyObject *)self;
 }
 
@@ -116,6 +118,11 @@ static bool taken_apart(const RateLimiter *self)
     return true;
 }
 
+static int64_t machine_clock(bool exact)
+{
+    return exact ? pfs_clock_ns() : pfs_clock_behind_ns();
+}
+
 static PyObject *RateLimiter_allow(RateLimiter *self, PyObject *const *args, Py_ssize_t nargs,
                                    PyObject *names)
 {
@@ -126,19 +133,25 @@ static PyObject *RateLimiter_allow(RateLimiter *self, PyObject *const *args, Py_
         pfs_limit_args("allow", args, nargs, names, 1, &key, &n) < 0) {
         return NULL;
     }
-    Py_hash_t hash = PyObject_Hash(key);
-    if (hash == -1 || pfs_limit_clock(self->clock, &now_ns) < 0 || taken_apart(self)) {
+    Py_hash_t hash = pfs_hash_of(key);
+    if (hash == -1 || (self->clock != NULL && pfs_limit_clock(self->clock, &now_ns) < 0) ||
+        taken_apart(self)) {
         return NULL;
     }
-    int64_t cost = pfs_rate_cost(pfs_keyed_rate(self->keyed), n);
+    int64_t cost = n == 1.0 ? self->cost_of_one : pfs_rate_cost(pfs_keyed_rate(self->keyed), n);
     if (cost < 0) {
         Py_RETURN_FALSE;
     }
     pfs_keyed_taken taken;
     pfs_status status;
     PFS_LOCK(self);
-    status =
-        pfs_keyed_take(self->keyed, (uint64_t)hash, key, now_ns, cost, equal_keys, NULL, &taken);
+    if (self->clock == NULL) {
+        status = pfs_keyed_take_by(self->keyed, (uint64_t)hash, key, machine_clock, cost,
+                                   equal_keys, NULL, &taken);
+    } else {
+        status = pfs_keyed_take(self->keyed, (uint64_t)hash, key, now_ns, cost, equal_keys, NULL,
+                                &taken);
+    }
     if (taken.stored) {
         Py_INCREF(key);
         self->containers |= PyObject_IS_GC(key) != 0;
@@ -162,7 +175,7 @@ static PyObject *RateLimiter_retry_after(RateLimiter *self, PyObject *const *arg
     if (pfs_limit_args("retry_after", args, nargs, names, 1, &key, &n) < 0) {
         return NULL;
     }
-    Py_hash_t hash = PyObject_Hash(key);
+    Py_hash_t hash = pfs_hash_of(key);
     if (hash == -1 || pfs_limit_clock(self->clock, &now_ns) < 0 || taken_apart(self)) {
         return NULL;
     }

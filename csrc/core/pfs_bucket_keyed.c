@@ -138,7 +138,7 @@ static void *drop_top(pfs_keyed *keyed)
 }
 
 /* Looks at up to `steps` keys that are due, drops the idle ones while taken has room for them. */
-static void expire(pfs_keyed *keyed, int64_t now, unsigned steps, pfs_keyed_taken *taken)
+static inline void expire(pfs_keyed *keyed, int64_t now, unsigned steps, pfs_keyed_taken *taken)
 {
     while (steps-- > 0 && keyed->count > 0 && taken->drops < PFS_KEYED_DROPS) {
         entry *top = entry_at(keyed, *heap_at(keyed, 0));
@@ -155,7 +155,7 @@ static void expire(pfs_keyed *keyed, int64_t now, unsigned steps, pfs_keyed_take
 }
 
 /* As pfs_tick_now; when the epoch moves, all keys move with it. */
-static int64_t keyed_now(pfs_keyed *keyed, int64_t now_ns)
+static inline int64_t keyed_now(pfs_keyed *keyed, int64_t now_ns)
 {
     uint64_t elapsed = pfs_tick_since(keyed->clock.epoch_ns, now_ns);
     if (elapsed >= (uint64_t)keyed->clock.rate.horizon && !keyed->clock.rate.never) {
@@ -170,8 +170,8 @@ static int64_t keyed_now(pfs_keyed *keyed, int64_t now_ns)
 }
 
 /* Sets *id to the entry of `key`, or to NONE. */
-static pfs_status find(pfs_keyed *keyed, uint32_t hash, void *key, pfs_keyed_equal equal,
-                       void *context, uint32_t *id)
+static inline pfs_status find(pfs_keyed *keyed, uint32_t hash, void *key, pfs_keyed_equal equal,
+                              void *context, uint32_t *id)
 {
 restart:
     for (uint32_t at = *chain_of(keyed, hash); at != NONE; at = entry_at(keyed, at)->next) {
@@ -322,25 +322,14 @@ size_t pfs_keyed_max_keys(const pfs_keyed *keyed)
     return keyed->max_keys;
 }
 
-pfs_status pfs_keyed_take(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,
-                          pfs_keyed_equal equal, void *context, pfs_keyed_taken *taken)
+/* Takes from the entry `id`, or from a full bucket for a new key when it is NONE. */
+static pfs_status take_found(pfs_keyed *keyed, uint32_t id, uint32_t mix, void *key, int64_t now,
+                             int64_t cost, pfs_keyed_taken *taken)
 {
-    const pfs_rate *rate = &keyed->clock.rate;
-    *taken = (pfs_keyed_taken){.allowed = rate->free};
-    if (rate->free) {
-        return PFS_OK;
-    }
-    (void)keyed_now(keyed, now_ns);
-    uint32_t mix = mixed(keyed, hash), id;
-    pfs_status status = find(keyed, mix, key, equal, context, &id);
-    if (status != PFS_OK) {
-        return status;
-    }
-    int64_t now = keyed->clock.latest; /* equal may have called back at a later time */
     if (id != NONE) {
         entry *held = entry_at(keyed, id);
         int64_t full_at = (held->full_at > now ? held->full_at : now) + cost;
-        if (full_at - now <= rate->burst) {
+        if (full_at - now <= keyed->clock.rate.burst) {
             held->full_at = full_at;
             taken->allowed = true;
         }
@@ -352,9 +341,63 @@ pfs_status pfs_keyed_take(pfs_keyed *keyed, uint64_t hash, void *key, int64_t no
         keyed->refused++;
         return PFS_OK;
     }
-    status = store(keyed, mix, key, now + cost);
+    pfs_status status = store(keyed, mix, key, now + cost);
     taken->allowed = taken->stored = status == PFS_OK;
     return status;
+}
+
+pfs_status pfs_keyed_take(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,
+                          pfs_keyed_equal equal, void *context, pfs_keyed_taken *taken)
+{
+    *taken = (pfs_keyed_taken){.allowed = keyed->clock.rate.free};
+    if (taken->allowed) {
+        return PFS_OK;
+    }
+    (void)keyed_now(keyed, now_ns);
+    uint32_t mix = mixed(keyed, hash), id;
+    pfs_status status = find(keyed, mix, key, equal, context, &id);
+    if (status != PFS_OK) {
+        return status;
+    }
+    /* The latest tick, because equal may have called back at a later time. */
+    return take_found(keyed, id, mix, key, keyed->clock.latest, cost, taken);
+}
+
+/* Whether the take is done, by a time that may be behind the true one. */
+static bool take_behind(pfs_keyed *keyed, uint32_t id, pfs_keyed_clock clock, int64_t cost,
+                        pfs_keyed_taken *taken)
+{
+    const pfs_rate *rate = &keyed->clock.rate;
+    int64_t behind = pfs_tick_of(rate, (uint64_t)PFS_KEYED_BEHIND_NS);
+    entry *held = entry_at(keyed, id);
+    if (held->full_at - keyed->clock.latest <= behind) {
+        return false; /* without reading a clock: it is not before the latest time seen */
+    }
+    int64_t now = keyed_now(keyed, clock(false));
+    int64_t ahead = held->full_at - now;
+    if (ahead <= behind || ahead + cost > rate->burst) {
+        return false;
+    }
+    held->full_at += cost;
+    taken->allowed = true;
+    expire(keyed, now, PFS_KEYED_DROPS, taken);
+    return true;
+}
+
+pfs_status pfs_keyed_take_by(pfs_keyed *keyed, uint64_t hash, void *key, pfs_keyed_clock clock,
+                             int64_t cost, pfs_keyed_equal equal, void *context,
+                             pfs_keyed_taken *taken)
+{
+    *taken = (pfs_keyed_taken){.allowed = keyed->clock.rate.free};
+    if (taken->allowed) {
+        return PFS_OK;
+    }
+    uint32_t mix = mixed(keyed, hash), id;
+    pfs_status status = find(keyed, mix, key, equal, context, &id);
+    if (status != PFS_OK || (id != NONE && take_behind(keyed, id, clock, cost, taken))) {
+        return status;
+    }
+    return take_found(keyed, id, mix, key, keyed_now(keyed, clock(true)), cost, taken);
 }
 
 pfs_status pfs_keyed_wait(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,

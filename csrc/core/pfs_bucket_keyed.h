@@ -45,6 +45,19 @@ size_t pfs_keyed_max_keys(const pfs_keyed *keyed);
 pfs_status pfs_keyed_take(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,
                           pfs_keyed_equal equal, void *context, pfs_keyed_taken *taken);
 
+/* A clock: the exact time in monotonic nanoseconds, or one that is up to PFS_KEYED_BEHIND_NS
+ * earlier, which may be cheaper to read. */
+typedef int64_t (*pfs_keyed_clock)(bool exact);
+
+#define PFS_KEYED_BEHIND_NS (INT64_C(1) << 26) /* 67 ms; a kernel's tick is 1 to 10 ms */
+
+/* As pfs_keyed_take at the exact time, which is read only if it matters: a bucket that is full
+ * again later than any time it can be now, and from which the earlier time already allows the take,
+ * is left in the same state whichever of the two is taken. */
+pfs_status pfs_keyed_take_by(pfs_keyed *keyed, uint64_t hash, void *key, pfs_keyed_clock clock,
+                             int64_t cost, pfs_keyed_equal equal, void *context,
+                             pfs_keyed_taken *taken);
+
 /* Seconds until such a take would be allowed; for a new key and a full table, until the first key
  * may go idle (at least).  PFS_ECALLBACK: equal failed. */
 pfs_status pfs_keyed_wait(pfs_keyed *keyed, uint64_t hash, void *key, int64_t now_ns, int64_t cost,

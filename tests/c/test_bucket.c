@@ -248,6 +248,104 @@ TEST(keyed_is_bounded_and_lets_idle_keys_go)
     pfs_keyed_destroy(keyed);
 }
 
+/* A clock whose earlier reading is `lag` behind, and how often the exact one was read. */
+static int64_t true_ns, lag_ns;
+static int exact_reads;
+
+static int64_t lagging(bool exact)
+{
+    exact_reads += exact;
+    return exact ? true_ns : true_ns - lag_ns;
+}
+
+/* Takes at random times from two tables, of which one is told the exact time always; how often
+ * their answers, or the time until a key is full again, differ. */
+static int differences(double rate, int64_t step, int64_t lag, int rounds)
+{
+    pfs_keyed *exact = NULL, *lazy = NULL;
+    pfs_rng rng;
+    int differ = 0;
+    pfs_rng_seed(&rng, (uint64_t)step);
+    true_ns = 0;
+    CHECK(pfs_keyed_create(pfs_alloc_libc(), rate, 20.0, 50, 7, 0, &exact) == PFS_OK);
+    CHECK(pfs_keyed_create(pfs_alloc_libc(), rate, 20.0, 50, 7, 0, &lazy) == PFS_OK);
+    int64_t one = pfs_rate_cost(pfs_keyed_rate(lazy), 1.0);
+    int64_t all = pfs_rate_cost(pfs_keyed_rate(lazy), 20.0);
+    for (int i = 0; i < rounds; i++) {
+        true_ns += (int64_t)pfs_rng_below(&rng, (uint64_t)step);
+        lag_ns = lag == 0 ? 0 : (int64_t)pfs_rng_below(&rng, (uint64_t)lag + 1);
+        size_t key = pfs_rng_below(&rng, 60); /* more than the table holds */
+        int64_t cost = one * (int64_t)(1 + pfs_rng_below(&rng, 4));
+        pfs_keyed_taken now, maybe;
+        CHECK(pfs_keyed_take(exact, key, &names[key], true_ns, cost, same, NULL, &now) == PFS_OK);
+        CHECK(pfs_keyed_take_by(lazy, key, &names[key], lagging, cost, same, NULL, &maybe) ==
+              PFS_OK);
+        differ += now.allowed != maybe.allowed;
+        if (i % 10 == 0) { /* seldom, for it tells both the time */
+            double full = -1.0, full_too = -2.0;
+            CHECK(pfs_keyed_wait(exact, key, &names[key], true_ns, all, same, NULL, &full) ==
+                  PFS_OK);
+            CHECK(pfs_keyed_wait(lazy, key, &names[key], true_ns, all, same, NULL, &full_too) ==
+                  PFS_OK);
+            differ += now.allowed && full != full_too;
+        }
+    }
+    pfs_keyed_destroy(exact);
+    pfs_keyed_destroy(lazy);
+    return differ;
+}
+
+TEST(a_clock_that_is_behind_changes_nothing)
+{
+    const double rates[] = {0.0, 0.01, 5.0, 100.0, 1e6, 1e9};
+    for (int r = 0; r < 6; r++) {
+        for (int64_t step = 1000; step <= SECOND; step *= 100) {
+            CHECK(differences(rates[r], step, PFS_KEYED_BEHIND_NS, 3000) == 0);
+        }
+    }
+}
+
+/* The negative control: a clock further behind than it may be is found out. */
+TEST(a_clock_that_is_too_far_behind_changes_something)
+{
+    pfs_keyed *keyed = NULL;
+    pfs_keyed_taken taken;
+    double seconds = 0.0;
+    CHECK(pfs_keyed_create(pfs_alloc_libc(), 5.0, 20.0, 50, 7, 0, &keyed) == PFS_OK);
+    int64_t one = pfs_rate_cost(pfs_keyed_rate(keyed), 1.0);
+    int64_t all = pfs_rate_cost(pfs_keyed_rate(keyed), 20.0);
+    for (true_ns = SECOND; true_ns <= 3 * SECOND; true_ns += 2 * SECOND) {
+        lag_ns = true_ns - SECOND;
+        CHECK(pfs_keyed_take_by(keyed, 1, &names[1], lagging, one, same, NULL, &taken) == PFS_OK);
+    }
+    CHECK(pfs_keyed_wait(keyed, 1, &names[1], 3 * SECOND, all, same, NULL, &seconds) == PFS_OK);
+    CHECK(seconds == 0.0); /* one token is out since 3 s, but the table took it for 1 s */
+    pfs_keyed_destroy(keyed);
+}
+
+TEST(the_exact_time_is_read_only_where_it_matters)
+{
+    pfs_keyed *keyed = NULL;
+    pfs_keyed_taken taken;
+    CHECK(pfs_keyed_create(pfs_alloc_libc(), 10.0, 20.0, 50, 7, 0, &keyed) == PFS_OK);
+    int64_t one = pfs_rate_cost(pfs_keyed_rate(keyed), 1.0);
+    true_ns = SECOND;
+    lag_ns = SECOND / 250;
+    exact_reads = 0;
+    for (int i = 0; i < 21; i++) { /* new: exact; refused: exact before it is said */
+        CHECK(pfs_keyed_take_by(keyed, 1, &names[1], lagging, one, same, NULL, &taken) == PFS_OK);
+        CHECK(taken.allowed == (i < 20));
+        CHECK(exact_reads == (i < 20 ? 1 : 2));
+    }
+    true_ns += SECOND / 10; /* the moment one token is back, which the earlier time is before */
+    CHECK(pfs_keyed_take_by(keyed, 1, &names[1], lagging, one, same, NULL, &taken) == PFS_OK);
+    CHECK(taken.allowed && exact_reads == 3);
+    true_ns += 10 * SECOND; /* full again */
+    CHECK(pfs_keyed_take_by(keyed, 1, &names[1], lagging, one, same, NULL, &taken) == PFS_OK);
+    CHECK(taken.allowed && exact_reads == 4);
+    pfs_keyed_destroy(keyed);
+}
+
 TEST(keyed_bytes_a_key)
 {
     pfs_keyed *keyed = NULL;
@@ -343,6 +441,9 @@ int main(void)
     RUN(fractions);
     RUN(keyed_is_a_bucket_a_key);
     RUN(keyed_is_bounded_and_lets_idle_keys_go);
+    RUN(a_clock_that_is_behind_changes_nothing);
+    RUN(a_clock_that_is_too_far_behind_changes_something);
+    RUN(the_exact_time_is_read_only_where_it_matters);
     RUN(keyed_bytes_a_key);
     RUN(keyed_search_survives_its_callback);
     RUN(keyed_without_memory);
