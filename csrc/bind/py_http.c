@@ -298,7 +298,7 @@ static PyObject *ResponseParser_begin(ResponseParser *self, PyObject *const *arg
 static PyObject *ResponseParser_take(ResponseParser *self, PyObject *unused)
 {
     (void)unused;
-    return pfs_pieces_take(&self->body, (PyObject *)self, false);
+    return pfs_pieces_take(&self->body, (PyObject *)self, NULL);
 }
 
 /* ---- what is known --------------------------------------------------------------------------- */

@@ -54,7 +54,7 @@ void pfs_pieces_clear(pfs_pieces *pieces)
     PyMem_RawFree(old.items);
 }
 
-static PyObject *build(const pfs_piece *piece, bool names)
+static PyObject *build(const pfs_piece *piece, PyObject *unnamed)
 {
     PyObject *bytes, *at_ns, *result = NULL;
     if (piece->owner == NULL) {
@@ -67,7 +67,8 @@ static PyObject *build(const pfs_piece *piece, bool names)
     }
     at_ns = PyLong_FromLongLong(piece->at_ns);
     if (bytes != NULL && at_ns != NULL) {
-        result = names ? PyTuple_Pack(3, at_ns, piece->name, bytes) : PyTuple_Pack(2, at_ns, bytes);
+        PyObject *name = piece->name == NULL ? unnamed : piece->name;
+        result = name == NULL ? PyTuple_Pack(2, at_ns, bytes) : PyTuple_Pack(3, at_ns, name, bytes);
     }
     Py_XDECREF(at_ns);
     Py_XDECREF(bytes);
@@ -76,7 +77,7 @@ static PyObject *build(const pfs_piece *piece, bool names)
 
 /* Making the list may run the collector and with it any Python code, which may add pieces or take
  * them: so the queue is taken away first.  Out of memory, it is put back if none came meanwhile. */
-PyObject *pfs_pieces_take(pfs_pieces *pieces, PyObject *object, bool names)
+PyObject *pfs_pieces_take(pfs_pieces *pieces, PyObject *object, PyObject *unnamed)
 {
     (void)object; /* used by the lock, where there is one */
     pfs_pieces taken;
@@ -86,7 +87,7 @@ PyObject *pfs_pieces_take(pfs_pieces *pieces, PyObject *object, bool names)
     PFS_UNLOCK();
     PyObject *list = PyList_New((Py_ssize_t)taken.count);
     for (size_t i = 0; list != NULL && i < taken.count; i++) {
-        PyObject *item = build(&taken.items[i], names);
+        PyObject *item = build(&taken.items[i], unnamed);
         if (item == NULL) {
             Py_CLEAR(list);
         } else {

@@ -12,7 +12,7 @@
 typedef struct {
     int64_t at_ns;
     PyObject *owner; /* bytes; NULL for an empty piece */
-    PyObject *name;  /* str or NULL */
+    PyObject *name;  /* str, or NULL for none */
     Py_ssize_t offset, length;
 } pfs_piece;
 
@@ -26,9 +26,18 @@ typedef struct {
 int pfs_pieces_add(pfs_pieces *pieces, PyObject *chunk, const char *bytes, size_t length,
                    PyObject *name, int64_t at_ns);
 
-/* Takes all pieces out, as a list of (at_ns, bytes), or of (at_ns, name, bytes).  `object` is
- * locked while the queue changes hands.  NULL with an exception. */
-PyObject *pfs_pieces_take(pfs_pieces *pieces, PyObject *object, bool names);
+/* Takes all pieces out, as a list of (at_ns, bytes) when `unnamed` is NULL, else of (at_ns, name,
+ * bytes), where `unnamed` is the name of those without one.  `object` is locked while the queue
+ * changes hands.  NULL with an exception. */
+PyObject *pfs_pieces_take(pfs_pieces *pieces, PyObject *object, PyObject *unnamed);
+
+/* Adds a part of `chunk`, without a name, where the queue has room; takes over the reference. */
+static inline void pfs_pieces_push(pfs_pieces *pieces, PyObject *chunk, Py_ssize_t offset,
+                                   Py_ssize_t length, int64_t at_ns)
+{
+    pieces->items[pieces->count++] =
+        (pfs_piece){.at_ns = at_ns, .owner = chunk, .offset = offset, .length = length};
+}
 
 void pfs_pieces_clear(pfs_pieces *pieces);
 

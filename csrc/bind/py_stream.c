@@ -9,12 +9,9 @@ static const char *const KINDS[] = {"sse", "ndjson", "text"};
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
-/* The name of an event as a str: a borrowed reference, or NULL with MemoryError. */
-static inline PyObject *name_of(StreamParser *self, const pfs_stream_event *event)
+/* The name of an event that has one, as a str: a borrowed reference, or NULL with MemoryError. */
+static PyObject *name_of(StreamParser *self, const pfs_stream_event *event)
 {
-    if (event->name_length == 0) {
-        return self->unnamed;
-    }
     if (self->last_name != NULL) {
         Py_ssize_t length;
         const char *last = PyUnicode_AsUTF8AndSize(self->last_name, &length);
@@ -35,9 +32,13 @@ static inline PyObject *name_of(StreamParser *self, const pfs_stream_event *even
 
 static inline int queue_event(StreamParser *self)
 {
-    PyObject *name = name_of(self, &self->event);
-    if (name == NULL || pfs_pieces_add(&self->events, self->chunk, self->event.data,
-                                       self->event.length, name, self->event.at_ns) < 0) {
+    const pfs_stream_event *event = &self->event;
+    PyObject *name = NULL;
+    if (event->name_length != 0 && (name = name_of(self, event)) == NULL) {
+        return -1;
+    }
+    if (pfs_pieces_add(&self->events, self->chunk, event->data, event->length, name, event->at_ns) <
+        0) {
         return -1;
     }
     self->pulled = false;
@@ -168,6 +169,21 @@ static void StreamParser_dealloc(StreamParser *self)
     Py_DECREF(type);
 }
 
+/* The usual chunk of a paced stream, one event by itself, goes straight to the queue if that has
+ * room; the general way makes room.  Takes over the reference to the chunk if it returns true. */
+static inline bool queue_whole(StreamParser *self, PyObject *chunk, int64_t at_ns)
+{
+    const char *bytes = PyBytes_AS_STRING(chunk), *data;
+    size_t length;
+    if (self->chunk != NULL || self->pulled || self->events.count == self->events.room ||
+        !pfs_stream_whole(&self->stream, bytes, (size_t)PyBytes_GET_SIZE(chunk), at_ns, &data,
+                          &length)) {
+        return false;
+    }
+    pfs_pieces_push(&self->events, chunk, data - bytes, (Py_ssize_t)length, at_ns);
+    return true;
+}
+
 static PyObject *StreamParser_feed(StreamParser *self, PyObject *const *args, Py_ssize_t nargs)
 {
     PyObject *chunk;
@@ -177,15 +193,20 @@ static PyObject *StreamParser_feed(StreamParser *self, PyObject *const *args, Py
     }
     Py_ssize_t before = 0, count = -1;
     PFS_LOCK(self);
-    if (self->chunk != NULL) { /* what a call that ran out of memory left */
-        before = pfs_py_stream_drain(self);
-    }
-    if (before >= 0) {
-        count = pfs_py_stream_give(self, chunk, PyBytes_AS_STRING(chunk),
-                                   (size_t)PyBytes_GET_SIZE(chunk), at_ns);
+    if (queue_whole(self, chunk, at_ns)) {
+        chunk = NULL;
+        count = 1;
+    } else {
+        if (self->chunk != NULL) { /* what a call that ran out of memory left */
+            before = pfs_py_stream_drain(self);
+        }
+        if (before >= 0) {
+            count = pfs_py_stream_give(self, chunk, PyBytes_AS_STRING(chunk),
+                                       (size_t)PyBytes_GET_SIZE(chunk), at_ns);
+        }
     }
     PFS_UNLOCK();
-    Py_DECREF(chunk);
+    Py_XDECREF(chunk);
     return count < 0 ? NULL : PyLong_FromSsize_t(before + count);
 }
 
@@ -235,7 +256,7 @@ static PyObject *StreamParser_end(StreamParser *self, PyObject *unused)
 static PyObject *StreamParser_take(StreamParser *self, PyObject *unused)
 {
     (void)unused;
-    return pfs_pieces_take(&self->events, (PyObject *)self, true);
+    return pfs_pieces_take(&self->events, (PyObject *)self, self->unnamed);
 }
 
 static PyObject *StreamParser_reset(StreamParser *self, PyObject *unused)

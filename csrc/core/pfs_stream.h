@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "pfs_alloc.h"
 #include "pfs_bytes.h"
@@ -85,6 +86,30 @@ void pfs_stream_reset(pfs_stream *s);
 /* Gives the next chunk; it is borrowed until pfs_stream_next says PFS_EEMPTY or PFS_ERANGE.
  * PFS_EINVAL when the chunk before it is not used up; PFS_ERANGE when the stream has failed. */
 pfs_status pfs_stream_feed(pfs_stream *s, const char *chunk, size_t length, int64_t at_ns);
+
+/* What a paced stream brings, without the general way's state: a chunk that is one SSE event by
+ * itself, of one data line and the blank line, both ended by LF, between events.  True: *data is
+ * the event's, in the chunk, which is not borrowed; its name is "message".  False, with nothing
+ * changed, for all else: then feed it. */
+static inline bool pfs_stream_whole(pfs_stream *s, const char *chunk, size_t length, int64_t at_ns,
+                                    const char **data, size_t *data_length)
+{
+    if (s->kind != PFS_STREAM_SSE || s->failed != PFS_OK || s->chunk != NULL ||
+        s->line.length != 0 || s->name.length != 0 || s->has_data || s->after_cr || s->whole ||
+        length < 8 || length - 7 > s->max_event || memcmp(chunk, "data:", 5) != 0 ||
+        memcmp(chunk + length - 2, "\n\n", 2) != 0) {
+        return false;
+    }
+    size_t skip = chunk[5] == ' ' ? 6 : 5, n = length - 2 - skip;
+    if (memchr(chunk + skip, '\n', n) != NULL || memchr(chunk + skip, '\r', n) != NULL) {
+        return false;
+    }
+    s->at_ns = at_ns;
+    s->started = true;
+    *data = chunk + skip;
+    *data_length = n;
+    return true;
+}
 
 /* PFS_OK: *event is the next one.  PFS_EEMPTY: the chunk is used up and no longer needed.
  * PFS_ERANGE: an event (or one line) is larger than max_event; so will say every later call until

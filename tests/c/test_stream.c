@@ -23,6 +23,8 @@ static void see(seen *to, const pfs_stream_event *event)
     to->last_ns = event->at_ns;
 }
 
+static bool whole_first; /* whether chunks are tried as whole events before they are fed */
+
 /* Feeds a copy of the bytes, which is gone afterwards. */
 static pfs_status give(pfs_stream *s, const char *bytes, size_t n, int64_t at_ns, seen *to)
 {
@@ -30,6 +32,14 @@ static pfs_status give(pfs_stream *s, const char *bytes, size_t n, int64_t at_ns
     pfs_stream_event event;
     CHECK(copy != NULL);
     memcpy(copy, bytes, n);
+    if (whole_first) {
+        event = (pfs_stream_event){.id = s->id.at, .id_length = s->id.length, .at_ns = at_ns};
+        if (pfs_stream_whole(s, copy, n, at_ns, &event.data, &event.length)) {
+            see(to, &event);
+            free(copy);
+            return PFS_EEMPTY;
+        }
+    }
     pfs_status status = pfs_stream_feed(s, copy, n, at_ns);
     while (status == PFS_OK && (status = pfs_stream_next(s, &event)) == PFS_OK) {
         see(to, &event);
@@ -57,8 +67,10 @@ static void expect_of(pfs_stream_kind kind, const char *bytes, size_t n, const c
 {
     pfs_stream s;
     CHECK(pfs_stream_init(&s, kind, PFS_STREAM_MAX_EVENT, pfs_alloc_libc()) == PFS_OK);
-    for (size_t cut = 0; cut <= n + 1; cut++) {
+    for (size_t turn = 0; turn < 2 * (n + 2); turn++) {
         seen to = {0};
+        size_t cut = turn / 2;
+        whole_first = turn % 2 == 1;
         if (cut <= n) {
             CHECK(give(&s, bytes, cut, 1, &to) == PFS_EEMPTY);
             CHECK(give(&s, bytes + cut, n - cut, 2, &to) == PFS_EEMPTY);
@@ -74,6 +86,7 @@ static void expect_of(pfs_stream_kind kind, const char *bytes, size_t n, const c
         CHECK(strcmp(to.text, expected) == 0);
         pfs_stream_reset(&s);
     }
+    whole_first = false;
     pfs_stream_clear(&s);
 }
 
@@ -83,6 +96,39 @@ static void expect_of(pfs_stream_kind kind, const char *bytes, size_t n, const c
 static void expect(const char *bytes, const char *expected)
 {
     expect_of(PFS_STREAM_SSE, bytes, strlen(bytes), expected, PFS_EEMPTY);
+}
+
+/* Whether the chunk is taken as one whole event by a stream that was given `before`. */
+static bool whole_after(const char *before, const char *chunk, size_t max_event)
+{
+    pfs_stream s;
+    seen to = {0};
+    const char *data = NULL;
+    size_t n = 0;
+    CHECK(pfs_stream_init(&s, PFS_STREAM_SSE, max_event, pfs_alloc_libc()) == PFS_OK);
+    (void)give(&s, before, strlen(before), 1, &to);
+    bool taken = pfs_stream_whole(&s, chunk, strlen(chunk), 2, &data, &n);
+    CHECK(!taken || (data > chunk && n <= max_event && data[n] == '\n'));
+    pfs_stream_clear(&s);
+    return taken;
+}
+
+TEST(a_chunk_that_is_one_event_needs_no_feeding)
+{
+    CHECK(whole_after("", "data: a\n\n", 9));
+    CHECK(whole_after("", "data:ab\n\n", 2));
+    CHECK(!whole_after("", "data:abc\n\n", 2)); /* the general way says that it is too large */
+    CHECK(!whole_after("", "data: a\n\ndata: b\n\n", 99));
+    CHECK(!whole_after("", "data: a\ndata: b\n\n", 99));
+    CHECK(!whole_after("", "data: a\r\r\n\n", 99));
+    CHECK(!whole_after("", "data: a\n", 99));
+    CHECK(!whole_after("", "event: a\n\n", 99));
+    CHECK(!whole_after("data: x\n", "data: a\n\n", 99)); /* an event is under way */
+    CHECK(!whole_after("event: x\n", "data: a\n\n", 99));
+    CHECK(!whole_after(": x", "data: a\n\n", 99)); /* or a line */
+    CHECK(!whole_after("\r", "data: a\n\n", 99));
+    CHECK(!whole_after("data: too long\n\n", "data: a\n\n", 2)); /* it has failed */
+    CHECK(whole_after(": x\n\n", "data: a\n\n", 99));
 }
 
 TEST(the_standards_examples)
@@ -353,5 +399,6 @@ int main(void)
     RUN(a_large_event_byte_by_byte);
     RUN(the_same_call_again_after_a_failure);
     RUN(every_allocation_may_fail);
+    RUN(a_chunk_that_is_one_event_needs_no_feeding);
     FINISH();
 }

@@ -48,6 +48,14 @@ static pfs_bytes parse(pfs_stream *s, const uint8_t *data, size_t size, uint32_t
         REQUIRE(piece != NULL);
         memcpy(piece, data + at, n);
         at += n;
+        if (cuts % 2 == 1) {
+            event = (pfs_stream_event){.id = s->id.at, .id_length = s->id.length};
+            if (pfs_stream_whole(s, piece, n, (int64_t)at, &event.data, &event.length)) {
+                add_event(&log, s, &event);
+                free(piece);
+                continue;
+            }
+        }
         REQUIRE(pfs_stream_feed(s, piece, n, (int64_t)at) == PFS_OK);
         while ((status = pfs_stream_next(s, &event)) == PFS_OK) {
             REQUIRE(event.at_ns == (int64_t)at);
