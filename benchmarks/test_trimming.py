@@ -2,6 +2,10 @@
 
 By count alone, with nothing to keep but the tail, `messages[-n:]` is 0.3 µs in Python and nothing can beat it; it keeps
 no system message, may start with an answer, and may part a reply from its call.
+
+The goal beside langchain on the same dicts cannot be reached: the report's bytes_before, and finding what is pinned,
+need every message, and C that only walks the two fields of each (PyDict_Next, nothing decided) takes 9 ns a message,
+0.09 ms, where a thousandth of langchain's time is 0.04 ms.
 """
 
 from __future__ import annotations

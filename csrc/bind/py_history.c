@@ -3,41 +3,74 @@
 #include "pfs_trim.h"
 #include "py_messages.h"
 
-int pfs_history_open(pfs_history *h, PyObject *list)
+#include <string.h>
+
+/* What may run the collector, and so any Python code, comes before the first look at the list. */
+static int open_history(pfs_history *h, PyObject *list)
 {
-    h->messages = PyList_AsTuple(list);
-    if (h->messages == NULL) {
+    h->ids = PyDict_New();
+    if (h->ids == NULL) {
         return -1;
     }
-    h->count = PyTuple_GET_SIZE(h->messages);
+    h->list = list;
+    h->count = PyList_GET_SIZE(list);
     if ((size_t)h->count >= PFS_TRIM_NOTHING) {
         PyErr_SetString(PyExc_OverflowError, "a history cannot be longer than 2**32 - 2 messages");
         return -1;
     }
-    size_t room = h->count == 0 ? 1 : (size_t)h->count;
-    h->marks = PyMem_Malloc(room);
-    h->bytes = PyMem_Calloc(room, sizeof *h->bytes);
-    if (h->marks == NULL || h->bytes == NULL) {
+    size_t count = (size_t)h->count;
+    h->marks = PyMem_Malloc(count); /* of 0 bytes too it gives a block */
+    h->bytes = PyMem_Malloc(count * sizeof *h->bytes);
+    h->items = PyMem_Malloc(count * sizeof(PyObject *));
+    if (h->marks == NULL || h->bytes == NULL || h->items == NULL) {
         PyErr_NoMemory();
         return -1;
+    }
+    if (count != 0) {
+        memcpy(h->items, ((PyListObject *)list)->ob_item, count * sizeof(PyObject *));
     }
     return 0;
 }
 
 void pfs_history_close(pfs_history *h)
 {
+    PyMem_Free(h->items);
     PyMem_Free(h->marks);
     PyMem_Free(h->bytes);
     PyMem_Free(h->answers);
-    Py_XDECREF(h->messages);
+    Py_XDECREF(h->ids);
+}
+
+static bool changed(void)
+{
+    PyErr_SetString(PyExc_RuntimeError,
+                    "the list of messages was changed while it was being trimmed (by the token "
+                    "counter or another thread); it was not trimmed");
+    return false;
+}
+
+bool pfs_history_unchanged(const pfs_history *h)
+{
+    bool same = PyList_GET_SIZE(h->list) == h->count &&
+                (h->count == 0 || memcmp(((PyListObject *)h->list)->ob_item, h->items,
+                                         (size_t)h->count * sizeof(PyObject *)) == 0);
+    return same || changed();
+}
+
+PyObject *pfs_history_hold(const pfs_history *h, Py_ssize_t i)
+{
+    if (PyList_GET_SIZE(h->list) != h->count || PyList_GET_ITEM(h->list, i) != h->items[i]) {
+        (void)changed();
+        return NULL;
+    }
+    return Py_NewRef(h->items[i]);
 }
 
 /* ---- which call a reply answers -------------------------------------------------------------- */
 
 typedef struct {
     uint32_t opening, calls; /* the nearest user message and the nearest calls, or NOTHING */
-    PyObject *ids; /* dict: id -> index of the latest call before `indexed` with this id */
-    Py_ssize_t indexed;
+    Py_ssize_t indexed;      /* the calls before it are in `ids` */
 } reading;
 
 /* What pfs_trim_arrange takes a reply to answer when it is not told. */
@@ -71,23 +104,18 @@ static int spell_out(pfs_history *h, Py_ssize_t end)
 /* Looks the id up among all calls before message i; *call stays as it is when no call has it. */
 static int look_up(pfs_history *h, reading *r, Py_ssize_t i, PyObject *id, uint32_t *call)
 {
-    if (r->ids == NULL && (r->ids = PyDict_New()) == NULL) {
-        return -1;
-    }
     for (; r->indexed < i; r->indexed++) {
         if (h->marks[r->indexed] & PFS_TRIM_CALLS) {
             PyObject *index = PyLong_FromSsize_t(r->indexed);
-            int status = index == NULL
-                             ? -1
-                             : pfs_message_index_calls(PyTuple_GET_ITEM(h->messages, r->indexed),
-                                                       index, r->ids);
+            int status =
+                index == NULL ? -1 : pfs_message_index_calls(h->items[r->indexed], index, h->ids);
             Py_XDECREF(index);
             if (status < 0) {
                 return -1;
             }
         }
     }
-    PyObject *found = PyDict_GetItemWithError(r->ids, id);
+    PyObject *found = PyDict_GetItemWithError(h->ids, id);
     if (found != NULL) {
         *call = (uint32_t)PyLong_AsUnsignedLong(found);
     }
@@ -97,8 +125,7 @@ static int look_up(pfs_history *h, reading *r, Py_ssize_t i, PyObject *id, uint3
 static int read_reply(pfs_history *h, reading *r, Py_ssize_t i, PyObject *id)
 {
     uint32_t call = r->calls; /* with no id to go by: the nearest, in an earlier turn if need be */
-    if (id != NULL &&
-        (call == PFS_TRIM_NOTHING || !pfs_message_calls(PyTuple_GET_ITEM(h->messages, call), id))) {
+    if (id != NULL && (call == PFS_TRIM_NOTHING || !pfs_message_calls(h->items[call], id))) {
         call = presumed(r);
         if (r->calls != PFS_TRIM_NOTHING && look_up(h, r, i, id, &call) < 0) {
             return -1;
@@ -113,18 +140,22 @@ static int read_reply(pfs_history *h, reading *r, Py_ssize_t i, PyObject *id)
     return 0;
 }
 
-int pfs_history_read(pfs_history *h)
+int pfs_history_read(pfs_history *h, PyObject *list)
 {
+    if (open_history(h, list) < 0) {
+        return -1;
+    }
     reading r = {.opening = PFS_TRIM_NOTHING, .calls = PFS_TRIM_NOTHING};
     int status = 0;
     for (Py_ssize_t i = 0; i < h->count && status == 0; i++) {
         pfs_message message;
-        status = pfs_message_read(PyTuple_GET_ITEM(h->messages, i), i, &message);
+        status = pfs_message_read(h->items[i], i, &message);
         if (status < 0) {
             break;
         }
         h->marks[i] = message.mark;
         h->bytes[i] = message.bytes;
+        h->bytes_in_all += message.bytes;
         switch (message.mark & PFS_TRIM_ROLE) {
         case PFS_TRIM_USER:
             r.opening = (uint32_t)i;
@@ -139,6 +170,5 @@ int pfs_history_read(pfs_history *h)
             break;
         }
     }
-    Py_XDECREF(r.ids);
     return status;
 }

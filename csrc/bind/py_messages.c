@@ -3,12 +3,9 @@
 #include "pfs_trim.h"
 #include "py_fields.h"
 
-static size_t utf8_length(PyObject *text)
+static size_t utf8_length_beyond_ascii(PyObject *text)
 {
     size_t length = (size_t)PyUnicode_GET_LENGTH(text), bytes = length;
-    if (PyUnicode_IS_ASCII(text)) {
-        return length;
-    }
     switch (PyUnicode_KIND(text)) {
     case PyUnicode_1BYTE_KIND:
         for (size_t i = 0; i < length; i++) {
@@ -29,6 +26,12 @@ static size_t utf8_length(PyObject *text)
         break;
     }
     return bytes;
+}
+
+static inline size_t utf8_length(PyObject *text)
+{
+    return PyUnicode_IS_ASCII(text) ? (size_t)PyUnicode_GET_LENGTH(text)
+                                    : utf8_length_beyond_ascii(text);
 }
 
 static int wrong_type(Py_ssize_t index, const char *what, PyObject *value, const char *expected)

@@ -1,6 +1,6 @@
 /* trim(): reads the messages, asks pfs_trim what stays, counts tokens, and changes the list in one
- * step.  A token counter (and str() of odd tool arguments) may run any Python code, so everything
- * works on a tuple of the messages, and the list must still hold the same ones when it is changed.
+ * step.  A token counter (and str() of odd tool arguments) may run any Python code, so the
+ * list must still hold the same messages whenever one is counted and when it is changed.
  */
 #include "pfs_py.h"
 #include "py_whole.h"
@@ -24,9 +24,11 @@ typedef struct {
 /* Adds the tokens of message i to *sum.  0, or -1 with an exception. */
 static int count_message(const pfs_history *h, tokens *t, Py_ssize_t i, int64_t *sum)
 {
-    PyObject *text = pfs_message_text(PyTuple_GET_ITEM(h->messages, i));
+    PyObject *message = pfs_history_hold(h, i);
+    PyObject *text = message == NULL ? NULL : pfs_message_text(message);
     PyObject *result = text == NULL ? NULL : PyObject_CallOneArg(t->counter, text);
     Py_XDECREF(text);
+    Py_XDECREF(message);
     if (result == NULL) {
         return -1;
     }
@@ -115,57 +117,44 @@ static int count_removed(const pfs_history *h, tokens *t, Py_ssize_t cut)
 
 /* ---- the call -------------------------------------------------------------------------------- */
 
-static int changed(void)
-{
-    PyErr_SetString(PyExc_RuntimeError,
-                    "the list of messages was changed while it was being trimmed (by the token "
-                    "counter or another thread); it was not trimmed");
-    return -1;
-}
-
 /* Replaces what stands before the cut by what is fixed of it. */
-static int commit(const pfs_history *h, PyObject *list, Py_ssize_t cut, Py_ssize_t removed)
+static int commit(const pfs_history *h, Py_ssize_t cut, Py_ssize_t removed)
 {
     PyObject *fixed = PyList_New(cut - removed); /* may collect garbage: before the comparison */
     if (fixed == NULL) {
         return -1;
     }
-    for (Py_ssize_t i = 0, to = 0; i < cut; i++) {
-        if (h->marks[i] & PFS_TRIM_FIXED) {
-            PyList_SET_ITEM(fixed, to++, Py_NewRef(PyTuple_GET_ITEM(h->messages, i)));
-        }
-    }
-    bool same = PyList_GET_SIZE(list) == h->count;
-    for (Py_ssize_t i = 0; same && i < h->count; i++) {
-        same = PyList_GET_ITEM(list, i) == PyTuple_GET_ITEM(h->messages, i);
-    }
-    int status = same ? 0 : changed();
+    int status = pfs_history_unchanged(h) ? 0 : -1;
     if (status == 0 && removed > 0) {
-        status = PyList_SetSlice(list, 0, cut, fixed);
+        for (Py_ssize_t i = 0, to = 0; to < cut - removed; i++) {
+            if (h->marks[i] & PFS_TRIM_FIXED) {
+                PyList_SET_ITEM(fixed, to++, Py_NewRef(h->items[i]));
+            }
+        }
+        status = PyList_SetSlice(h->list, 0, cut, fixed);
     }
     Py_DECREF(fixed);
     return status;
 }
 
-static PyObject *report(const pfs_history *h, const tokens *t, Py_ssize_t cut,
+static PyObject *report(const pfs_history *h, const tokens *t, Py_ssize_t cut, Py_ssize_t removed,
                         pfs_trim_reason reason, int64_t began)
 {
     static const char *const reasons[] = {"none", "trigger", "emergency", "tokens"};
-    size_t removed = pfs_trim_removed(h->marks, (size_t)cut), before = 0, gone = 0;
-    for (Py_ssize_t i = 0; i < h->count; i++) {
-        before += h->bytes[i];
-        gone += i < cut && !(h->marks[i] & PFS_TRIM_FIXED) ? h->bytes[i] : 0;
+    size_t before = h->bytes_in_all, gone = 0;
+    for (Py_ssize_t i = 0; i < cut; i++) {
+        gone += h->marks[i] & PFS_TRIM_FIXED ? 0 : h->bytes[i];
     }
     double elapsed_ms = (double)(pfs_clock_ns() - began) / 1e6;
-    Py_ssize_t kept = h->count - (Py_ssize_t)removed;
+    Py_ssize_t kept = h->count - removed;
     if (t->counter == NULL) {
-        return Py_BuildValue("nnsnnOOdOO", (Py_ssize_t)removed, kept, reasons[reason],
-                             (Py_ssize_t)before, (Py_ssize_t)(before - gone), Py_None, Py_None,
-                             elapsed_ms, Py_False, Py_False);
+        return Py_BuildValue("nnsnnOOdOO", removed, kept, reasons[reason], (Py_ssize_t)before,
+                             (Py_ssize_t)(before - gone), Py_None, Py_None, elapsed_ms, Py_False,
+                             Py_False);
     }
-    return Py_BuildValue("nnsnnLLdOO", (Py_ssize_t)removed, kept, reasons[reason],
-                         (Py_ssize_t)before, (Py_ssize_t)(before - gone), (long long)t->counted,
-                         (long long)t->kept, elapsed_ms, t->kept > t->budget ? Py_True : Py_False,
+    return Py_BuildValue("nnsnnLLdOO", removed, kept, reasons[reason], (Py_ssize_t)before,
+                         (Py_ssize_t)(before - gone), (long long)t->counted, (long long)t->kept,
+                         elapsed_ms, t->kept > t->budget ? Py_True : Py_False,
                          t->all ? Py_True : Py_False);
 }
 
@@ -175,7 +164,7 @@ static PyObject *trim_list(PyObject *list, const pfs_trim_policy *policy, bool k
     int64_t began = pfs_clock_ns();
     pfs_history h = {0};
     PyObject *result = NULL;
-    if (pfs_history_open(&h, list) < 0 || pfs_history_read(&h) < 0) {
+    if (pfs_history_read(&h, list) < 0) {
         goto done;
     }
     size_t length = pfs_trim_arrange(h.marks, (size_t)h.count, h.answers, keep_system), place = 0;
@@ -194,8 +183,8 @@ static PyObject *trim_list(PyObject *list, const pfs_trim_policy *policy, bool k
         }
     }
     Py_ssize_t removed = (Py_ssize_t)pfs_trim_removed(h.marks, (size_t)cut);
-    if ((removed == 0 && t->counter == NULL) || commit(&h, list, cut, removed) == 0) {
-        result = report(&h, t, cut, reason, began);
+    if ((removed == 0 && t->counter == NULL) || commit(&h, cut, removed) == 0) {
+        result = report(&h, t, cut, removed, reason, began);
     }
 done:
     pfs_history_close(&h);

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import pickle
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -447,6 +448,7 @@ def test_a_bad_counter_leaves_the_list_whole(counter: Any, kind: type[Exception]
         lambda m: m.pop(0),
         lambda m: m.__setitem__(0, {"role": "user", "content": "other"}),
         lambda m: m.reverse(),
+        lambda m: m.__setitem__(slice(None), [dict(message) for message in m]),  # equal, but others
     ],
 )
 @pytest.mark.parametrize("budget", [100, 10**9, None])
@@ -465,6 +467,21 @@ def test_a_counter_that_changes_the_list(change: Callable[[list[Message]], None]
     with pytest.raises(RuntimeError, match="changed while it was being trimmed"):
         trim(messages, TrimPolicy(max_tokens=budget), counter)
     assert messages == changed  # as the counter left it
+
+
+def test_the_messages_are_not_held() -> None:
+    """A counter sees the references that the list and itself have, and the one message that is being counted."""
+    messages = turns(20)
+    before = [sys.getrefcount(message) for message in messages]
+    held: list[int] = []
+
+    def counter(text: str) -> int:
+        held.append(sum(sys.getrefcount(message) for message in messages) - sum(before))
+        return len(text)
+
+    trim(messages, TrimPolicy(max_tokens=10**9), counter)
+    assert held == [1] * len(held)
+    assert [sys.getrefcount(message) for message in messages] == before
 
 
 def test_a_counter_that_trims() -> None:
