@@ -1,5 +1,6 @@
-/* What the three files of the LRUCache binding share: the object in py_lru.c, what it does as a
- * whole in py_lru_whole.c, its iterators and views in py_lru_views.c. */
+/* What the files of the LRUCache binding share: the object and its entries one by one in py_lru.c,
+ * what it does as a whole in py_lru_whole.c, its iterators and views in py_lru_views.c, the type
+ * that is made of these in py_lru_type.c. */
 #ifndef PFS_PY_LRU_H
 #define PFS_PY_LRU_H
 
@@ -47,6 +48,22 @@ bool pfs_lru_py_arguments(const char *name, Py_ssize_t given, Py_ssize_t low, Py
 /* tp_new and tp_init. */
 PyObject *pfs_lru_py_new(PyTypeObject *type, PyObject *args, PyObject *kwargs);
 int pfs_lru_py_init(PyObject *op, PyObject *args, PyObject *kwargs);
+
+/* Takes everything out. */
+void pfs_lru_py_drop_all(LRUCache *self);
+
+/* Slots and methods in py_lru.c. */
+int pfs_lru_py_traverse(PyObject *op, visitproc visit, void *arg);
+int pfs_lru_py_clear_gc(PyObject *op);
+void pfs_lru_py_dealloc(PyObject *op);
+Py_ssize_t pfs_lru_py_length(PyObject *op);
+PyObject *pfs_lru_py_getitem(PyObject *op, PyObject *key);
+int pfs_lru_py_setitem(PyObject *op, PyObject *key, PyObject *value);
+int pfs_lru_py_contains(PyObject *op, PyObject *key);
+PyObject *pfs_lru_py_get(PyObject *op, PyObject *const *args, Py_ssize_t given);
+PyObject *pfs_lru_py_setdefault(PyObject *op, PyObject *const *args, Py_ssize_t given);
+PyObject *pfs_lru_py_pop(PyObject *op, PyObject *const *args, Py_ssize_t given);
+PyObject *pfs_lru_py_popitem(PyObject *op, PyObject *unused);
 
 /* Slots and methods in py_lru_whole.c. */
 PyObject *pfs_lru_py_update(PyObject *op, PyObject *args, PyObject *kwargs);

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+#include "pfs_http_fields.h"
+
 pfs_status pfs_http_init(pfs_http *h, size_t max_head, const pfs_alloc *alloc)
 {
     if (max_head < 64 || max_head > (size_t)1 << 30) {
@@ -60,185 +62,6 @@ static pfs_status fail(pfs_http *h, pfs_status status, const char *wrong)
     return status;
 }
 
-/* ---- fields ---------------------------------------------------------------------------------- */
-
-/* Letters, digits and the marks that a token may have (RFC 9110, 5.6.2). */
-static bool is_token(unsigned char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
-}
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t';
-}
-
-static char lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
-}
-
-/* The value of one line without white space around it; NULL when a control character is in it. */
-static const char *trim(const char *from, size_t *n)
-{
-    while (*n != 0 && is_blank(from[*n - 1])) {
-        --*n;
-    }
-    while (*n != 0 && is_blank(*from)) {
-        from++;
-        --*n;
-    }
-    for (size_t i = 0; i < *n; i++) {
-        unsigned char c = (unsigned char)from[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7f) {
-            return NULL;
-        }
-    }
-    return from;
-}
-
-/* The length of the line at `at` without its end; *next is where the one after it starts. */
-static size_t line_length(const char *text, size_t at, size_t length, size_t *next)
-{
-    const char *lf = (const char *)memchr(text + at, '\n', length - at);
-    size_t end = lf == NULL ? length : (size_t)(lf - text);
-    *next = lf == NULL ? length : end + 1;
-    return end > at && text[end - 1] == '\r' ? end - at - 1 : end - at;
-}
-
-/* Reads the lines from `at` on, in place.  NULL, or what is wrong. */
-static const char *read_fields(pfs_http_fields *fields, size_t at)
-{
-    char *text = fields->text.at;
-    size_t length = fields->text.length, to = at, start = at, count = 0, next;
-    for (; at < length; at = next) {
-        size_t n = line_length(text, at, length, &next), name = 0;
-        if (n == 0) {
-            break; /* the blank line */
-        }
-        if (is_blank(text[at])) { /* folded: goes on the line before it, behind one space */
-            const char *more = trim(text + at, &n);
-            if (to == start) {
-                return "a folded line with no header before it";
-            }
-            if (more == NULL) {
-                return "a control character in a header";
-            }
-            to--;
-            if (n != 0) {
-                if (text[to - 1] != '\0') {
-                    text[to++] = ' ';
-                }
-                memmove(text + to, more, n);
-                to += n;
-            }
-            text[to++] = '\0';
-            continue;
-        }
-        while (name < n && is_token((unsigned char)text[at + name])) {
-            name++;
-        }
-        if (name == 0 || name == n || text[at + name] != ':') {
-            return "a header line that is not \"name: value\"";
-        }
-        if (++count > PFS_HTTP_MAX_FIELDS) {
-            return "too many headers";
-        }
-        size_t value_length = n - name - 1;
-        const char *value = trim(text + at + name + 1, &value_length);
-        if (value == NULL) {
-            return "a control character in a header";
-        }
-        for (size_t i = 0; i < name; i++) {
-            text[to++] = lower(text[at + i]);
-        }
-        text[to++] = '\0';
-        memmove(text + to, value, value_length);
-        to += value_length;
-        text[to++] = '\0';
-    }
-    fields->fields = start;
-    fields->text.length = to;
-    fields->read = true;
-    return NULL;
-}
-
-static bool each(const pfs_http_fields *fields, size_t *cursor, const char **name,
-                 const char **value)
-{
-    size_t at = *cursor == 0 ? fields->fields : *cursor;
-    if (!fields->read || at >= fields->text.length) {
-        return false;
-    }
-    *name = fields->text.at + at;
-    *value = *name + strlen(*name) + 1;
-    *cursor = (size_t)(*value - fields->text.at) + strlen(*value) + 1;
-    return true;
-}
-
-bool pfs_http_each(const pfs_http *h, bool trailers, size_t *cursor, const char **name,
-                   const char **value)
-{
-    return each(trailers ? &h->trailers : &h->head, cursor, name, value);
-}
-
-const char *pfs_http_header(const pfs_http *h, const char *name)
-{
-    const char *found, *value;
-    for (size_t cursor = 0; each(&h->head, &cursor, &found, &value);) {
-        if (strcmp(found, name) == 0) {
-            return value;
-        }
-    }
-    return NULL;
-}
-
-/* The next member of a comma-separated list, trimmed; false when there are no more. */
-static bool member(const char **list, const char **item, size_t *n)
-{
-    while (**list != '\0') {
-        const char *at = *list;
-        size_t length = strcspn(at, ",");
-        *list = at + length + (at[length] == ',');
-        while (length != 0 && is_blank(*at)) {
-            at++;
-            length--;
-        }
-        while (length != 0 && is_blank(at[length - 1])) {
-            length--;
-        }
-        if (length != 0) {
-            *item = at;
-            *n = length;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool same(const char *item, size_t n, const char *word)
-{
-    size_t i = 0;
-    while (i < n && word[i] != '\0' && lower(item[i]) == word[i]) {
-        i++;
-    }
-    return i == n && word[i] == '\0';
-}
-
-/* A plain number up to INT64_MAX, or -1. */
-static int64_t number(const char *item, size_t n)
-{
-    int64_t value = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (item[i] < '0' || item[i] > '9' || value > (INT64_MAX - (item[i] - '0')) / 10) {
-            return -1;
-        }
-        value = value * 10 + (item[i] - '0');
-    }
-    return n == 0 ? -1 : value;
-}
-
 /* ---- the head -------------------------------------------------------------------------------- */
 
 /* Reads "HTTP/1.x NNN reason".  NULL, or what is wrong. */
@@ -248,9 +71,9 @@ static const char *read_status(pfs_http *h, const char *line, size_t n)
         line[8] != ' ' || (n > 12 && line[12] != ' ')) {
         return "the answer does not start with an HTTP/1 status line";
     }
-    int64_t status = number(line + 9, 3);
+    int64_t status = pfs_http_number(line + 9, 3);
     size_t reason = n - 12;
-    if (status < 100 || status > 999 || trim(line + 12, &reason) == NULL) {
+    if (status < 100 || status > 999 || pfs_http_trim(line + 12, &reason) == NULL) {
         return "the answer does not start with an HTTP/1 status line";
     }
     h->minor = line[7] - '0';
@@ -265,11 +88,11 @@ static const char *read_framing(pfs_http *h)
     size_t n, codings = 0;
     int64_t content_length = -1;
     bool close = false, stay = false, chunked = false, upgrade = h->status == 101;
-    for (size_t cursor = 0; each(&h->head, &cursor, &name, &value);) {
+    for (size_t cursor = 0; pfs_http_each(h, false, &cursor, &name, &value);) {
         if (strcmp(name, "content-length") == 0) {
             bool any = false;
-            for (const char *list = value; member(&list, &item, &n); any = true) {
-                int64_t length = number(item, n);
+            for (const char *list = value; pfs_http_member(&list, &item, &n); any = true) {
+                int64_t length = pfs_http_number(item, n);
                 if (length < 0) {
                     return "a content-length that is not a number";
                 }
@@ -282,16 +105,16 @@ static const char *read_framing(pfs_http *h)
                 return "a content-length that is not a number";
             }
         } else if (strcmp(name, "transfer-encoding") == 0) {
-            for (const char *list = value; member(&list, &item, &n); codings++) {
-                chunked = same(item, n, "chunked");
+            for (const char *list = value; pfs_http_member(&list, &item, &n); codings++) {
+                chunked = pfs_http_same(item, n, "chunked");
             }
             if (codings != 1 || !chunked) {
                 return "a transfer-encoding other than chunked";
             }
         } else if (strcmp(name, "connection") == 0) {
-            for (const char *list = value; member(&list, &item, &n);) {
-                close = close || same(item, n, "close");
-                stay = stay || same(item, n, "keep-alive");
+            for (const char *list = value; pfs_http_member(&list, &item, &n);) {
+                close = close || pfs_http_same(item, n, "close");
+                stay = stay || pfs_http_same(item, n, "keep-alive");
             }
         }
     }
@@ -363,10 +186,10 @@ static pfs_status next_head(pfs_http *h, pfs_http_part *part)
             return status;
         }
         size_t after;
-        size_t n = line_length(h->head.text.at, 0, h->head.text.length, &after);
+        size_t n = pfs_http_line_length(h->head.text.at, 0, h->head.text.length, &after);
         const char *wrong = read_status(h, h->head.text.at, n);
         if (wrong == NULL) {
-            wrong = read_fields(&h->head, after);
+            wrong = pfs_http_read_fields(&h->head, after);
         }
         if (wrong == NULL) {
             wrong = read_framing(h);
@@ -397,7 +220,7 @@ static int hex(char c)
     if (c >= '0' && c <= '9') {
         return c - '0';
     }
-    c = lower(c);
+    c = pfs_http_lower(c);
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
@@ -431,7 +254,7 @@ static const char *between(pfs_http *h, char c)
             return "a chunk without a size";
         }
         h->state = PFS_HTTP_IN_EXTENSION;
-        if (c != '\r' && c != ';' && !is_blank(c)) {
+        if (c != '\r' && c != ';' && !pfs_http_is_blank(c)) {
             return "a chunk's size is not a number";
         }
         return between(h, c);
@@ -462,7 +285,7 @@ static pfs_status next_trailers(pfs_http *h)
 {
     pfs_status status = collect(h, &h->trailers);
     if (status == PFS_OK) {
-        const char *wrong = read_fields(&h->trailers, 0);
+        const char *wrong = pfs_http_read_fields(&h->trailers, 0);
         if (wrong != NULL) {
             return fail(h, PFS_EFORMAT, wrong);
         }
@@ -594,13 +417,14 @@ int64_t pfs_http_content_length(const pfs_http *h)
 {
     const char *value = pfs_http_header(h, "content-length"), *item;
     size_t n;
-    int64_t length = value != NULL && member(&value, &item, &n) ? number(item, n) : -1;
+    int64_t length =
+        value != NULL && pfs_http_member(&value, &item, &n) ? pfs_http_number(item, n) : -1;
     return length < 0 ? PFS_HTTP_UNKNOWN : length;
 }
 
 int64_t pfs_http_retry_after(const pfs_http *h)
 {
     const char *value = pfs_http_header(h, "retry-after");
-    int64_t seconds = value == NULL ? -1 : number(value, strlen(value));
+    int64_t seconds = value == NULL ? -1 : pfs_http_number(value, strlen(value));
     return seconds < 0 ? PFS_HTTP_UNKNOWN : seconds;
 }
