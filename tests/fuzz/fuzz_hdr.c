@@ -4,12 +4,7 @@
 
 #include "pfs_hdr.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 static void read_and_write(const uint8_t *data, size_t size)
 {

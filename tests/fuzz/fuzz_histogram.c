@@ -7,12 +7,7 @@
 #include "pfs_histogram.h"
 #include "pfs_histogram_tally.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 static void check_total(pfs_histogram *h)
 {

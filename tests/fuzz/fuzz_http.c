@@ -7,12 +7,7 @@
 
 #include "pfs_http.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 typedef struct {
     pfs_bytes log;
@@ -95,16 +90,8 @@ static pfs_bytes parse(pfs_http *h, const uint8_t *data, size_t size, bool head,
     pfs_http_part part;
     pfs_http_begin(h, head);
     for (size_t at = 0; at < size && status == PFS_EEMPTY;) {
-        size_t n = size - at;
-        if (cuts != 0) {
-            cuts = cuts * 1664525u + 1013904223u;
-            size_t want = (cuts >> 24) % 3 == 0 ? 1 : 1 + (cuts >> 26) % 24;
-            n = want < n ? want : n;
-        }
-        char *piece = malloc(n);
-        REQUIRE(piece != NULL);
-        memcpy(piece, data + at, n);
-        at += n;
+        size_t n;
+        char *piece = fuzzing_piece(data, size, &at, &cuts, &n);
         if (pfs_http_done(h)) {
             if (++r.responses == 8) {
                 free(piece);

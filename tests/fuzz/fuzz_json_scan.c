@@ -6,12 +6,7 @@
 
 #include "pfs_json_scan.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 static const char *const USUAL[] = {"choices[].delta.content", "usage", "type=a", "[].a", ""};
 

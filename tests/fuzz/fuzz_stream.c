@@ -5,12 +5,7 @@
 
 #include "pfs_stream.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 static void add(pfs_bytes *log, const char *bytes, size_t n)
 {
@@ -38,17 +33,9 @@ static pfs_bytes parse(pfs_stream *s, const uint8_t *data, size_t size, uint32_t
     pfs_stream_event event;
     pfs_status status = PFS_EEMPTY;
     for (size_t at = 0; at < size && status == PFS_EEMPTY;) {
-        size_t n = size - at;
-        if (cuts != 0) {
-            cuts = cuts * 1664525u + 1013904223u;
-            size_t want = (cuts >> 24) % 3 == 0 ? 1 : 1 + (cuts >> 26) % 24;
-            n = want < n ? want : n;
-        }
-        char *piece = malloc(n);
-        REQUIRE(piece != NULL);
-        memcpy(piece, data + at, n);
-        at += n;
-        if (cuts % 2 == 1) {
+        size_t n;
+        char *piece = fuzzing_piece(data, size, &at, &cuts, &n);
+        if ((cuts >> 20) % 2 == 1) {
             event = (pfs_stream_event){.id = s->id.at, .id_length = s->id.length};
             if (pfs_stream_whole(s, piece, n, (int64_t)at, &event.data, &event.length)) {
                 add_event(&log, s, &event);

@@ -5,12 +5,7 @@
 
 #include "pfs_text.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 static uint32_t *read_points(const uint8_t *data, size_t size)
 {

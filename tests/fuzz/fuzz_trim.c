@@ -5,12 +5,7 @@
 
 #include "pfs_trim.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 static unsigned role(uint8_t mark)
 {

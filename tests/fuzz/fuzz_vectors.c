@@ -6,22 +6,17 @@
 
 #include "pfs_vectors.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzzing.h"
 
-static void require(int condition)
-{
-    if (!condition) {
-        abort();
-    }
-}
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static unsigned char *save(pfs_vectors *vectors, size_t *size)
 {
     pfs_vectors_snapshot snapshot;
-    require(pfs_vectors_snapshot_take(vectors, &snapshot) == PFS_OK);
+    REQUIRE(pfs_vectors_snapshot_take(vectors, &snapshot) == PFS_OK);
     *size = pfs_vectors_snapshot_size(&snapshot);
     unsigned char *bytes = malloc(*size);
-    require(bytes != NULL);
+    REQUIRE(bytes != NULL);
     pfs_vectors_snapshot_write(&snapshot, vectors->order.maxsize, bytes);
     pfs_vectors_snapshot_release(vectors, &snapshot);
     return bytes;
@@ -34,18 +29,18 @@ static void use(const unsigned char *bytes, size_t size)
         return;
     }
     pfs_vectors vectors, again;
-    require(pfs_vectors_init(&vectors, pfs_alloc_libc(), 5) == PFS_OK);
-    require(pfs_vectors_init(&again, pfs_alloc_libc(), 5) == PFS_OK);
-    require(pfs_vectors_merge(&vectors, &file) == PFS_OK);
-    require(vectors.order.count <= 5 && (vectors.order.count > 0) == (file.count > 0));
-    require(pfs_vectors_merge(&vectors, &file) == PFS_OK);
+    REQUIRE(pfs_vectors_init(&vectors, pfs_alloc_libc(), 5) == PFS_OK);
+    REQUIRE(pfs_vectors_init(&again, pfs_alloc_libc(), 5) == PFS_OK);
+    REQUIRE(pfs_vectors_merge(&vectors, &file) == PFS_OK);
+    REQUIRE(vectors.order.count <= 5 && (vectors.order.count > 0) == (file.count > 0));
+    REQUIRE(pfs_vectors_merge(&vectors, &file) == PFS_OK);
     size_t first, second;
     unsigned char *one = save(&vectors, &first);
     pfs_vectors_file mine;
-    require(pfs_vectors_file_open(one, first, &mine) == PFS_OK);
-    require(pfs_vectors_merge(&again, &mine) == PFS_OK);
+    REQUIRE(pfs_vectors_file_open(one, first, &mine) == PFS_OK);
+    REQUIRE(pfs_vectors_merge(&again, &mine) == PFS_OK);
     unsigned char *two = save(&again, &second);
-    require(first == second && again.order.count == vectors.order.count);
+    REQUIRE(first == second && again.order.count == vectors.order.count);
     free(one);
     free(two);
     pfs_vectors_destroy(&vectors);
@@ -57,7 +52,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     use(data, size);
     if (size >= PFS_VECTORS_HEADER) {
         unsigned char *fixed = malloc(size);
-        require(fixed != NULL);
+        REQUIRE(fixed != NULL);
         memcpy(fixed, data, size);
         uint64_t sum = pfs_vectors_checksum(fixed + PFS_VECTORS_HEADER, size - PFS_VECTORS_HEADER,
                                             pfs_vectors_checksum(fixed, 32, 0));
