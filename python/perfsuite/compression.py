@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import os
 import pickle
-import subprocess
 import sys
 from array import array
 from collections.abc import Callable, Iterable, Iterator
@@ -301,6 +300,8 @@ def keep_freed_memory() -> bool:
 def _measure_apart(
     codec: str | Codec | tuple[Step, Step], payloads: tuple[bytes, ...], repeat: int, warmup: int, seed: int
 ) -> CompressionReport:
+    import subprocess  # here, as it imports threading, which interpreters of Python 3.11 and 3.12 do not end well with
+
     open_codec(codec)  # mistakes are named here, not in the other process
     try:
         task = pickle.dumps((codec, payloads, repeat, warmup, seed))

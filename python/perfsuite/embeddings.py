@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import fcntl
-import hashlib
 import os
 import stat
-import threading
 import time
 import warnings
 import weakref
@@ -18,6 +17,11 @@ from typing import TYPE_CHECKING
 
 from perfsuite import atomic
 from perfsuite._core import VectorStore
+
+try:  # what hashlib gives, without loading OpenSSL
+    from _blake2 import blake2b
+except ImportError:
+    from hashlib import blake2b
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -62,8 +66,8 @@ class EmbeddingCache:
         if self._every < 0:
             raise ValueError(f"autosave_every must be 0 (never) or more, not {autosave_every}")
         self._store = VectorStore(maxsize)
-        self._counting = threading.Lock()
-        self._saving = threading.Lock()
+        self._counting = _thread.allocate_lock()
+        self._saving = _thread.allocate_lock()
         self._unsaved = 0
         self._warned = False
         _CACHES[id(self)] = self
@@ -236,7 +240,7 @@ def _digest(text: str) -> bytes:
     if not isinstance(text, str):
         raise TypeError(f"the text must be a str, not {type(text).__name__}")
     data = text.encode("utf-8", "surrogatepass")
-    return hashlib.blake2b(data, digest_size=16, person=b"perfsuite.embed", usedforsecurity=False).digest()
+    return blake2b(data, digest_size=16, person=b"perfsuite.embed", usedforsecurity=False).digest()
 
 
 _CACHES: weakref.WeakValueDictionary[int, EmbeddingCache] = weakref.WeakValueDictionary()
@@ -245,8 +249,8 @@ _CACHES: weakref.WeakValueDictionary[int, EmbeddingCache] = weakref.WeakValueDic
 def _after_fork() -> None:
     """In a forked child: a lock held by a thread that was not forked would never be given back."""
     for cache in _CACHES.values():
-        cache._counting = threading.Lock()
-        cache._saving = threading.Lock()
+        cache._counting = _thread.allocate_lock()
+        cache._saving = _thread.allocate_lock()
 
 
 os.register_at_fork(after_in_child=_after_fork)
