@@ -62,7 +62,7 @@ def growth(keep: bool) -> tuple[int, int]:
             spec = LoadSpec(duration_s=100.0, concurrency=32, max_requests=LAST + 100)
             tracemalloc.start()
             try:
-                delivered = await drive(target, requests(), spec, Events(), on_reply=on_reply)
+                delivered = await drive(target, requests(), spec, Events(precision=5, blocks=2), on_reply=on_reply)
             finally:
                 tracemalloc.stop()
                 await target.close()
