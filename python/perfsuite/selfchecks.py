@@ -28,6 +28,19 @@ DENSER = 1.25
 """A load may have so many times the chunks a second of the check that is to cover it."""
 
 
+QUICKEST_MS, SLOWEST_MS = 5.0, 20.0
+TOKENS_PER_S = 6400.0
+"""The tokens a second that a check aims at: few streams are quick ones, many are no slower than SLOWEST_MS."""
+LEAST_MS, MOST_MS = 0.5, 200.0
+MARGIN = 0.8
+"""A check for a load is so much quicker than that on average: between its answers nothing comes."""
+
+
+def usual_pace_ms(streams: int) -> float:
+    """From token to token of each stream, where nothing else is asked for."""
+    return min(SLOWEST_MS, max(QUICKEST_MS, 1e3 * streams / TOKENS_PER_S))
+
+
 class Deviation(msgspec.Struct, frozen=True, kw_only=True):
     """The errors of one figure, in ms.  ``mean`` has its sign; ``p50``, ``p99`` and ``max`` are of their sizes.
     ``shift_p50`` and ``shift_p99``: the client's quantile less the truth's."""
@@ -60,6 +73,14 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     tokens_per_chunk: float = 1.0
     chunks_per_s: float = 0.0
+
+    @property
+    def pace_ms(self) -> float:
+        """From token to token of each stream, for a check that is to cover this load."""
+        if not self.chunks_per_s > 0.0:
+            return MOST_MS
+        pace = 1e3 * self.streams / (self.chunks_per_s * max(1.0, self.tokens_per_chunk))
+        return round(min(MOST_MS, max(LEAST_MS, MARGIN * pace)), 2)
 
     def __str__(self) -> str:
         streams = f"{self.streams:,} stream{'s' if self.streams != 1 else ''}"

@@ -7,6 +7,7 @@ never a pass.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -164,7 +165,27 @@ def _verdict(result: MetricResult, criterion: Criterion, duration_s: float | Non
         return "passed", result.reason
     if not (meets(low, criterion.comparison, target) or meets(high, criterion.comparison, target)):
         return "failed", result.reason
-    return "undecided", remedy(result, criterion, (low, high), duration_s)
+    return "undecided", _open(result, criterion, (low, high), duration_s)
+
+
+def _open(result: MetricResult, criterion: Criterion, bounds: tuple[float, float], duration_s: float | None) -> str:
+    """Why an interval straddles its target.  The part of it that is the client's own error shrinks with no length of
+    run: what is nearer than that to its target is not decided by one."""
+    error = result.measurement_error or 0.0
+    low, high = bounds
+    if error <= 0.0 or result.value is None:
+        return remedy(result, criterion, bounds, duration_s)
+    inner = (min(low + error, result.value), max(high - error, result.value))
+    straddles = meets(inner[0], criterion.comparison, criterion.target) != meets(
+        inner[1], criterion.comparison, criterion.target
+    )
+    if abs(criterion.target - result.value) > error and straddles:
+        towards = error if criterion.target < result.value else -error
+        nearer = dataclasses.replace(criterion, target=criterion.target + towards)
+        return remedy(result, nearer, inner, duration_s)
+    if abs(criterion.target - result.value) > error:
+        return f"decided but for the client's own error, ±{figure(error, result.unit)}"
+    return f"no further from its target than the client's own error, ±{figure(error, result.unit)}"
 
 
 def _bounds(result: MetricResult) -> tuple[float, float]:

@@ -23,6 +23,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--scheme", metavar="http,https", help="plain, over TLS, or both [http,https]")
     add("--tokens-per-chunk", metavar="N[,N…]", help="tokens in each event of a stream [1,4]")
     add("--engine", metavar="wire|asyncio", help="the client to check [the one that run uses for the scheme]")
+    add("--pace", metavar="TIME", help="from token to token of a stream [5ms for few streams, 20ms for many]")
     add("--duration", metavar="TIME", help="of each combination [2.5s]")
     add("--for-run", metavar="FILE", help="check the engine, the scheme and the load of a result file instead")
     add("--limit-p50", metavar="TIME", help="the most that ttft and itl may be off at the median [1ms]")
@@ -63,6 +64,7 @@ def execute(arguments: Namespace) -> int:
 def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
     """What the flags ask for; UsageError with every mistake."""
     from perfsuite.errors import Mistakes, UsageError, unknown
+    from perfsuite.selfchecks import LEAST_MS, MOST_MS
     from perfsuite.suites.selfcheck import checking
     from perfsuite.suites.selfcheck.driving import ENGINES, engine_for
     from perfsuite.units import parse_duration, parse_ratio
@@ -70,6 +72,7 @@ def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
     mistakes = Mistakes()
     streams, tokens, schemes = checking.STREAMS, checking.TOKENS_PER_CHUNK, checking.SCHEMES
     duration_s = checking.DURATION_S
+    pace_ms: float | None = None
     limits: dict[str, float] = {}
     if arguments.json not in (None, "-"):
         mistakes.add(f"--json {arguments.json}: write --json - to print the outcome; --output DIR writes a file")
@@ -78,7 +81,7 @@ def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
             streams = _counts(arguments.streams, "--streams", most=10_000)
     with mistakes.noted():
         if arguments.tokens_per_chunk is not None:
-            tokens = _counts(arguments.tokens_per_chunk, "--tokens-per-chunk", most=checking.TOKENS)
+            tokens = _counts(arguments.tokens_per_chunk, "--tokens-per-chunk", most=checking.FEWEST_TOKENS)
     with mistakes.noted():
         if arguments.scheme is not None:
             schemes = tuple(dict.fromkeys(arguments.scheme.split(",")))
@@ -93,6 +96,11 @@ def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
             duration_s = parse_duration(arguments.duration, "--duration")
             if not 0.5 <= duration_s <= 600.0:
                 raise UsageError(f"--duration {arguments.duration}: a combination takes from 0.5s to 600s")
+    with mistakes.noted():
+        if arguments.pace is not None:
+            pace_ms = parse_duration(arguments.pace, "--pace", bare="ms") * 1e3
+            if not LEAST_MS <= pace_ms <= MOST_MS:
+                raise UsageError(f"--pace {arguments.pace}: tokens may be {LEAST_MS:g}ms to {MOST_MS:g}ms apart")
     for name, text in (("p50", arguments.limit_p50), ("p99", arguments.limit_p99)):
         with mistakes.noted():
             if text is not None:
@@ -104,13 +112,13 @@ def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
     if arguments.for_run is not None:
         from perfsuite.result import load
 
-        given = (arguments.streams, arguments.scheme, arguments.tokens_per_chunk, arguments.engine)
+        given = (arguments.streams, arguments.scheme, arguments.tokens_per_chunk, arguments.engine, arguments.pace)
         if any(value is not None for value in given):
             raise UsageError("--for-run says engine, scheme and load itself: drop the flags that do, or drop it")
         asked = checking.loads_of(load(arguments.for_run))
     else:
         engines = {scheme: arguments.engine or engine_for(scheme) for scheme in schemes}
-        asked = checking.conditions(engines, streams, tokens)
+        asked = checking.conditions(engines, streams, tokens, pace_ms)
     return asked, checking.Limits(**limits), duration_s
 
 

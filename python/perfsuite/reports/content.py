@@ -8,7 +8,7 @@ from typing import Any
 
 from perfsuite.analysis.ranking import Placed, Totals, margin, ordered, totals, worst
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports.figures import MetricRow, printable, row_of
+from perfsuite.reports.figures import MetricRow, error_bars, printable, row_of
 from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
 from perfsuite.units import figure, number
 
@@ -41,6 +41,8 @@ class PhaseContent:
     errors: list[ErrorCount]
     events: list[tuple[str, str]]
     unhandled: list[str]
+    error_bars: list[str]
+    warnings: list[str]
     load: str
     details: list[tuple[str, str]]
     tables: list[Table]
@@ -107,6 +109,8 @@ def _phase(phase: PhaseResult) -> PhaseContent:
         errors=phase.errors,
         events=[(figure(event.t_s, "s"), printable(event.text)) for event in phase.events],
         unhandled=phase.unhandled,
+        error_bars=error_bars(phase),
+        warnings=phase.warnings,
         load=_load(phase),
         details=[
             (f"{m.name}, {name}", printable(_said(value), LONGEST_DETAIL))

@@ -9,7 +9,7 @@ from perfsuite.metric import labelled
 from perfsuite.units import digits_of, figure, goal, number, scale, with_unit
 
 if TYPE_CHECKING:
-    from perfsuite.result import MetricResult
+    from perfsuite.result import ErrorBars, MetricResult, PhaseResult
 
 LARGER = 8.0
 """An interval that reaches so many times further than the value chooses the unit for both."""
@@ -49,6 +49,18 @@ def row_of(m: MetricResult) -> MetricRow:
     target = f"{m.comparison} {printable(goal(m.target, m.unit))}" if m.target is not None else ""
     verdict = m.verdict if not m.reason else f"{m.verdict}: {printable(m.reason)}"
     return MetricRow(label(m), value, interval, error, target, verdict)
+
+
+def error_bars(phase: PhaseResult) -> list[str]:
+    """What is known of the client's own error in each load of a phase, in words, each once."""
+    return list(dict.fromkeys(map(error_bar, phase.error_bars)))
+
+
+def error_bar(one: ErrorBars) -> str:
+    """The client's own error under a load, or how to measure it."""
+    if one.checked is not None:
+        return f"the client's own error: {printable(one.text)}"
+    return printable(f"{one.text}: {one.command}" if one.command else one.text)
 
 
 def label(m: MetricResult) -> str:

@@ -10,12 +10,13 @@ from typing import TextIO
 
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports.figures import MetricRow, printable, row_of
+from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, row_of
 from perfsuite.result import PhaseResult, Result
 from perfsuite.units import number
 
 MOST_ROWS = 24
 NARROWEST = 40
+MOST_WARNINGS = 3
 _COLOURS = {"passed": "32", "failed": "31;1", "undecided": "33", "interrupted": "33", "not measured": "35"}
 
 
@@ -46,8 +47,23 @@ def render(
             lines.append(
                 f"  {printable(phase.name)} {_paint(phase.verdict, phase.verdict, colour)}: {_said(phase.reason)}"
             )
+    lines += _about_the_client(result, verbose)
     lines += [printable(str(path), 4096) for path in files]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _about_the_client(result: Result, verbose: bool) -> list[str]:
+    """How far its figures may be off, where that is not known or ``verbose``, and what they may have suffered from."""
+    unknown = [one for phase in result.phases for one in phase.error_bars if one.checked is None]
+    texts = {error_bar(max(unknown, key=lambda one: (one.streams, one.chunks_per_s)))} if unknown else set()
+    if verbose:
+        texts = {text for phase in result.phases for text in error_bars(phase)}
+    warnings = list(dict.fromkeys(text for phase in result.phases for text in phase.warnings))
+    shown = warnings if verbose else warnings[:MOST_WARNINGS]
+    lines = [f"  {text}" for text in sorted(texts)] + [f"  warning: {printable(text)}" for text in shown]
+    if len(shown) < len(warnings):
+        lines.append(f"  … and {len(warnings) - len(shown)} more warnings (--verbose lists them)")
+    return lines
 
 
 def write(result: Result, files: Sequence[Path] | None, stream: TextIO, *, verbose: bool = False) -> None:

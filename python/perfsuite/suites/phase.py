@@ -23,6 +23,7 @@ from perfsuite.suites.probes import Probe, covering, probe
 from perfsuite.suites.searching import with_cpu
 from perfsuite.suites.session import Session, Stretch
 from perfsuite.suites.streaming import streaming_evidence
+from perfsuite.suites.wire_error import WireError
 from perfsuite.targets.base import Target
 
 HELD = "concurrent_requests"
@@ -69,6 +70,7 @@ class PhaseRun:
         self._own_processes: set[int] = set()
         self._process = process_of(plan, target, self._own_processes)
         self._samplers = samplers_for(self._process, target)
+        self._error = WireError(target)
 
     async def run(self) -> None:
         """Measures until the phase's time is over or ``stop`` is set."""
@@ -173,6 +175,7 @@ class PhaseRun:
         if self._session is not None and judged:
             for name, found in streaming_evidence(judged[-1]).items():
                 evidence.setdefault(name, found)
+        bars, self._checks = self._error.bars(judged)
         metrics = self._judged(evidence)
         unhandled = [error] if error is not None else []
         if self._timed_out:
@@ -213,6 +216,8 @@ class PhaseRun:
             resources={name: Resource(unit=unit_of(name), series=list(points)) for name, points in series.items()},
             windows=_windows(judged),
             undelivered=undelivered,
+            error_bars=bars,
+            warnings=self._error.warnings(judged),
         )
 
     def _sampled(self, series: Mapping[str, list[tuple[float, float]]]) -> dict[str, Evidence]:
@@ -247,9 +252,11 @@ class PhaseRun:
         """The metric held against each of its criteria; once, informative, when it has none."""
         spec = metric(name)
         evidence = evidence or NotMeasured("no probe of this phase shows it")
+        stats: list[str | None] = [one.stat for one in criteria] or [None]
+        found = [self._error.widened(summarise(spec, evidence, stat), self._checks) for stat in stats]
         if not criteria:
-            return [summarise(spec, evidence)]
-        return [judge(summarise(spec, evidence, one.stat), one, self._phase.duration_s) for one in criteria]
+            return found
+        return [judge(one, by, self._phase.duration_s) for one, by in zip(found, criteria, strict=True)]
 
     def _requested(self) -> dict[str, object]:
         load = self._load
@@ -358,7 +365,6 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
             for one, row in zip(ended, rows, strict=True)
             if row.wire
         ],
-        "warnings": [f"{one.name}: {text}" for one, row in zip(ended, rows, strict=True) for text in row.warnings],
     }
 
 

@@ -140,6 +140,19 @@ class ShowsMetrics(Protocol):
     def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]: ...
 
 
+@runtime_checkable
+class OverWire(Protocol):
+    """A target behind a network address: what reaches it has an error of its own."""
+
+    @property
+    def schemes(self) -> Sequence[str]:
+        """``http``, ``https``: those of its addresses."""
+
+    @property
+    def driver(self) -> str:
+        """What sends and stamps where no engine in C does: ``asyncio``, or ``httpx`` through a proxy."""
+
+
 class Codec(Protocol):
     """Compresses what is stored."""
 

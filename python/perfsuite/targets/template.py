@@ -131,6 +131,16 @@ class TemplateTarget:
         return self._models
 
     @property
+    def schemes(self) -> Sequence[str]:
+        """That of its address."""
+        return (self.template.base.scheme,)
+
+    @property
+    def driver(self) -> str:
+        """What sends where no engine does."""
+        return "asyncio" if isinstance(self.client, DirectClient) else "httpx"
+
+    @property
     def transport(self) -> str:
         """How it is reached, and where arrivals are stamped."""
         return self.client.transport if self._unwired else wire_transport(self.endpoints())

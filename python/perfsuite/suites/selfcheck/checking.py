@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,9 +13,9 @@ from perfsuite._core import Events
 from perfsuite.collectors.shortage import CpuWatch
 from perfsuite.errors import UsageError
 from perfsuite.loadgen import LoadSpec
-from perfsuite.selfchecks import Check, Load
+from perfsuite.selfchecks import Check, Load, usual_pace_ms
 from perfsuite.suites.selfcheck.comparing import Pair, compare, joined, said
-from perfsuite.suites.selfcheck.driving import ENGINES, Driven
+from perfsuite.suites.selfcheck.driving import ENGINES, Driven, load
 from perfsuite.suites.selfcheck.served import Served, model_of, serving
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ STREAMS: tuple[int, ...] = (1, 32, 128, 512)
 TOKENS_PER_CHUNK: tuple[int, ...] = (1, 4)
 SCHEMES: tuple[str, ...] = ("http", "https")
 DURATION_S = 2.5
-TOKENS = 25
+FEWEST_TOKENS = 25
+SHORTEST_MS = 200.0
 CLOSED_SHARE = 0.65
 """Of the time; the rest is an open loop at OPEN_SHARE of the throughput found, for the rate."""
 OPEN_SHARE = 0.8
@@ -32,10 +34,6 @@ WARMUP_SHARE = 0.15
 HANDSHAKE_S = 0.004
 """More warm-up for each connection over TLS: both its ends are made on this machine."""
 REQUEST_TIMEOUT_S = 30.0
-QUICKEST_MS, SLOWEST_MS = 5.0, 20.0
-LEAST_MS, MOST_MS = 0.5, 200.0
-TOKENS_PER_S = 6400.0
-"""The tokens a second that the pace aims at: few streams are quick ones, many are no slower than SLOWEST_MS."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +59,12 @@ class Condition:
     @property
     def pace_ms(self) -> float:
         """From token to token."""
-        if self.token_ms is not None:
-            return self.token_ms
-        return min(SLOWEST_MS, max(QUICKEST_MS, 1e3 * self.streams / TOKENS_PER_S))
+        return usual_pace_ms(self.streams) if self.token_ms is None else self.token_ms
+
+    @property
+    def tokens(self) -> int:
+        """Of each answer: quick ones have more, so that they last."""
+        return max(FEWEST_TOKENS, math.ceil(SHORTEST_MS / self.pace_ms))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,17 +107,20 @@ def loads_of(result: Result) -> list[Condition]:
     for (engine, scheme), some in found.items():
         if engine not in ENGINES:
             raise UsageError(f"the run used the engine {engine!r}, which this version cannot check")
-        streams = max(one.streams for one in some)
-        tokens = max(1, round(min(one.tokens_per_chunk for one in some)))
-        densest = max(one.chunks_per_s for one in some)
-        pace = 1e3 * streams / densest / tokens if densest > 0.0 else SLOWEST_MS
+        whole = Load(
+            engine=engine,
+            scheme=scheme,
+            streams=max(one.streams for one in some),
+            tokens_per_chunk=math.floor(max(1.0, min(one.tokens_per_chunk for one in some)) + 0.05),
+            chunks_per_s=max(one.chunks_per_s for one in some),
+        )
         asked.append(
             Condition(
                 engine=engine,
                 scheme=scheme,
-                streams=streams,
-                tokens_per_chunk=tokens,
-                token_ms=round(min(MOST_MS, max(LEAST_MS, pace)), 2),
+                streams=whole.streams,
+                tokens_per_chunk=round(whole.tokens_per_chunk),
+                token_ms=min(whole.pace_ms, usual_pace_ms(whole.streams)),
             )
         )
     return asked
@@ -142,7 +146,7 @@ def run(
     for (scheme, tokens_per_chunk), group in groups:
         some = list(group)
         with serving(
-            tokens=TOKENS,
+            tokens=max(one.tokens for one in some),
             paces_ms=sorted({one.pace_ms for one in some}),
             tokens_per_chunk=tokens_per_chunk,
             tls=scheme == "https",
@@ -219,7 +223,7 @@ class _Stretch:
 def _stretch(served: Served, one: Condition, spec: LoadSpec) -> _Stretch:
     served.forget()
     events = Events(warmup_ns=round(spec.warmup_s * 1e9), raw=True, stamps=True)
-    driven = ENGINES[one.engine](served, model_of(one.pace_ms), spec, one.streams, events)
+    driven = load(served, one.engine, model_of(one.pace_ms), one.tokens, spec, events)
     client = said(events)
     pairs = joined(client, served.truth())
     seconds = (max(row.end_ns for row in client.values()) - min(row.sent_ns for row in client.values())) / 1e9
@@ -229,5 +233,5 @@ def _stretch(served: Served, one: Condition, spec: LoadSpec) -> _Stretch:
         in_flight=events.max_in_flight,
         requests_per_s=len(client) / seconds,
         chunks_per_s=sum(len(row.chunks_ns) for row in client.values()) / seconds,
-        tokens=TOKENS * len(client),
+        tokens=one.tokens * len(client),
     )

@@ -151,6 +151,16 @@ class ChatTarget:
         return tuple(self._models)
 
     @property
+    def schemes(self) -> Sequence[str]:
+        """Those of its addresses."""
+        return sorted({address.scheme for address in self._served} or {self.address.scheme})
+
+    @property
+    def driver(self) -> str:
+        """What sends where no engine does."""
+        return "asyncio" if all(isinstance(one.client, DirectClient) for one in self._served.values()) else "httpx"
+
+    @property
     def transport(self) -> str:
         """How it is reached, and where arrivals are stamped."""
         endpoints = self.endpoints()
