@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,11 +65,30 @@ def test_the_five_phases_are_driven_over_the_wire(url: str) -> None:
     assert held["mean_in_flight"] > 9.0
 
 
+def ask(url: str, method: str, path: str) -> bytes:
+    with urllib.request.urlopen(urllib.request.Request(url + path, method=method), timeout=20) as answer:
+        found: bytes = answer.read()
+        return found
+
+
+def wait_until_measured(url: str, process: subprocess.Popen[bytes]) -> None:
+    """By the truth: requests have come for longer than the warm-up, a tenth of half of the run."""
+    for _ in range(200):
+        rows = [json.loads(line) for line in ask(url, "GET", "/truth").splitlines()[1:]]
+        came = [row["received_ns"] for row in rows if row.get("received_ns")]
+        if came and max(came) - min(came) > 2e9:
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.2)
+    raise AssertionError("no load came")
+
+
 def test_an_interrupted_run_keeps_what_was_measured(url: str, tmp_path: Path) -> None:
     """Ctrl-C, while requests are in flight: they are awaited, the result says that the run was interrupted."""
-    command = [*COMMAND, "run", "load", "--target", url, "--duration", "60s", "--output", str(tmp_path)]
+    ask(url, "POST", "/truth/reset")
+    command = [*COMMAND, "run", "load", "--target", url, "--duration", "20s", "--output", str(tmp_path)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
-    time.sleep(4)
+    wait_until_measured(url, process)
     process.send_signal(signal.SIGINT)
     out, errors = process.communicate(timeout=60)
     assert process.returncode == 130, (out, errors)

@@ -67,7 +67,7 @@ def warnings(counts: Mapping[str, int]) -> list[str]:
         found.append(f"the engine's log was full {counts['paused']:,} times: reading paused until Python had its turn")
     if counts["stale_retries"] > TELLING * counts["sent"]:
         found.append(
-            f"{counts['stale_retries']:,} of {counts['sent']:,} requests were sent again on a new connection: the server "
-            "closed the kept one without saying so"
+            f"{counts['stale_retries']:,} of {counts['sent']:,} requests were sent again on a new connection: the "
+            "server closed the kept one without saying so"
         )
     return found
