@@ -165,6 +165,7 @@ class _Builder:
             metrics=self._metrics(),
             pid=cast("int | None", value["pid"]),
             api_key_env=cast("str | None", value["api_key_env"]),
+            tokenizer=cast("Path | None", value["tokenizer"]),
             verbose=cast("bool", value["verbose"]),
             settings=tuple(
                 Setting(name=option.name, value=value[option.name], origin=self.origins[option.name])

@@ -174,5 +174,6 @@ class Plan:
     metrics: tuple[str, ...] = ()
     pid: int | None = None
     api_key_env: str | None = None
+    tokenizer: Path | None = None
     verbose: bool = False
     settings: tuple[Setting, ...] = ()

@@ -302,6 +302,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("seed", _at_least(0, 2**63 - 1), "seed of everything that is drawn", default=0, metavar="N"),
     Option("strict", switch, "undecided and not measured criteria fail", default=False, switch=True),
     Option("api_key_env", environment_name, "the variable that holds the key of the service", metavar="NAME"),
+    Option("tokenizer", path, "the model's tokenizer.json, or its folder, to count with", metavar="FILE"),
     Option("cluster", text, "drive the load from several machines", metavar="ADDRESS|local:N"),
     Option("live", text, "a live dashboard", metavar="HOST:PORT"),
     Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),

@@ -200,6 +200,57 @@ def test_two_servers_make_a_model_switch(server: Started, tmp_path: Path) -> Non
         assert [reply.model for reply in replies] == ["tiny", "other", "tiny", "other"]
 
 
+def test_prompts_are_counted_by_its_tokenizer_as_it_counts_them(tmp_path: Path) -> None:
+    file = tmp_path / "tokenizer.json"
+    with llama("tiny", "--tokenizer", str(file)) as server:
+        plain = ("run", "token", "--target", server.url, "--duration", "2s")
+        code, said, result = ran(tmp_path, *plain, "--tokenizer", str(file))
+        assert code in (0, 3), said
+        (accuracy,) = (one for one in result.phases[0].metrics if one.name == "token_counting_accuracy")
+        assert (accuracy.value, accuracy.details["requests"]) == (1.0, 24), accuracy
+        assert str(file) in str(accuracy.details["counted_by"])
+        # Another template: what it does not count is seen.
+        (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
+        _, _, result = ran(tmp_path, *plain, "--tokenizer", str(file))
+        (accuracy,) = (one for one in result.phases[0].metrics if one.name == "token_counting_accuracy")
+        assert accuracy.verdict == "failed"
+        assert accuracy.value is not None
+        assert 0.5 < accuracy.value < 0.99
+        # Without a tokenizer there is nothing to compare.
+        _, _, result = ran(tmp_path, *plain)
+        assert "--tokenizer" in not_measured(result)["token.token_counting_accuracy"]
+
+
+KEY = "sk-a-key-that-nobody-may-read-0123456789"
+
+
+def test_its_key_is_nowhere_but_on_the_wire(tmp_path: Path) -> None:
+    with llama("tiny", "--api-key", KEY, "--answer", "8") as server:
+        environment = {"PYTHONPATH": PACKAGES, "PATH": "/usr/bin:/bin", "SHOP_KEY": KEY}
+        common = ("--target", server.url, "--api-key-env", "SHOP_KEY", "--duration", "1s", "-v", "--raw", "raw.ndjson")
+        process = subprocess.run(
+            [sys.executable, "-m", "perfsuite", "run", "baseline", *common],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert process.returncode in (0, 3), process.stderr
+        result = load(next((tmp_path / "test-results").glob("results-*.json")))
+        assert value(result, "baseline", "error_rate") == 0.0
+        assert result.phases[0].resources["server.requests_running"].series  # whose page wants the key, too
+        written = [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert {path.suffix for path in written} >= {".json", ".md", ".html", ".ndjson"}
+        for path in written:
+            assert KEY.encode() not in path.read_bytes(), path
+        assert KEY not in process.stdout + process.stderr
+        environment["SHOP_KEY"] = "another-key-987654"
+        wrong = subprocess.run(
+            [sys.executable, "-m", "perfsuite", "run", "baseline", *common],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert wrong.returncode == 2, wrong.stderr
+        assert "the key in SHOP_KEY is not accepted" in wrong.stderr
+        assert "another-key-987654" not in wrong.stdout + wrong.stderr
+
+
 def not_measured(result: Result) -> dict[str, str]:
     return {
         f"{phase.name}.{one.name}": one.reason or ""

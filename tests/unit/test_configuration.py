@@ -137,6 +137,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "find_max": "true",
         "strict": "true",
         "api_key_env": "KEY",
+        "tokenizer": "file",
     }
     usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json"}
     assert set(example) == usable

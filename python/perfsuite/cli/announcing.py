@@ -52,7 +52,7 @@ def announcement(plan: Plan) -> str | None:
 def _requests(plan: Plan, phase: Phase) -> int:
     """Requests of a phase's probes that drive a black box, each for its share of the time."""
     from perfsuite.plan import overridden
-    from perfsuite.suites.probes import conversation, covering, load, probe
+    from perfsuite.suites.probes import conversation, counting, covering, load, probe
 
     asked = overridden(plan.load, phase)
     probes = [probe(name) for name in phase.probes] or list(covering(phase.metrics))
@@ -65,6 +65,8 @@ def _requests(plan: Plan, phase: Phase) -> int:
             seconds = phase.duration_s * one.weight / weight
             slots = asked.concurrency or in_flight.get(one.name, 1)
             wanted += seconds * (asked.due_rate or slots / (ANSWER_S + asked.think))
+    if plan.tokenizer is not None and any(one.needs == "counter" for one in probes):
+        wanted += counting.PROMPTS
     return round(wanted) if asked.max_requests is None else min(round(wanted), asked.max_requests)
 
 

@@ -17,7 +17,7 @@ EXTRAS = {
     "codecs": (("zstandard", "lz4", "brotli"), "compression measured with zstd, lz4 and brotli"),
     "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),
     "prometheus": (("prometheus_client",), "the server's own view of a run, from its /metrics"),
-    "tokens": (("tiktoken",), "token counts of OpenAI's models where a server tells none"),
+    "tokens": (("tiktoken", "tokenizers"), "token counts by a model's tokenizer where a server tells none"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),
     "test": (("pytest", "hypothesis", "numpy", "scipy", "jsonschema"), "the project's own tests"),
 }

@@ -287,7 +287,7 @@ def measurable(target: Target) -> Iterator[str]:
         if None in reasons:
             shown.append(name)
         else:
-            hidden.setdefault(str(reasons[0]), []).append(name)
+            hidden.setdefault(str(reasons[-1]), []).append(name)
     yield f"measured {', '.join(shown)}"
     for reason, missing in hidden.items():
         yield f"not      {', '.join(missing)}: {reason}"

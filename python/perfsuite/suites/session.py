@@ -15,9 +15,9 @@ from perfsuite.suites.budget import Budget
 from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
-    from perfsuite.loadgen import OnReply, RawWriter
+    from perfsuite.loadgen import OnReply, RawWriter, Times
     from perfsuite.plan import Load, Phase, Plan, Tuning, Workload
-    from perfsuite.targets.base import Request, Target
+    from perfsuite.targets.base import Failure, Reply, Request, Target
 
 STABLE_LIMIT_MS = 5000.0
 """A one-second window is good only if its p99 is within this (system_stability)."""
@@ -41,6 +41,8 @@ class Stretch:
     delivered: Delivered | None = None
     trial: bool = False
     chosen: bool = False
+    counted_by: set[str] = field(default_factory=set)
+    """How the tokens of its replies were counted: by the server's usage, or by what here."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -136,12 +138,19 @@ class Session:
 
         stretch = Stretch(name, spec, events, self.objectives, trial=trial, chosen=chosen)
         self.driven.append(stretch)
+
+        def heard(request: Request, reply: Reply | None, failure: Failure | None, times: Times) -> None:
+            if reply is not None:
+                stretch.counted_by.add(reply.counted_by)
+            if on_reply is not None:
+                on_reply(request, reply, failure, times)
+
         delivered = await drive(
             self.target,
             requests,
             spec,
             events,
-            on_reply=on_reply,
+            on_reply=heard,
             stop=self.stop,
             progress=progress,
             raw=self.raw,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, Samples, Share
 from perfsuite.metric import catalogue, streamed
 from perfsuite.suites.session import Stretch
 
+COUNTED = ("prompt_tokens", "completion_tokens", "output_tokens_per_s", "tpot")
+"""Metrics that rest on counts of tokens: they say whose."""
 NONE_SEEN = {"answer_ttft": "no reasoning or tool tokens came before the visible answer; ttft is its time"}
 
 
@@ -45,6 +48,12 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
     found: dict[str, Evidence] = {
         name: samples(stretch, name) for name in streamed() if catalogue()[name].kind == "histogram"
     }
+    if stretch.counted_by:
+        counted = {"counted_by": ", ".join(sorted(stretch.counted_by))}
+        for name in COUNTED:
+            one = found.get(name)
+            if isinstance(one, Samples):
+                found[name] = replace(one, details={**one.details, **counted})
     found["error_rate"] = errors
     found["goodput"] = goodput(stretch)
     if events.tokens_per_chunk is not None:

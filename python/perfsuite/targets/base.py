@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -130,6 +130,18 @@ class MetricsPage:
     def url(self) -> str:
         """For people."""
         return f"{self.scheme}://{self.authority}{self.path}"
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """A target whose prompts can be counted before they are sent, by the model's own tokenizer."""
+
+    @property
+    def models(self) -> Sequence[str]: ...
+
+    def counter(self, model: str | None) -> tuple[str, Callable[[Sequence[Message]], int]] | None:
+        """How it counts, in words, and the tokens of messages, the chat template's included; None without a
+        tokenizer or a template."""
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from perfsuite.errors import unknown
 from perfsuite.metric import streamed
+from perfsuite.targets.base import CountsTokens
 
 if TYPE_CHECKING:
     from perfsuite.evidence import Evidence
@@ -26,13 +27,14 @@ class Probe:
 
     ``shows`` are the metrics that it gives evidence for besides the streamed ones, which every probe that ``drives``
     the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
-    more.  ``weight`` is the probe's share of a phase's time beside the other probes'.
+    more, ``counter`` for a black box whose prompts can be counted here.  ``weight`` is the probe's share of a phase's
+    time beside the other probes'.
     """
 
     name: str
     shows: tuple[str, ...]
     drives: bool = False
-    needs: Literal["anything", "inside", "models"] = "anything"
+    needs: Literal["anything", "inside", "models", "counter"] = "anything"
     weight: float = 1.0
 
     @property
@@ -46,6 +48,8 @@ class Probe:
             return f"{target.name} does not show its inside"
         if self.needs == "models" and len(target.models) < 2:
             return "needs two models: name them with --model A --model B"
+        if self.needs == "counter":
+            return _countable(target)
         return None
 
     async def measure(self, session: Session) -> Mapping[str, Evidence]:
@@ -53,6 +57,18 @@ class Probe:
         module = import_module(f"perfsuite.suites.probes.{self.name.replace('-', '_')}")
         measure = cast("Callable[[Session], Awaitable[Mapping[str, Evidence]]]", module.measure)
         return await measure(session)
+
+
+def _countable(target: Target) -> str | None:
+    """Why a target's prompts cannot be counted before they are sent; None when they can."""
+    if not isinstance(target, CountsTokens):
+        return f"nothing here counts the tokens of {target.name}"
+    if target.counter(next(iter(target.models), None)) is None:
+        return (
+            "the model's tokenizer and chat template are not at hand to count with: name its tokenizer.json with "
+            "--tokenizer (pip install perfsuite[tokens])"
+        )
+    return None
 
 
 PROBES = {
@@ -97,6 +113,7 @@ PROBES = {
             ),
             needs="inside",
         ),
+        Probe(name="counting", shows=("token_counting_accuracy",), needs="counter"),
     )
 }
 

@@ -1,47 +1,124 @@
-"""Tokens where a server tells none: the model's tokenizer where its files are at hand, else a labelled estimate."""
+"""Tokens where a server tells none: the model's tokenizer where its files are at hand, else a labelled estimate.
+
+Nothing is downloaded.  The tokenizer is the one that was named (``--tokenizer``), else that of the model's folder or of
+the Hugging Face cache, else tiktoken's for a model of OpenAI.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from perfsuite.errors import UsageError
+from perfsuite.targets.http.chat_template import template_beside
 from perfsuite.targets.http.dialect import Usage, flat
 
 CHARACTERS_A_TOKEN = 4.0
 """Of English text, about: https://help.openai.com/en/articles/4936856"""
 ESTIMATE = "an estimate: a token for every 4 characters"
+OF_A_MESSAGE, OF_A_NAME, OF_THE_ANSWER = 3, 1, 3
+"""What OpenAI's chat format adds: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken"""
 _BLOBS = "https://openaipublic.blob.core.windows.net/encodings/"
+
+Messages = Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """Counts the tokens of a text; ``name`` says how, for the report."""
+    """Counts the tokens of a text; ``name`` says how, for the report.
+
+    ``prompt`` counts messages as the model reads them, the chat template's tokens included: None where the template is
+    not known, and then a prompt's count is that of its texts.
+    """
 
     name: str
     count: Callable[[str], int]
+    prompt: Callable[[Messages], int] | None = None
 
     def completed(self, usage: Usage, messages: Iterable[Mapping[str, object]], answer: str, hidden: int) -> Usage:
         """``usage`` with what it leaves out counted from the texts.  ``hidden``: characters that were not shown."""
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
         if prompt is None:
-            prompt = sum(self.count(flat(message.get("content"))) for message in messages)
+            prompt = self.of(list(messages))
         if completion is None:
             completion = self.count(answer) + _estimated(hidden)
         return Usage(prompt, completion, usage.cached_tokens)
 
+    def of(self, messages: Messages) -> int:
+        """Tokens of a prompt, as well as it can be told."""
+        if self.prompt is not None:
+            return self.prompt(messages)
+        return sum(self.count(flat(message.get("content"))) for message in messages)
 
-def counter_for(model: str | None) -> Counter:
-    """The best counter at hand for a model.  Nothing is downloaded."""
+
+def counter_for(model: str | None, tokenizer: Path | None = None) -> Counter:
+    """The best counter at hand for a model.  Raises UsageError for a named ``tokenizer`` that cannot be used."""
+    if tokenizer is not None:
+        return _named(tokenizer)
+    found = next(_files_of(model), None) if model is not None else None
+    if found is not None and (counter := _hugging_face(found)) is not None:
+        return counter
     return _tiktoken(model) or Counter(ESTIMATE, lambda text: _estimated(len(text)))
 
 
 def _estimated(characters: int) -> int:
     return -(-characters // int(CHARACTERS_A_TOKEN))
+
+
+# ── a tokenizer.json ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _named(tokenizer: Path) -> Counter:
+    file = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
+    try:
+        counter = _hugging_face(file)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--tokenizer {tokenizer}: {error}") from error
+    if counter is None:
+        raise UsageError(f"--tokenizer {tokenizer}: it is read by a package that is not here: pip install tokenizers")
+    return counter
+
+
+def _files_of(model: str) -> Iterator[Path]:
+    """The tokenizer.json of a model: of the folder that its name is, or of the Hugging Face cache, newest first."""
+    home = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+    folder = Path(model)
+    if folder.is_absolute() and (folder / "tokenizer.json").is_file():
+        yield folder / "tokenizer.json"
+    if "/" in model and ".." not in model:
+        snapshots = cache / f"models--{model.replace('/', '--')}" / "snapshots"
+        yield from sorted(snapshots.glob("*/tokenizer.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _hugging_face(file: Path) -> Counter | None:
+    """None where ``tokenizers`` is not installed.  Raises OSError and ValueError for a file that is none."""
+    try:
+        tokenizers = import_module("tokenizers")
+    except ImportError:
+        return None
+    text = file.read_text(encoding="utf-8")
+    try:
+        encode = tokenizers.Tokenizer.from_str(text).encode
+    except Exception as error:  # the package raises nothing narrower
+        raise ValueError(f"{file} is no tokenizer.json: {error}") from error
+    template = template_beside(file)
+
+    def count(text: str) -> int:
+        return len(encode(text, add_special_tokens=False).ids)
+
+    if template is None:
+        return Counter(f"{file}, no chat template beside it", count)
+    return Counter(f"{file} and its chat template", count, lambda messages: count(template(messages)))
+
+
+# ── tiktoken ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _tiktoken(model: str | None) -> Counter | None:
@@ -57,8 +134,38 @@ def _tiktoken(model: str | None) -> Counter | None:
         return None
     if not _cached(name):
         return None  # loading it would download it
-    encoding = tiktoken.get_encoding(name)
-    return Counter(f"tiktoken {name}", lambda text: len(encoding.encode(text, disallowed_special=())))
+    try:
+        encoding = _loaded(tiktoken, name)
+    except OSError:
+        return None  # what is in the cache is another file than it says
+
+    def count(text: str) -> int:
+        return len(encoding.encode(text, disallowed_special=()))
+
+    def prompt(messages: Messages) -> int:
+        total = OF_THE_ANSWER
+        for message in messages:
+            total += OF_A_MESSAGE + count(str(message.get("role", ""))) + count(flat(message.get("content")))
+            if message.get("name"):
+                total += OF_A_NAME + count(str(message["name"]))
+        return total
+
+    return Counter(f"tiktoken {name}", count, prompt)
+
+
+def _loaded(tiktoken: Any, name: str) -> Any:
+    """An encoding, from files that are here: tiktoken would replace one whose digest is wrong by a download."""
+    load: Any = import_module("tiktoken.load")
+    fetch = load.read_file
+    load.read_file = _not_fetched
+    try:
+        return tiktoken.get_encoding(name)
+    finally:
+        load.read_file = fetch
+
+
+def _not_fetched(where: str) -> bytes:
+    raise FileNotFoundError(f"{where} is not fetched")
 
 
 def _cached(encoding: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.loadgen.engines import drivable
-from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
+from perfsuite.targets.base import Failure, Inspection, Message, MetricsPage, Reply, Request, Target
 from perfsuite.targets.http.address import Address, metrics_pages, parse_address
 from perfsuite.targets.http.anthropic import Anthropic
 from perfsuite.targets.http.client import STAMPS, Call, Client, DirectClient, rendered
@@ -69,7 +69,9 @@ def make(plan: Plan, rest: str, workdir: Path) -> Target:
     urls = {
         model.name: parse_address(model.url, f"--model {model.name}") if model.url else address for model in plan.models
     }
-    return ChatTarget(dialect, address, key, urls, name=plan.target, key_name=plan.api_key_env)
+    return ChatTarget(
+        dialect, address, key, urls, name=plan.target, key_name=plan.api_key_env, tokenizer=plan.tokenizer
+    )
 
 
 def key_for(dialect: str, address: Address, variable: str | None) -> Secret | None:
@@ -120,6 +122,7 @@ class ChatTarget:
         *,
         name: str | None = None,
         key_name: str | None = None,
+        tokenizer: Path | None = None,
     ) -> None:
         self.name = name or address.url
         self.address = address
@@ -128,7 +131,10 @@ class ChatTarget:
         self._key_name = key_name or KEYS.get(dialect)
         self._models: dict[str, Address] = dict(models or {})
         self._served: dict[Address, _Served] = {}
+        self._tokenizer = tokenizer
         self._counters: dict[str | None, Counter] = {}
+        if tokenizer is not None:
+            self._counter(None)  # a file that cannot be used is told before anything is sent
 
     @property
     def inspection(self) -> Inspection | None:
@@ -304,8 +310,13 @@ class ChatTarget:
 
     def _counter(self, model: str | None) -> Counter:
         if model not in self._counters:
-            self._counters[model] = counter_for(model)
+            self._counters[model] = counter_for(model, self._tokenizer)
         return self._counters[model]
+
+    def counter(self, model: str | None) -> tuple[str, Callable[[Sequence[Message]], int]] | None:
+        """The model's own tokenizer with its chat template, where their files are at hand."""
+        found = self._counter(model)
+        return (found.name, found.prompt) if found.prompt is not None else None
 
     # ── over the wire ─────────────────────────────────────────────────────────────────────────────────────────────────
 
