@@ -209,11 +209,19 @@ class _Builder:
     def _phases(self) -> tuple[Phase, ...]:
         phases = [with_stable_memory(phase) for phase in self._chosen()]
         phases = [self._with_remedies(replace(phase, duration_s=self._length(phase))) for phase in phases]
+        phases = [self._searching(phase) for phase in phases]
         phases = self._with_thresholds(phases)
         selected = self._metrics()
         if selected:
             phases = self._only(phases, selected)
         return tuple(phases)
+
+    def _searching(self, phase: Phase) -> Phase:
+        """The phase with the metric of a search, where it makes one."""
+        asked = phase.settings.get("find_max", self.values["find_max"])
+        if not asked or not showing([phase], "max_rate"):
+            return phase
+        return replace(phase, metrics=tuple(dict.fromkeys([*phase.metrics, "max_rate"])))
 
     def _chosen(self) -> list[Phase]:
         known = self.reading.known.phases

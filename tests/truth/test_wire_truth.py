@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -19,9 +21,12 @@ from typing import Any
 import pytest
 
 from perfsuite._core import Events
+from perfsuite.evidence import Exact
 from perfsuite.loadgen import Delivered, LoadSpec, drive, driver, engines
 from perfsuite.suites.selfcheck.comparing import Pair, deviation, joined, said
 from perfsuite.suites.selfcheck.served import Served, model_of, serving
+from perfsuite.suites.session import Stretch
+from perfsuite.suites.streaming import stalls
 from perfsuite.targets.base import Failure, Reply, Request
 from perfsuite.targets.http.address import parse_address
 from perfsuite.targets.http.target import ChatTarget
@@ -182,6 +187,48 @@ def test_a_capped_open_loop_keeps_its_cap_and_the_users_wait(served: Served) -> 
     assert events.histogram("response_time").max > 5 * events.histogram("service_time").quantile(0.5)
     assert delivered.short is not None
     assert events.completed == 60
+
+
+def test_ten_a_second_against_one_slot_of_half_a_second(served: Served) -> None:
+    """Half of 15 requests due within 1.5 s have waited for seven others: the median is the eighth, due after 0.7 s and
+    answered after 8 × 0.5 s, about 3.3 s.  Measured from the send, the same run says 0.5 s."""
+    spec = LoadSpec(duration_s=1.5, rate=10.0, arrivals="constant", concurrency=1, request_timeout_s=20.0)
+    first = f"stall={500 - FIRST_MS - (TOKENS - 1) * PACE_MS:.0f}@0"
+    delivered, events = run(served, spec, source=requests(first))
+    assert delivered.completed == 15
+    told = served.truth().values()
+    took_ms = max(one.offsets_ns[-1] for one in told) / 1e6
+    assert took_ms >= 499.0
+    median = events.histogram("response_time").quantile(0.5)
+    assert median >= 8 * 499.0 - 700.0
+    assert median <= 8 * took_ms - 700.0 + 1000.0
+    assert events.histogram("service_time").quantile(0.5) < median / 3
+    assert delivered.short is not None, "ten a second is not what was sent"
+
+
+def test_a_stall_in_mid_stream_is_told_to_the_millisecond(served: Served) -> None:
+    """A stall of 200 ms after the sixth token of each answer, by the server's own word; without it there is none."""
+    spec = LoadSpec(duration_s=20.0, concurrency=4, max_requests=24)
+    delivered, events = run(served, spec, source=requests("stall=200@6"))
+    assert delivered.completed == 24
+    told = [[(b - a) / 1e6 for a, b in pairwise(one.offsets_ns)] for one in served.truth().values()]
+    longest = [max(gaps) for gaps in told]
+    assert min(longest) >= 199.0
+    for name, truth in (("max_gap", longest), ("itl", [gap for gaps in told for gap in gaps])):
+        p99 = sorted(truth)[math.ceil(0.99 * len(truth)) - 1]
+        assert abs(events.histogram(name).quantile(0.99) - p99) < 5.0  # on a machine as busy as it likes
+    assert abs(events.histogram("max_gap").quantile(0.5) - statistics.median_low(longest)) < 1.0
+    assert stalls_in(spec, events) == 24
+    calm, events = run(served, spec)
+    assert calm.completed == 24
+    usual = [(b - a) / 1e6 for one in served.truth().values() for a, b in pairwise(one.offsets_ns)]
+    assert stalls_in(spec, events) == sum(gap > 100.0 for gap in usual)
+
+
+def stalls_in(spec: LoadSpec, events: Events) -> float:
+    found = stalls(Stretch("s", spec, events, {}))
+    assert isinstance(found, Exact)
+    return found.value
 
 
 def test_paced_users_have_one_in_flight_each(served: Served) -> None:

@@ -12,6 +12,11 @@ from perfsuite.suites.session import Stretch
 
 COUNTED = ("prompt_tokens", "completion_tokens", "output_tokens_per_s", "tpot")
 """Metrics that rest on counts of tokens: they say whose."""
+
+STALL_MS = 100.0
+STALL_MEDIANS = 5.0
+"""A gap is a stall when it is longer than the one and than so many median gaps: a slow stream is no stalled one."""
+
 NONE_SEEN = {"answer_ttft": "no reasoning or tool tokens came before the visible answer; ttft is its time"}
 
 
@@ -56,6 +61,7 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
                 found[name] = replace(one, details={**one.details, **counted})
     found["error_rate"] = errors
     found["goodput"] = goodput(stretch)
+    found["stalls"] = stalls(stretch)
     if events.tokens_per_chunk is not None:
         found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
     else:
@@ -78,6 +84,17 @@ def error_rate(stretch: Stretch) -> Share | NotMeasured:
         series=[(t_s, failed / of) for t_s, (failed, of) in zip(windows["t_s"], by_second, strict=True) if of],
         details={"kinds": dict(events.errors)},
     )
+
+
+def stalls(stretch: Stretch) -> Evidence:
+    """How many gaps between content chunks were stalls: see STALL_MS."""
+    gaps = stretch.events.histogram("itl")
+    if not gaps.count:
+        return NotMeasured("no response came in two content chunks or more")
+    limit = max(STALL_MS, STALL_MEDIANS * gaps.quantile(0.5))
+    stalled = sum(number for low, high, number in gaps.buckets() if (low + high) / 2 > limit)
+    details = {"longer_than_ms": limit, "longest_ms": gaps.max, "responses": stretch.events.histogram("max_gap").count}
+    return Exact(value=float(stalled), samples=gaps.count, details=details)
 
 
 def goodput(stretch: Stretch) -> Evidence:

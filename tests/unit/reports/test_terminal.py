@@ -10,7 +10,7 @@ import pytest
 
 import results_made
 from perfsuite.reports import terminal
-from perfsuite.result import Result
+from perfsuite.result import MetricResult, PhaseResult, Result
 
 
 def screen(result: Result, **options: object) -> str:
@@ -103,3 +103,21 @@ def test_a_hostile_target_draws_nothing() -> None:
 
 def test_a_run_with_nothing_measured_says_so() -> None:
     assert "nothing was measured against a target" in screen(results_made.empty())
+
+
+def test_the_knee_that_a_search_found_is_on_the_screen() -> None:
+    details = {"concurrency": 31, "server_cpu_percent": 96.8, "levels": []}
+    found = MetricResult(name="max_rate", unit="1/s", kind="gauge", value=13.9, interval=(12.0, 16.0), details=details)
+
+    def lines(**changes: object) -> list[str]:
+        phase = PhaseResult(
+            name="load",
+            verdict="passed",
+            metrics=[msgspec.structs.replace(found, **changes)],  # type: ignore[arg-type]
+        )
+        result = Result(run=results_made.run(), environment=results_made.environment(), phases=[phase])
+        return screen(result).splitlines()
+
+    assert "  knee  about 14 requests/s [12–16]; 31 in flight; server CPU 97 %" in lines()
+    assert "  knee  about 14 requests/s [12–∞]" in lines(interval=(12.0, None), details={})
+    assert not any("knee" in line for line in lines(value=None, interval=None, verdict="not measured"))

@@ -7,12 +7,12 @@ import time
 import pytest
 
 from perfsuite._core import ERROR_KINDS, Events
-from perfsuite.evidence import Estimate, NotMeasured, Samples, Share
+from perfsuite.evidence import Estimate, Exact, NotMeasured, Samples, Share
 from perfsuite.loadgen import LoadSpec
 from perfsuite.metric import catalogue, streamed
 from perfsuite.suites.probes import PROBES, covering, probe
 from perfsuite.suites.session import Stretch
-from perfsuite.suites.streaming import good_windows, streaming_evidence
+from perfsuite.suites.streaming import good_windows, stalls, streaming_evidence
 
 SECOND = 1_000_000_000
 TIMEOUT = ERROR_KINDS.index("timeout")
@@ -95,3 +95,32 @@ def test_every_metric_of_the_catalogue_has_one_who_shows_it() -> None:
     ]  # fmt: skip
     assert "ttft" in probe("load").provides
     assert "ttft" not in probe("window").provides
+
+
+def stalled(gaps_ms: list[float]) -> tuple[float, float]:
+    """(stalls, the limit) of one response with these gaps."""
+    base = time.monotonic_ns() + 3600 * SECOND
+    events = Events(start_ns=base)
+    row = events.begin(base)
+    row.sent(base)
+    at = base
+    for gap in [1.0, *gaps_ms]:
+        at += round(gap * 1e6)
+        row.token(1, True, at)
+    row.end(0, 5, len(gaps_ms) + 1, 10, at)
+    found = stalls(Stretch("s", LoadSpec(duration_s=4.0, concurrency=1), events, {}))
+    assert isinstance(found, Exact)
+    assert found.samples == len(gaps_ms)
+    return found.value, found.details["longer_than_ms"]  # type: ignore[return-value]
+
+
+def test_a_stall_is_long_and_much_longer_than_the_stream_usually_takes() -> None:
+    assert stalled([10.0] * 30 + [200.0, 130.0]) == (2.0, 100.0)
+    assert stalled([5.0] * 30 + [90.0]) == (0.0, 100.0), "long for this stream, and nobody waits for it"
+    stalls_seen, limit = stalled([150.0] * 30 + [600.0, 900.0])
+    assert stalls_seen == 1.0, "a slow stream is no stalled one"
+    assert limit == pytest.approx(750.0, rel=0.01)
+
+
+def test_nothing_stalls_that_does_not_stream() -> None:
+    assert isinstance(stalls(stretch([])), NotMeasured)

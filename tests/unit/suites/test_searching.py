@@ -1,0 +1,130 @@
+"""The search for the highest rate, against systems whose highest rate is known."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from perfsuite import runner
+from perfsuite.configuration import configure
+from perfsuite.result import MetricResult, PhaseResult, Result
+
+Answer = Callable[[list[dict[str, Any]]], Awaitable[str] | AsyncIterator[str]]
+TRIED = {"rate", "delivered", "p95_ms", "error_rate", "backlog_per_s", "verdict", "why"}
+
+
+def slots(number: int, seconds: float, fails_beyond: int | None = None) -> Answer:
+    """``number`` at a time, each for ``seconds``; with more than ``fails_beyond`` waiting, a refusal."""
+    made: list[asyncio.Semaphore] = []
+    waiting = 0
+
+    async def answer(messages: list[dict[str, Any]]) -> str:
+        nonlocal waiting
+        if not made:  # in the loop that it is used in
+            made.append(asyncio.Semaphore(number))
+        if fails_beyond is not None and waiting >= fails_beyond:
+            raise RuntimeError("too busy")
+        waiting += 1
+        try:
+            async with made[0]:
+                await asyncio.sleep(seconds)
+        finally:
+            waiting -= 1
+        return "ok"
+
+    return answer
+
+
+def searched(
+    answer: Answer, monkeypatch: pytest.MonkeyPatch, stop_after_s: float | None = None, **more: object
+) -> Result:
+    module = ModuleType("answering")
+    module.answer = answer  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "answering", module)
+    plan = configure(
+        {"target": "python:answering:answer", "phase": ["load"], "find_max": True, "duration": 12.0, **more},
+        keywords=True,
+        environment={},
+    )
+
+    async def main() -> Result:
+        stop = asyncio.Event()
+        if stop_after_s is not None:
+            asyncio.get_running_loop().call_later(stop_after_s, stop.set)
+        return await runner.execute_async(plan, stop=stop)
+
+    return asyncio.run(main())
+
+
+def highest(result: Result) -> tuple[PhaseResult, MetricResult]:
+    (phase,) = result.phases
+    found = phase.metric("max_rate")
+    assert found is not None
+    return phase, found
+
+
+def test_the_highest_rate_of_a_system_with_known_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two slots of 50 ms bear 40 a second less what their clock takes; a criterion of 500 ms leaves a queue of 20."""
+    phase, found = highest(searched(slots(2, 0.05), monkeypatch, threshold="response_time.p95<500ms"))
+    assert found.value is not None
+    assert 15.0 < found.value < 60.0
+    rows = found.details["levels"]
+    assert len(rows) >= 3
+    assert all(row.keys() >= TRIED for row in rows)
+    assert {row["verdict"] for row in rows} <= {"passed", "failed", "undecided"}
+    low, high = found.interval or (None, None)
+    passed = [row["rate"] for row in rows if row["verdict"] == "passed"]
+    failed = [row["rate"] for row in rows if row["verdict"] == "failed"]
+    assert low == (max((rate for rate in passed if not failed or rate < min(failed)), default=0.0))
+    assert high == (min(failed) if failed else pytest.approx(float("inf")))
+    assert all(row["rate"] > 20.0 for row in rows if row["verdict"] == "failed")
+    # The levels are more than the system bears, and no figures of the phase.
+    errors = phase.metric("error_rate")
+    assert errors is not None
+    assert errors.samples < phase.delivered["requests"]
+    assert phase.undelivered == []
+    assert phase.duration_s < 16.0, "bounded by the phase's time"
+
+
+def test_a_system_that_refuses_fails_its_level_by_its_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, found = highest(searched(slots(2, 0.05, fails_beyond=4), monkeypatch, rate=200.0))
+    first = found.details["levels"][0]
+    assert first["verdict"] == "failed"
+    assert "error_rate" in first["why"]
+    assert found.value is not None
+    assert found.value < 150.0
+
+
+def test_a_stop_keeps_the_levels_that_were_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    phase, found = highest(searched(slots(2, 0.05), monkeypatch, stop_after_s=8.5))
+    assert phase.verdict == "interrupted"
+    assert found.details["levels"]
+    assert found.details["levels"][-1]["why"] == "stopped"
+
+
+def test_a_limit_ends_the_search_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    phase, found = highest(searched(slots(2, 0.02), monkeypatch, max_requests=400, rate=40.0))
+    assert phase.delivered["requests"] <= 400
+    assert "limit of 400 requests was reached" in str(found.details.get("ended") or found.reason)
+
+
+def test_a_system_that_answers_nothing_has_no_highest_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fails(messages: list[dict[str, Any]]) -> str:
+        await asyncio.sleep(0.01)
+        raise RuntimeError("never")
+
+    _, found = highest(searched(fails, monkeypatch, duration=2.0))
+    assert found.verdict == "not measured"
+    assert "no request was completed" in found.reason
+
+
+def test_without_the_flag_nothing_is_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    (phase,) = searched(slots(4, 0.005), monkeypatch, find_max=False, duration=1.0).phases
+    assert phase.metric("max_rate") is None
+    (phase,) = searched(slots(4, 0.005), monkeypatch, find_max=False, duration=1.0, metrics="max_rate").phases
+    assert [one.reason for one in phase.metrics] == ["--find-max searches it"]
