@@ -117,7 +117,8 @@ def test_a_stall_in_mid_stream_is_not_averaged_away() -> None:
 
 def test_a_client_that_is_late_says_so() -> None:
     """The client's own event loop is blocked for 60 ms: what was due meanwhile leaves late, and that is in the response
-    time, in ``lateness`` and in ``late_sends``.  The negative control is the same run without the block."""
+    time, in ``lateness`` and in ``late_sends``.  The negative control is the same run without the block, which a busy
+    machine may hold up by itself: once in five must do."""
 
     def blocking(block: bool) -> object:
         seen = 0
@@ -132,8 +133,8 @@ def test_a_client_that_is_late_says_so() -> None:
         return send
 
     late, events = run(blocking(True), LoadSpec(duration_s=0.2, rate=200, arrivals="constant"))
-    calm, _ = run(blocking(False), LoadSpec(duration_s=0.2, rate=200, arrivals="constant"))
-    assert late.requests == calm.requests == 40
+    calm = [run(blocking(False), LoadSpec(duration_s=0.2, rate=200, arrivals="constant"))[0] for _ in range(5)]
+    assert {late.requests, *(one.requests for one in calm)} == {40}
     assert late.late_sends >= 10
     assert events.histogram("lateness").max >= 50.0
-    assert calm.late_sends < late.late_sends
+    assert min(one.late_sends for one in calm) < late.late_sends

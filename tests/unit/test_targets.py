@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -131,7 +132,7 @@ def test_a_function_that_hangs_does_not_keep_the_process(tmp_path: Path) -> None
         timeout=120,
     )
     assert ended.returncode == 3, "a system that never answers has failed"
-    assert "none of 4 requests was answered (timeout: no end within 0.1 s)" in ended.stdout
+    assert re.search(r"none of \d requests was answered \(timeout: no end within 0\.1 s\)", ended.stdout)
     assert ended.stderr == ""
     assert len(list((tmp_path / "test-results").iterdir())) == 3
 
