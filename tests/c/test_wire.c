@@ -12,6 +12,7 @@
 #include "pfs_clock.h"
 #include "pfs_wire.h"
 #include "pfs_wire_clock.h"
+#include "pfs_wire_sealed.h"
 
 #define MS INT64_C(1000000)
 
@@ -601,6 +602,191 @@ TEST(the_densest_stream_fits_the_log)
     end(&c);
 }
 
+/* ---- sealed ---------------------------------------------------------------------------------- */
+
+/* Does what a parcel asks for, with a seal that changes nothing: pieces of at most `cut` bytes. */
+static bool do_parcel(pfs_wire *w, const pfs_wire_parcel *p, size_t cut)
+{
+    bool good = true;
+    if (p->what == PFS_WIRE_OPENED) {
+        good = pfs_wire_give(w, p->id, PFS_WIRE_READY, 0, NULL, 0) == PFS_OK;
+    } else if (p->what == PFS_WIRE_TO_SEAL) {
+        good = pfs_wire_give(w, p->id, PFS_WIRE_SEALED, 0, p->bytes, p->length) == PFS_OK;
+    } else if (p->what == PFS_WIRE_SHUT) {
+        good = pfs_wire_give(w, p->id, PFS_WIRE_TORN, p->at_ns, NULL, 0) == PFS_OK;
+    } else if (p->what == PFS_WIRE_ARRIVED) {
+        for (size_t at = 0; good && at < p->length; at += cut) {
+            size_t n = p->length - at < cut ? p->length - at : cut;
+            good = pfs_wire_give(w, p->id, PFS_WIRE_PLAIN, p->at_ns, p->bytes + at, n) == PFS_OK;
+        }
+    }
+    return good;
+}
+
+static void seal(pfs_wire *w, size_t cut)
+{
+    pfs_wire_parcel p;
+    (void)pfs_wire_take(w, 0);
+    while (pfs_wire_taken(w, &p)) {
+        CHECK(do_parcel(w, &p, cut));
+    }
+    (void)pfs_wire_take(w, 0); /* which delivers */
+}
+
+static void seal_until(client *c, size_t count, size_t cut)
+{
+    while (c->count < count) {
+        pfs_wire_turn(c->w, 5);
+        seal(c->w, cut);
+        gather(c);
+    }
+}
+
+TEST(sealed_answers_are_those_of_the_plain_engine)
+{
+    static const struct {
+        const char *path;
+        pfs_events_status status;
+        int http;
+    } cases[] = {
+        {"/ok", PFS_EVENTS_OK, 200},           {"/bytes", PFS_EVENTS_OK, 200},
+        {"/close", PFS_EVENTS_CLOSED, 0},      {"/short", PFS_EVENTS_INCOMPLETE, 200},
+        {"/reset", PFS_EVENTS_RESET, 200},     {"/429", PFS_EVENTS_HTTP_429, 429},
+        {"/404", PFS_EVENTS_HTTP_4XX, 404},    {"/500", PFS_EVENTS_HTTP_5XX, 500},
+        {"/garbage", PFS_EVENTS_PROTOCOL, 0},  {"/packed", PFS_EVENTS_PROTOCOL, 200},
+        {"/large", PFS_EVENTS_TOO_LARGE, 200}, {"/broken", PFS_EVENTS_MALFORMED, 200},
+        {"/inside", PFS_EVENTS_TARGET, 200},   {"/unended", PFS_EVENTS_INCOMPLETE, 200},
+        {"/whole", PFS_EVENTS_OK, 200},        {"/once", PFS_EVENTS_OK, 200},
+        {"/ok", PFS_EVENTS_OK, 200},
+    };
+    enum { CASES = sizeof cases / sizeof cases[0] };
+    for (size_t cut = 1; cut <= 20000; cut *= 141) {
+        pfs_wire_spec spec = plain();
+        spec.sealed = true;
+        client c = begin(&spec);
+        for (size_t i = 0; i < CASES; i++) {
+            CHECK(ask(c.w, cases[i].path, PFS_WIRE_NOW) == PFS_OK);
+            seal_until(&c, i + 1, cut);
+        }
+        size_t i = 0;
+        for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next, i++) {
+            if (r->status != cases[i].status || r->http_status != cases[i].http) {
+                fprintf(stderr, "%s: status %d, http %d, %s\n", cases[i].path, (int)r->status,
+                        r->http_status, r->why == NULL ? "-" : r->why);
+            }
+            CHECK(r->status == cases[i].status && r->http_status == cases[i].http);
+        }
+        pfs_wire_counts wire;
+        pfs_wire_counted(c.w, &wire);
+        CHECK(wire.handshakes == wire.connects && wire.ended == CASES);
+        end(&c);
+    }
+}
+
+static void *seal_on(void *context)
+{
+    pfs_wire *w = context;
+    pfs_wire_parcel p;
+    while (pfs_wire_take(w, 1000)) {
+        while (pfs_wire_taken(w, &p)) {
+            if (!do_parcel(w, &p, 1 << 20)) {
+                return context; /* CHECK is the main thread's */
+            }
+        }
+    }
+    return NULL;
+}
+
+/* As it is used: the engine's thread, the sealer's, and one that submits and drains. */
+TEST(threads_of_a_sealed_engine)
+{
+    enum { REQUESTS = 400 };
+    pfs_wire_spec spec = plain();
+    spec.sealed = true;
+    spec.connections = 8;
+    client c = begin(&spec);
+    pthread_t sealer;
+    CHECK(pthread_create(&sealer, NULL, seal_on, c.w) == 0);
+    CHECK(pfs_wire_start(c.w) == PFS_OK);
+    int64_t now = pfs_clock_ns();
+    for (int i = 0; i < REQUESTS; i++) {
+        CHECK(ask(c.w, i % 4 == 0 ? "/once" : "/ok", now + i * MS / 2) == PFS_OK);
+    }
+    CHECK(ask(c.w, "/ok", now + INT64_C(3600000000000)) == PFS_OK);
+    while (c.count < REQUESTS) {
+        usleep(2000);
+        gather(&c);
+    }
+    pfs_wire_stop(c.w);
+    void *failed = c.w;
+    CHECK(pthread_join(sealer, &failed) == 0 && failed == NULL);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        CHECK(r->status == PFS_EVENTS_OK && r->sent_ns >= r->due_ns);
+    }
+    pfs_wire_counts wire;
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.unsent == 1 && wire.ended == REQUESTS);
+    end(&c);
+}
+
+TEST(nobody_who_seals)
+{
+    pfs_wire_spec spec = plain();
+    spec.sealed = true;
+    spec.connections = 2;
+    client c = begin(&spec);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK);
+    for (int i = 0; i < 5; i++) {
+        pfs_wire_turn(c.w, 5);
+    }
+    /* What is given for connections that are gone, or never were, does nothing. */
+    for (int what = 0; what <= PFS_WIRE_PARCEL_KINDS; what++) {
+        bool engines = what < PFS_WIRE_READY || what == PFS_WIRE_PARCEL_KINDS;
+        CHECK(pfs_wire_give(c.w, 77, (pfs_wire_parcel_kind)what, 0, "x", 1) ==
+              (engines ? PFS_EINVAL : PFS_OK));
+        CHECK(pfs_wire_give(c.w, UINT64_MAX, (pfs_wire_parcel_kind)what, 0, "x", 1) ==
+              (engines ? PFS_EINVAL : PFS_OK));
+    }
+    pfs_wire_turn(c.w, 0);
+    gather(&c);
+    CHECK(c.count == 0);
+    end(&c);
+}
+
+/* Whoever seals sleeps: the engine reads on, stamps, and pauses when too much waits. */
+TEST(too_much_that_waits_to_be_opened_pauses)
+{
+    pfs_wire_spec spec = plain();
+    spec.stream = PFS_STREAM_NDJSON;
+    spec.rule_count = 0;
+    spec.marks_end = false;
+    spec.sealed = true;
+    spec.connections = 64;
+    client c = begin(&spec);
+    size_t asked = 64;
+    for (size_t i = 0; i < asked; i++) {
+        CHECK(ask(c.w, "/dense", PFS_WIRE_NOW) == PFS_OK);
+    }
+    pfs_wire_counts wire = {0};
+    for (int i = 0; i < 6; i++) { /* the handshakes, and requests for all */
+        pfs_wire_turn(c.w, 5);
+        seal(c.w, 1 << 20);
+        pfs_wire_counted(c.w, &wire);
+    }
+    while (wire.paused == 0) {
+        pfs_wire_turn(c.w, 5);
+        pfs_wire_counted(c.w, &wire);
+    }
+    seal_until(&c, asked, 1 << 20);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        /* The body ends with the connection, and nobody said that it does. */
+        CHECK(r->status == PFS_EVENTS_INCOMPLETE && r->chunks == 80000);
+    }
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.paused > 0);
+    end(&c);
+}
+
 TEST(wrong_specifications)
 {
     pfs_wire *w = NULL;
@@ -678,9 +864,42 @@ static bool scenario(const pfs_alloc *alloc)
     return good;
 }
 
+/* The same with a seal. */
+static bool sealed_scenario(const pfs_alloc *alloc)
+{
+    pfs_wire_spec spec = plain();
+    spec.sealed = true;
+    pfs_wire *w = NULL;
+    pfs_events *events = recorder(pfs_alloc_libc());
+    bool good = pfs_wire_new(&w, &spec, NULL, alloc) == PFS_OK;
+    size_t asked = 0, ended = 0;
+    for (int i = 0; good && i < 4; i++) {
+        const char *path = i == 0 ? "/ok" : i == 1 ? "/once" : i == 2 ? "/whole" : "/429";
+        asked += ask(w, path, PFS_WIRE_NOW) == PFS_OK;
+    }
+    good = good && asked == 4;
+    while (w != NULL && ended < asked) {
+        pfs_wire_reply *replies;
+        pfs_wire_turn(w, 5);
+        seal(w, 100);
+        pfs_wire_drain(w, events, &replies);
+        while (replies != NULL) {
+            pfs_wire_reply *next = replies->next;
+            good = good && replies->status != PFS_EVENTS_CANCELLED;
+            pfs_wire_reply_free(w, replies);
+            replies = next;
+            ended++;
+        }
+    }
+    pfs_wire_free(w);
+    pfs_events_free(events);
+    return good;
+}
+
 TEST(without_memory)
 {
     CHECK(torture(scenario) > 20);
+    CHECK(torture(sealed_scenario) > 30);
 }
 
 int main(void)
@@ -707,6 +926,10 @@ int main(void)
     RUN(giving_up_ends_what_is_due);
     RUN(a_full_log_pauses);
     RUN(the_densest_stream_fits_the_log);
+    RUN(sealed_answers_are_those_of_the_plain_engine);
+    RUN(threads_of_a_sealed_engine);
+    RUN(nobody_who_seals);
+    RUN(too_much_that_waits_to_be_opened_pauses);
     RUN(wrong_specifications);
     RUN(clock_pairs);
     RUN(without_memory);

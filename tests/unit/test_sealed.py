@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from perfsuite._core import ERROR_KINDS, WIRE_PARCELS, Events, Wire, WireReply
-from perfsuite.loadgen.sealed import OPENED, PLAIN, SealedWire, Sealer
+from perfsuite.loadgen import sealed
+from perfsuite.loadgen.sealed import OPENED, PLAIN, SealedWire, Sealer, Session
 from perfsuite.serve import tls
 from served import Answering, Asked, chunked, delta, serving, sse, whole
 
@@ -492,7 +493,31 @@ def test_what_ends_the_thread_is_told(
         wire.stop()
 
 
+def test_without_memory_a_connection_ends_and_not_the_load(
+    certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = 0
+
+    class Scarce(Session):
+        def __init__(self, *arguments: Any) -> None:
+            nonlocal made
+            made += 1
+            if made == 1:
+                raise MemoryError
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(sealed, "Session", Scarce)
+    with server(answer_ok, certificate[0]) as port:
+        events = Events()
+        first, second = ask(engine(port, events, certificate[1]), 2)
+    assert (ERROR_KINDS[first.status], second.status) == ("cancelled", 0)
+    assert first.why == "this client had no memory for TLS"
+    assert (events.cancelled, events.completed) == (1, 1)
+
+
 def test_wrong_calls() -> None:
+    with pytest.raises(ValueError, match="server_hostname"):
+        SealedWire("127.0.0.1", 9, Events(), server_hostname="")
     plain = Wire("127.0.0.1", 9, Events())
     with pytest.raises(RuntimeError, match="not sealed"):
         plain.take()

@@ -158,20 +158,30 @@ class Sealer:
 
     def handle(self, parcels: list[tuple[int, int, int, bytes]]) -> None:
         """Does what a batch of parcels asks for."""
-        sessions = self._sessions
         for what, ident, at_ns, data in parcels:
-            if what == ARRIVED:
-                sessions[ident].arrived(at_ns, data)
-            elif what == TO_SEAL:
-                sessions[ident].seal(data)
-            elif what == OPENED:
-                session = Session(self._wire, ident, self._context, self._name, self._earlier)
-                sessions[ident] = session
-                session.begin()
-            elif what == SHUT:
-                sessions[ident].shut(at_ns)
-            else:
-                self._keep(sessions.pop(ident))
+            try:
+                self._do(what, ident, at_ns, data)
+            except MemoryError:  # that connection's end, not the load's
+                self._wire.give(LOST, ident, 0, b"")
+
+    def _do(self, what: int, ident: int, at_ns: int, data: bytes) -> None:
+        if what == OPENED:
+            session = Session(self._wire, ident, self._context, self._name, self._earlier)
+            self._sessions[ident] = session
+            session.begin()
+            return
+        known = self._sessions.get(ident)
+        if known is None:
+            return  # there was no memory for it
+        if what == ARRIVED:
+            known.arrived(at_ns, data)
+        elif what == TO_SEAL:
+            known.seal(data)
+        elif what == SHUT:
+            known.shut(at_ns)
+        else:
+            del self._sessions[ident]
+            self._keep(known)
 
     def _keep(self, ended: Session) -> None:
         """A later connection may resume the session of one that is over."""
@@ -184,8 +194,8 @@ class SealedWire:
     """``_core.Wire`` over TLS: the same methods, the same replies, the same records.
 
     ``context``: the client's; without one, ``default_context()``.  ``server_hostname``: the name to ask for and to
-    verify, where it is not ``host``.  The other arguments are those of ``_core.Wire``.  A failure of TLS is a reply of
-    the kind ``tls`` whose ``why`` is the reason.
+    verify, where it is not ``host``; ValueError for what is no such name.  The other arguments are those of
+    ``_core.Wire``.  A failure of TLS is a reply of the kind ``tls`` whose ``why`` is the reason.
     """
 
     def __init__(
@@ -209,13 +219,15 @@ class SealedWire:
         max_body: int = 268435456,
         kernel: bool = True,
     ) -> None:
+        name = host if server_hostname is None else server_hostname
+        trusted = default_context() if context is None else context
         wire = self._wire = Wire(
             host, port, events, connections=connections, queue=queue, timeout_s=timeout_s, stream=stream, rules=rules,
             finish=finish, marks_end=marks_end, speaks=speaks, names=names, max_event=max_event, max_body=max_body,
             kernel=kernel, sealed=True,
         )  # fmt: skip
-        name = host if server_hostname is None else server_hostname
-        self._sealer = Sealer(wire, default_context() if context is None else context, name)
+        trusted.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)  # ValueError here, not in the load
+        self._sealer = Sealer(wire, trusted, name)
         self._thread = threading.Thread(target=self._sealer.run, name="perfsuite-tls", daemon=True)
         self._stopped = False
         self.submit = wire.submit
