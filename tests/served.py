@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from perfsuite._core import Events, Row
@@ -72,6 +73,32 @@ async def serving(
         for task in list(tasks):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def beside(answers: Callable[[Asked], bytes]) -> Iterator[Server]:
+    """A server in a thread of its own; what it does not know is 404."""
+    ready, over = threading.Event(), threading.Event()
+    made: list[Server] = []
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(answers(asked) or whole("404 Not Found", {"detail": "Not Found"}))
+
+    async def go() -> None:
+        async with serving(answer) as server:
+            made.append(server)
+            ready.set()
+            while not over.is_set():  # noqa: ASYNC110 - the event is another thread's
+                await asyncio.sleep(0.005)
+
+    thread = threading.Thread(target=asyncio.run, args=(go(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield made[0]
+    finally:
+        over.set()
+        thread.join(10)
 
 
 async def _read(reader: asyncio.StreamReader) -> Asked | None:

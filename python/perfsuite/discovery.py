@@ -92,17 +92,21 @@ class _Looking:
         except Failure as failure:
             if failure.kind in ("dns", "connect", "tls"):
                 raise PerfsuiteError(f"{failure}; start the service, or correct its address") from failure
-            self._tried.append(f"{where}: {failure}")
+            self._note(f"{where}: {failure}")
             return _Got(0, None)
         if answer.status != 200:
-            self._tried.append(str(status_failure(answer.status, answer.phrase, answer.headers, body, where)))
+            self._note(str(status_failure(answer.status, answer.phrase, answer.headers, body, where)))
         try:
             document = json.loads(body)
         except (ValueError, RecursionError):
             document = None
             if answer.status == 200:
-                self._tried.append(f"{where}: 200, but not JSON")
+                self._note(f"{where}: 200, but not JSON")
         return _Got(answer.status, document)
+
+    def _note(self, text: str) -> None:
+        """Keeps what was tried, without a key that the service repeats."""
+        self._tried.append(text if self._key is None else self._key.hidden_in(text))
 
     async def ollama(self) -> bool:
         """Ollama itself: others answer its /api/tags too, but not its version."""
@@ -118,7 +122,7 @@ class _Looking:
         try:
             return dialect.models(json.dumps(got.document).encode())
         except WrongShape as error:
-            self._tried.append(f"GET {dialect.models_path}: {error}")
+            self._note(f"GET {dialect.models_path}: {error}")
             return None
 
 

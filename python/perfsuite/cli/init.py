@@ -132,6 +132,7 @@ class _Init:
         await target.open()
         try:
             shown = await self._ask(target, model)
+            shown = shown if key is None else [key.hidden_in(line) for line in shown]
         finally:
             await target.close()
         what = DIALECTS[dialect](self.address, None).name

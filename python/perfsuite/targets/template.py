@@ -23,9 +23,9 @@ from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
 from perfsuite.targets.http.failures import HttpFailure, status_failure
 from perfsuite.targets.http.filling import Values, filled, filled_path, header_secrets, with_secrets
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
+from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.paths import MISSING
 from perfsuite.targets.http.proxied import client_for
-from perfsuite.targets.http.target import listeners
 from perfsuite.targets.http.template_file import RequestForm, Setup, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
 from perfsuite.targets.http.template_rules import NoRule, endpoint_of

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import threading
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,7 @@ from perfsuite.targets.base import Failure
 from perfsuite.targets.http.inference import infer_stream
 from perfsuite.targets.http.openapi import chat_operations
 from perfsuite.targets.template import load_template
-from served import Asked, Server, chunked, delta, serving, sse, whole
+from served import Asked, beside, chunked, delta, sse, whole
 
 KEY = "sk-a-key-that-nobody-may-see"
 
@@ -28,32 +24,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(name, raising=False)
-
-
-@contextmanager
-def beside(answers: Callable[[Asked], bytes]) -> Iterator[Server]:
-    """A server in a thread of its own; what it does not know is 404."""
-    ready, over = threading.Event(), threading.Event()
-    made: list[Server] = []
-
-    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        writer.write(answers(asked) or whole("404 Not Found", {"detail": "Not Found"}))
-
-    async def go() -> None:
-        async with serving(answer) as server:
-            made.append(server)
-            ready.set()
-            while not over.is_set():  # noqa: ASYNC110 - the event is another thread's
-                await asyncio.sleep(0.005)
-
-    thread = threading.Thread(target=asyncio.run, args=(go(),))
-    thread.start()
-    try:
-        assert ready.wait(10)
-        yield made[0]
-    finally:
-        over.set()
-        thread.join(10)
 
 
 def fastapi(path: str, schema: dict[str, object], **more: object) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,7 @@ from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
 from perfsuite.targets.http.failures import HttpFailure, status_failure
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
+from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.ollama import Ollama
 from perfsuite.targets.http.openai_chat import OpenAIChat
 from perfsuite.targets.http.openai_responses import OpenAIResponses
@@ -397,18 +398,3 @@ class ChatTarget:
         served, self._served = self._served, {}
         for one in served.values():
             await one.client.close()
-
-
-def listeners(addresses: Iterable[Address]) -> tuple[int, ...]:
-    """The processes of this machine that listen on the ports of those addresses that are this machine's."""
-    ports = {address.port for address in addresses if address.loopback}
-    if not ports:
-        return ()
-    import psutil
-
-    found: dict[int, None] = {}
-    with suppress(psutil.AccessDenied, OSError):  # another user's process: not to be seen, so not measured
-        for one in psutil.net_connections("tcp"):
-            if one.status == psutil.CONN_LISTEN and one.laddr and one.laddr[1] in ports and one.pid:
-                found[one.pid] = None
-    return tuple(found)
