@@ -110,3 +110,10 @@ def test_files_are_readable(pattern: str, limit: int) -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ROOT.glob(pattern)}
     assert lengths
     assert {str(path.relative_to(ROOT)): lines for path, lines in lengths.items() if lines > limit} == {}
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """pytest imports them by base name, and two of one name stop the collection of everything."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert names
+    assert {name for name in names if names.count(name) > 1} == set()

@@ -1,0 +1,43 @@
+"""``run`` and ``arun``: what the command line does, from Python."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+import perfsuite
+from perfsuite import UsageError
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_run_in_a_running_loop_says_what_to_write_instead() -> None:
+    async def inside() -> None:
+        perfsuite.run("token", duration=0.05)
+
+    with pytest.raises(UsageError, match=r"await perfsuite\.arun"):
+        asyncio.run(inside())
+
+
+def test_files_are_written_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    result = perfsuite.run("token", duration=0.05)
+    assert [phase.name for phase in result.phases] == ["token"]
+    assert list(tmp_path.iterdir()) == []
+    written = asyncio.run(perfsuite.arun(["token"], "reference", duration="50ms", output=str(tmp_path / "out")))
+    (file,) = (tmp_path / "out").glob("results-*.json")
+    assert perfsuite.load(file).run.id == written.run.id
+    assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_wrong_settings_are_named_as_they_were_given() -> None:
+    with pytest.raises(UsageError, match="unknown setting 'durration'; did you mean duration"):
+        perfsuite.run(durration=3)
+    with pytest.raises(UsageError, match="duration="):
+        perfsuite.run(duration="soon")
+    with pytest.raises(UsageError, match="cannot read"):
+        perfsuite.load("missing.json")
