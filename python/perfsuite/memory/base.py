@@ -39,8 +39,9 @@ class MemorySystem(Protocol):
         ``notes``."""
 
     def initialize(self, workdir: Path, model_url: str | None, dim: int) -> Maybe[None]:
-        """Opens it with a fresh state.  Files go to ``workdir``; models and embeddings of ``dim`` floats come from the
-        OpenAI-compatible ``model_url`` (None: there is none).  Telemetry is off."""
+        """Opens what is in ``workdir``: nothing at first, so that its state is fresh; started again in a folder that it
+        was killed in, a system finds there what was durable.  Its files go nowhere else.  Models and embeddings of
+        ``dim`` floats come from the OpenAI-compatible ``model_url`` (None: there is none).  Telemetry is off."""
 
     def store(
         self,
