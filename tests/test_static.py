@@ -36,6 +36,7 @@ def test_stub_matches_the_extension() -> None:
                     reason='needs ruff: pip install "perfsuite[test]"')  # fmt: skip
 def test_lint() -> None:
     run(sys.executable, "-m", "ruff", "check", ".")
+    run(sys.executable, "-m", "ruff", "format", "--check", ".")
 
 
 @pytest.mark.skipif(shutil.which("clang-format") is None, reason="needs clang-format: apt-get install clang-format")

@@ -38,9 +38,7 @@ def effective_size(series: Numbers) -> float:
     return _core.effective_size(series)
 
 
-def trend(
-    y: Numbers, t: Numbers | None = None, confidence: float = 0.95, *, n_effective: float | None = None
-) -> Trend:
+def trend(y: Numbers, t: Numbers | None = None, confidence: float = 0.95, *, n_effective: float | None = None) -> Trend:
     """Theil and Sen's line: the median of the slopes between all pairs of points, with Sen's interval (1968).
 
     `t` defaults to 0, 1, 2...  The interval takes residuals for independent; for a series that is not, give
@@ -92,9 +90,7 @@ def block_interval(
     return BlockInterval(mean, mean - margin, mean + margin, n_effective)
 
 
-def block_share_interval(
-    hits: Sequence[float], trials: Sequence[float], confidence: float = 0.95
-) -> BlockInterval:
+def block_share_interval(hits: Sequence[float], trials: Sequence[float], confidence: float = 0.95) -> BlockInterval:
     """A share of trials that depend on one another in time, from the hits and the trials of each block.
 
     Clopper and Pearson's interval at the number of independent trials that the blocks' spread is worth; never more

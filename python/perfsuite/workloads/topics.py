@@ -58,11 +58,7 @@ def topics(seed: int, count: int, *, smallest: int = 2, largest: int = 40) -> li
         statements: dict[str, None] = {}
         while len(statements) < size:
             form, _ = rng.choice(FORMS)
-            text = form.format(
-                name=name, number=rng.randint(2, 9999), person=invented_name(rng), day=rng.choice(DAYS)
-            )
+            text = form.format(name=name, number=rng.randint(2, 9999), person=invented_name(rng), day=rng.choice(DAYS))
             statements[text] = None
-        found.append(
-            Topic(name=name, statements=tuple(statements), question=rng.choice(QUESTIONS).format(name=name))
-        )
+        found.append(Topic(name=name, statements=tuple(statements), question=rng.choice(QUESTIONS).format(name=name)))
     return found

@@ -10,9 +10,7 @@ FACT = Fact(key="k", value="b7f3", statement="The code is b7f3.", question="What
 
 
 def request(age: int = 3, conversation: str = "c") -> Request:
-    return Request(
-        message=FACT.question, messages=[], user_id="u", conversation_id=conversation, expects=FACT, age=age
-    )
+    return Request(message=FACT.question, messages=[], user_id="u", conversation_id=conversation, expects=FACT, age=age)
 
 
 def reply(text: str = "", context: list[Message] | None = None) -> Reply:
