@@ -7,6 +7,7 @@ effective number of samples, or use the block functions.
 
 from __future__ import annotations
 
+from .clusters import Difference, cluster_mean_interval, cluster_share_interval, paired_difference
 from .comparison import Comparison, compare, holm, mann_whitney
 from .intervals import (
     Interval,
@@ -33,18 +34,22 @@ from .series import (
 __all__ = [
     "BlockInterval",
     "Comparison",
+    "Difference",
     "Interval",
     "Trend",
     "block_interval",
     "block_share_interval",
     "bootstrap_mean",
     "change_points",
+    "cluster_mean_interval",
+    "cluster_share_interval",
     "compare",
     "effective_size",
     "holm",
     "mann_whitney",
     "mean_interval",
     "mean_interval_of",
+    "paired_difference",
     "quantile_fractions",
     "quantile_interval",
     "quantile_ranks",
