@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import random
-import socket
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from perfsuite.serve.connection import Connection, Gone
 from perfsuite.serve.dialects import Answer, AnthropicMessages, Dialect, OpenAIChat
 from perfsuite.serve.exchange import Exchange
 from perfsuite.serve.http import BadRequest
+from perfsuite.serve.listening import Listening
 from perfsuite.serve.ollama import Ollama
 from perfsuite.serve.paced import Frames, PacedStream
 from perfsuite.serve.pacer import Pacer
@@ -28,16 +27,11 @@ from perfsuite.serve.stamps import Stamps
 from perfsuite.serve.truth import Record, Truth
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Coroutine
 
     from perfsuite.serve.http import Request
     from perfsuite.serve.options import ModelDelays, ServeOptions
 
-BACKLOG = 4096
-ACCEPTED_AT_ONCE = 128
-HEAD_TIMEOUT_S = 60.0
-SWEEP_S = 5.0
 SETTLE_NS = 1_000_000_000
 """So long the stamps of an answer's last tokens are waited for: a client that does not read holds them back."""
 FAULT_HEADER = "x-perfsuite-fault"
@@ -68,11 +62,8 @@ class Server:
         self._misfortune = faults.Misfortune(options.fault, options.fault_probability, options.seed)
         self._idents = random.Random(f"{options.seed} ids")
         self._created = int(time.time())
-        self._tls: ssl.SSLContext | None = None
-        self._listener: socket.socket | None = None
-        self._connections: set[Connection] = set()
+        self._listening: Listening | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._sweeper: asyncio.TimerHandle | None = None
         self._pages = Pages(self)
 
     @property
@@ -83,115 +74,54 @@ class Server:
     @property
     def connections(self) -> int:
         """Open connections."""
-        return len(self._connections)
+        return 0 if self._listening is None else len(self._listening.connections)
 
     # ── life ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def start(self) -> None:
         """Listens.  Raises UsageError when the address cannot be had."""
         options = self.options
+        context = None
         if options.secure:
             from perfsuite.serve import tls
 
-            self._tls = tls.context(options.certificate, options.key, options.certificate_out)
+            context = tls.context(options.certificate, options.key, options.certificate_out)
         self._loop = asyncio.get_running_loop()
-        self._listener = listener = self._listen()
-        self.stamps.listen(listener)
+        listening = Listening(self, options.host, options.port, context=context, refused=self._refused)
         self.pacer = Pacer()
         try:
             if self._chats is not None:
                 await self._chats.open()
         except BaseException:
-            listener.close()
+            listening.close()
             self.pacer.close()
             raise
-        host, port = listener.getsockname()[:2]
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if options.secure else 'http'}://{shown}:{port}"
-        self._loop.add_reader(listener, self._accept)
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        self.url = listening.url
+        self._listening = listening
+        listening.open()
 
-    def _listen(self) -> socket.socket:
-        options = self.options
-        try:
-            found = socket.getaddrinfo(
-                options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICSERV
-            )
-            family, _, _, _, address = found[0]
-            listener = socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:
-            raise UsageError(f"--host {options.host}: {error.strerror}; name an address of this machine") from error
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(BACKLOG)
-            listener.setblocking(False)
-        except OSError as error:
-            listener.close()
-            raise UsageError(
-                f"--host {options.host} --port {options.port}: {error.strerror}; name a free port, or 0 for any"
-            ) from error
-        return listener
+    def _refused(self) -> None:
+        self.counts.refused_connections += 1
 
     async def close(self) -> None:
         """Stops listening, ends what is under way, and closes everything."""
-        if self._listener is None:
+        listening = self._listening
+        if listening is None:
             return
-        self._loop.remove_reader(self._listener)
-        self._listener.close()
-        self._listener = None
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        listening.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in list(self._connections):
-            connection.close()
+        listening.close()
+        self._listening = None
         self.pacer.close()
         if self._chats is not None:
             await self._chats.close()
 
-    def _accept(self) -> None:
-        assert self._listener is not None
-        for _ in range(ACCEPTED_AT_ONCE):
-            try:
-                sock, _ = self._listener.accept()
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError as error:
-                self.counts.refused_connections += 1
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                    self._rest(error)
-                return
-            sock.setblocking(False)
-            try:
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError:
-                sock.close()
-                continue
-            self._connections.add(Connection(self, sock, self._tls))
-
-    def _rest(self, error: OSError) -> None:
-        """Out of descriptors: others wait in the kernel's queue until some are closed."""
-        print(f"perfsuite: cannot accept more connections: {error.strerror}; raise ulimit -n", file=sys.stderr)
-        self._loop.remove_reader(self._listener)  # type: ignore[arg-type]
-        self._loop.call_later(0.1, self._accept_again)
-
-    def _accept_again(self) -> None:
-        if self._listener is not None:
-            self._loop.add_reader(self._listener, self._accept)
-
-    def _sweep(self) -> None:
-        """Closes connections whose request does not come to an end."""
-        late = time.monotonic() - HEAD_TIMEOUT_S
-        for connection in list(self._connections):
-            if connection.partial and connection.idle_since < late:
-                connection.close()
-        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
-
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
-        self._connections.discard(connection)
+        if self._listening is not None:
+            self._listening.connections.discard(connection)
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -321,7 +251,7 @@ class Server:
 
     def collect(self) -> None:
         """Takes the stamps that have come for answers given, before the truth is told."""
-        for connection in list(self._connections):
+        for connection in list(self._listening.connections) if self._listening is not None else ():
             if not connection.busy:
                 connection.collect()
 
