@@ -19,16 +19,16 @@ WORD_WEIGHT = 2.0
 _WORD = re.compile(r"\w+")
 
 
-def embed(text: str) -> array[float]:
-    """The text's vector, of length 1 (or 0 when there is no word in it)."""
-    vector = [0.0] * DIMENSION
+def embed(text: str, dimension: int = DIMENSION) -> array[float]:
+    """The text's vector of so many floats, of length 1 (or 0 when there is no word in it)."""
+    vector = [0.0] * dimension
     for word in _WORD.findall(text.lower()):
         data = f"^{word}$".encode("utf-8", "replace")
         hashed = crc32(data)
-        vector[(hashed >> 1) % DIMENSION] += WORD_WEIGHT if hashed & 1 else -WORD_WEIGHT
+        vector[(hashed >> 1) % dimension] += WORD_WEIGHT if hashed & 1 else -WORD_WEIGHT
         for start in range(len(data) - 2):
             hashed = crc32(data[start : start + 3])
-            vector[(hashed >> 1) % DIMENSION] += 1.0 if hashed & 1 else -1.0
+            vector[(hashed >> 1) % dimension] += 1.0 if hashed & 1 else -1.0
     norm = sqrt(sum(map(mul, vector, vector)))
     return array("f", [value / norm for value in vector] if norm else vector)
 

@@ -3,7 +3,10 @@
 options.py      what a server is asked to be        faults.py       how it misbehaves on request
 http.py         requests, parsed within bounds      connection.py   one socket: stamps, TLS, back-pressure
 stamps.py       the kernel's stamps of packets      truth.py        when each request came, when each token left
-pacer.py        one heap and one timer for all      paced.py        streams of fixed delays
+listening.py    sockets accepted                    pacer.py        one heap and one timer for all
+paced.py        streams of fixed delays             standin.py      a stand-in for memory systems' models
+standin_counts.py, standin_wire.py                   its counts; its requests and answers
+canned.py       what the stand-in says
 chatting.py     the reference system's answers      answering.py    answers that may misbehave
 dialects.py     OpenAI chat, Anthropic, Ollama      responses.py    OpenAI responses
 server.py       routes and life                     pages.py        health, models, metrics, the truth
