@@ -1,0 +1,91 @@
+"""The embedded reference memory (perfsuite.reference.memory) as a memory system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from perfsuite.compression import NamedCodec, codec_at
+from perfsuite.memory.base import Hit
+from perfsuite.reference.configuration import ReferenceConfig
+from perfsuite.reference.memory import Memories, Tier
+from perfsuite.reference.store import Store
+
+USER = "bench"
+NOTES_OF_A_SYNTHESIS = 5
+
+
+class Reference:
+    """The reference memory.  ``options`` are fields of ReferenceConfig."""
+
+    def __init__(self, **options: object) -> None:
+        self._config = ReferenceConfig(synchronous="FULL", cold_memories=10_000_000)
+        if options:
+            self._config = replace(self._config, **options)  # type: ignore[arg-type]
+        self._codec: NamedCodec = codec_at(self._config.codec)
+        self._workdir: Path
+        self._store: Store
+        self._memories: Memories
+
+    def info(self) -> Mapping[str, object]:
+        """What it is."""
+        from perfsuite import __version__
+
+        shown = ("hot_memories", "warm_memories", "cold_memories", "cold_block", "codec", "synchronous")
+        return {
+            "name": "reference",
+            "version": __version__,
+            "class": "raw",
+            "concurrent": False,
+            "configuration": {name: getattr(self._config, name) for name in shown},
+        }
+
+    def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
+        """Opens the file."""
+        self._workdir = workdir
+        self._open()
+
+    def store(
+        self,
+        text: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        session: str | None = None,
+        timestamp: float | None = None,
+    ) -> Sequence[str]:
+        """One memory; on the disk and found when this returns."""
+        return self._memories.add(USER, [text])
+
+    def flush(self) -> None:
+        """Notes the uses of memories that are still to be noted."""
+        self._memories.flush()
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        """Full text narrows, embeddings rank."""
+        found = self._memories.search(USER, query, k)[:k]
+        return [Hit(note.id, note.text, 1 / (1 + rank)) for rank, note in enumerate(found)]
+
+    def tier_of(self, id: str) -> Tier | None:
+        """Where a memory is."""
+        return self._memories.tier_of(id)
+
+    def synthesize(self, query: str) -> str:
+        """What is known about a question, as the context that a model would be given."""
+        return "\n".join(note.text for note in self._memories.search(USER, query, NOTES_OF_A_SYNTHESIS))
+
+    def reset(self) -> None:
+        """Forgets everything: another file."""
+        self._store.close()
+        for path in self._workdir.glob("memory.sqlite*"):
+            path.unlink()
+        self._open()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._memories.flush()
+        self._store.close()
+
+    def _open(self) -> None:
+        self._store = Store(self._workdir / "memory.sqlite", self._config, self._codec)
+        self._memories = Memories(self._store, self._config)

@@ -1,0 +1,116 @@
+"""The memory systems that are known: their classes, and what each needs.
+
+A system of another package is known by its entry point in the group ``perfsuite.memory`` (name = "module:Class"); one
+that is in nobody's table can be named as ``module:Class`` itself.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Literal
+
+from perfsuite.errors import unknown
+
+GROUP = "perfsuite.memory"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A memory system.
+
+    ``factory`` is ``module:Class``, or a function that makes one.  ``kind``: ``raw`` stores what it is given,
+    ``extracting`` lets a model decide what is stored, ``client`` speaks to a service that is hosted elsewhere.
+    ``needs`` are requirements for pip, and ``imports`` the modules that they bring, by which one sees whether they are
+    there.  ``own_environment``: they may not share this one.  ``python``: the oldest that they run on.
+    ``loadable_extensions``: it needs a Python whose SQLite can load extensions.
+    """
+
+    name: str
+    factory: str
+    kind: Literal["raw", "extracting", "client"] = "raw"
+    needs: tuple[str, ...] = ()
+    imports: tuple[str, ...] = ()
+    own_environment: bool = False
+    python: tuple[int, int] = (3, 11)
+    loadable_extensions: bool = False
+    note: str = ""
+
+    @property
+    def installs(self) -> bool:
+        """Whether it needs anything but this package."""
+        return bool(self.needs) or self.loadable_extensions
+
+
+BUILT_IN = (
+    Known("reference", "perfsuite.memory.adapters.reference:Reference", note="the embedded reference memory"),
+    Known("fts5", "perfsuite.memory.adapters.fts5:FullText", note="baseline: SQLite full-text search, BM25"),
+    Known(
+        "sqlite-vec",
+        "perfsuite.memory.adapters.sqlite_vec:SqliteVec",
+        needs=("sqlite-vec",),
+        imports=("sqlite_vec",),
+        loadable_extensions=True,
+        note="baseline: SQLite vector search, embeddings from the model's endpoint",
+    ),
+)
+"""The systems that this package brings adapters for, the baselines first."""
+
+
+def known() -> Mapping[str, Known]:
+    """All systems by name: the built-in ones, then those of installed packages."""
+    from importlib.metadata import entry_points
+
+    found = {one.name: one for one in BUILT_IN}
+    for point in entry_points(group=GROUP):
+        found.setdefault(point.name, Known(point.name, point.value, note="from an installed package"))
+    return found
+
+
+def find(name: str) -> Known:
+    """The system of that name, or the one that ``module:Class`` names; raises UsageError when there is none."""
+    if ":" in name:
+        return Known(name.rpartition(":")[2].rpartition(".")[2], name, note=name)
+    systems = known()
+    if name not in systems:
+        raise unknown("memory system", name, systems)
+    return systems[name]
+
+
+def missing(name: str) -> str | None:
+    """Why a system cannot run, and the command that gets what it lacks; None where nothing is missing."""
+    system = find(name)
+    reason = _lacks(system)
+    if reason is None:
+        return None
+    from perfsuite.memory import environments
+
+    if environments.python_of(system) is not None:
+        return None
+    return f"{system.name} needs {reason}: perfsuite compare --setup {system.name}"
+
+
+def shares_this_environment(system: Known) -> bool:
+    """Whether it runs in this Python, with nothing missing."""
+    return _lacks(system) is None
+
+
+def _lacks(system: Known) -> str | None:
+    """What this environment lacks for a system."""
+    if system.own_environment:
+        return f"an environment of its own with {' '.join(system.needs)}"
+    if sys.version_info[:2] < system.python:
+        return f"Python {'.'.join(map(str, system.python))} or newer with {' '.join(system.needs)}"
+    if system.loadable_extensions and not _loads_extensions():
+        return "a Python whose SQLite loads extensions, which this one's does not"
+    if any(find_spec(module) is None for module in system.imports):
+        return " ".join(system.needs)
+    return None
+
+
+def _loads_extensions() -> bool:
+    import sqlite3
+
+    return hasattr(sqlite3.Connection, "enable_load_extension")

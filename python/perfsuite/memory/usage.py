@@ -1,0 +1,90 @@
+"""What a process tree holds and has used, and the bytes of a folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from perfsuite.collectors.processes import pss_bytes
+
+BLOCK = 512
+"""What stat counts blocks in, whatever the file system's own are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """``resident_bytes``: resident set size, summed over the tree.  ``memory_bytes``: its proportional set size where
+    the kernel shows it (``memory_kind`` "PSS"), else the resident one ("RSS").  ``peak_bytes``: the most that the root
+    process was resident with, 0 where the kernel does not say.  ``cpu_s``: processor time of the tree, that of children
+    that have ended included.  ``disk_bytes``: what the folder's files occupy; ``file_bytes``: their lengths."""
+
+    resident_bytes: int
+    memory_bytes: int
+    memory_kind: str
+    peak_bytes: int
+    cpu_s: float
+    threads: int
+    processes: int
+    disk_bytes: int
+    file_bytes: int
+
+
+def usage_of(pid: int, folder: Path) -> Usage:
+    """Of the tree with that root, and of the folder; a process that has ended counts nothing."""
+    import psutil
+
+    resident = proportional = threads = processes = 0
+    cpu = 0.0
+    kind = "PSS"
+    tree: list[psutil.Process] = []
+    with contextlib.suppress(psutil.Error):
+        root = psutil.Process(pid)
+        tree = [root, *root.children(recursive=True)]
+    for process in tree:
+        with contextlib.suppress(psutil.Error):
+            rss = int(process.memory_info().rss)
+            times = process.cpu_times()
+            pss = pss_bytes(process.pid)
+            if pss is None:
+                kind = "RSS"
+            resident += rss
+            proportional += rss if pss is None else pss
+            cpu += times.user + times.system
+            if process.pid == pid:
+                cpu += times.children_user + times.children_system
+            threads += process.num_threads()
+            processes += 1
+    disk, length = folder_bytes(folder)
+    return Usage(
+        resident_bytes=resident,
+        memory_bytes=proportional,
+        memory_kind=kind,
+        peak_bytes=_peak(pid),
+        cpu_s=cpu,
+        threads=threads,
+        processes=processes,
+        disk_bytes=disk,
+        file_bytes=length,
+    )
+
+
+def folder_bytes(folder: Path) -> tuple[int, int]:
+    """(occupied, length) of a folder's files, those of folders in it too; links are not followed."""
+    occupied = length = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # it went meanwhile
+                status = os.lstat(os.path.join(path, name))
+                occupied += status.st_blocks * BLOCK
+                length += status.st_size
+    return occupied, length
+
+
+def _peak(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path(f"/proc/{pid}/status").read_text("ascii", "replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0

@@ -1,0 +1,178 @@
+"""Memory systems made for tests: one that works and says what it is asked to, and ones that go wrong in a known way.
+
+They are named to the host as ``memory_systems:Faulty`` with ``options={"fault": …}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from perfsuite.memory.base import Hit
+
+
+class Plain:
+    """A list in memory: recall finds what has the question's last word.  ``tiers`` are told in turn."""
+
+    concurrent = False
+
+    def __init__(self, *, delay_s: float = 0.0, held_bytes: int = 0, concurrent: bool | None = None) -> None:
+        self.delay_s = delay_s
+        self.held_bytes = held_bytes
+        if concurrent is not None:
+            self.concurrent = concurrent
+        self.texts: dict[str, str] = {}
+        self.held: list[bytes] = []
+
+    def info(self) -> Mapping[str, object]:
+        return {"name": "plain", "version": "1", "class": "raw", "concurrent": self.concurrent}
+
+    def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
+        self.path = workdir / "plain.txt"
+
+    def store(
+        self,
+        text: str,
+        *,
+        metadata: Mapping[str, object] | None = None,
+        session: str | None = None,
+        timestamp: float | None = None,
+    ) -> Sequence[str]:
+        if self.delay_s:
+            time.sleep(self.delay_s)
+        identifier = f"p{len(self.texts)}"
+        self.texts[identifier] = text
+        if self.held_bytes:
+            self.held.append(os.urandom(self.held_bytes))
+        return [identifier]
+
+    def flush(self) -> None:
+        self.path.write_text("\n".join(self.texts.values()), encoding="utf-8")
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        word = query.split()[-1]
+        return [Hit(name, text, 1.0) for name, text in self.texts.items() if word in text][:k]
+
+    def reset(self) -> None:
+        self.texts.clear()
+        self.held.clear()
+
+    def close(self) -> None:
+        pass
+
+
+class Overlapping(Plain):
+    """Coroutines that wait; what was under way at a time at most is in ``info``."""
+
+    def __init__(self, *, delay_s: float = 0.01, concurrent: bool = True) -> None:
+        super().__init__()
+        self.wait_s = delay_s
+        self.concurrent = concurrent
+        self.now = self.most = 0
+
+    async def recall(self, query: str, k: int = 5) -> Sequence[Hit]:  # type: ignore[override]
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(self.wait_s)
+        self.now -= 1
+        return [Hit("most", str(self.most), 1.0)]
+
+
+class Threaded(Plain):
+    """The same in threads."""
+
+    concurrent = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock = threading.Lock()
+        self.now = self.most = 0
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        with self.lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.01)
+        with self.lock:
+            self.now -= 1
+        return [Hit("most", str(self.most), 1.0)]
+
+
+class Tiered(Plain):
+    """Tells tiers: the oldest third cold, then warm, then hot; or ``lies`` that all are hot."""
+
+    def __init__(self, *, lies: bool = False) -> None:
+        super().__init__()
+        self.lies = lies
+
+    def tier_of(self, id: str) -> str | None:
+        if id not in self.texts:
+            return None
+        if self.lies:
+            return "hot"
+        return ("cold", "warm", "hot")[min(2, 3 * int(id[1:]) // max(1, len(self.texts)))]
+
+    def synthesize(self, query: str) -> str:
+        return " ".join(hit.text for hit in self.recall(query))
+
+
+class Faulty(Plain):
+    """Goes wrong in the way that ``fault`` names, at the call with the number ``at``, counted from 0."""
+
+    def __init__(self, *, fault: str, at: int = 0) -> None:
+        super().__init__()
+        self.fault = fault
+        self.at = at
+        self.made = 0
+        if fault == "start":
+            raise RuntimeError("no licence found")
+
+    def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
+        super().initialize(workdir, model_url, dim)
+        if self.fault == "die at start":
+            print("cannot open the vault", flush=True)
+            os._exit(3)
+
+    def store(self, text: str, **about: object) -> Sequence[str]:  # type: ignore[override]
+        self.made += 1
+        if self.made - 1 < self.at:
+            return super().store(text)
+        if self.fault == "hang":
+            print("waiting for the quorum", flush=True)
+            while True:
+                time.sleep(1)
+        if self.fault == "die":
+            print("segment 7 is damaged", file=sys.stderr, flush=True)
+            os.abort()
+        if self.fault == "raise":
+            raise ValueError(f"refused {text!r}")
+        if self.fault == "exit":
+            sys.exit(4)
+        if self.fault == "chatty":
+            print("x" * 100_000)
+            os.write(1, b"\x00\x00\x00\x05hello\xff")
+        if self.fault == "break the talk":
+            for number in range(3, 64):
+                try:
+                    os.write(number, b"\xff" * 64)
+                except OSError:
+                    continue
+        if self.fault == "nothing":
+            return None  # type: ignore[return-value]
+        if self.fault == "numbers":
+            return [1, 2]  # type: ignore[list-item]
+        return super().store(text)
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        if self.fault == "too many":
+            return [Hit(str(n), "x", 1.0) for n in range(k + 1)]
+        if self.fault == "garbage":
+            return ["x", 3, None]  # type: ignore[list-item]
+        if self.fault == "text":
+            return "found it"  # type: ignore[return-value]
+        return super().recall(query, k)
