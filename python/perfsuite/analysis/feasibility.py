@@ -67,6 +67,8 @@ def remedy(result: MetricResult, criterion: Criterion, bounds: tuple[float, floa
     better_when_low = criterion.lower_is_better
     flawless = result.kind == "ratio" and value == (0.0 if better_when_low else 1.0)
     needed: float | None = None
+    if isinstance(other := result.details.get("to_decide"), str):  # the probe knows: no length of run would tell
+        return other
     longer = result.details.get("times_as_long")
     if isinstance(longer, float):  # the probe knows: it did not come to what it was to look at
         return _longer(max(longer, 1.0), duration_s)

@@ -25,9 +25,11 @@ class Placed(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """The requests of all phases together; ``delivered`` of ``wanted`` requests a second where one phase had a rate."""
+    """The requests of all phases together, those of the warm-ups apart; ``delivered`` of ``wanted`` requests a second,
+    which is what fell due of them, where one phase had a rate."""
 
     sent: int
+    warmup: int
     failed: int
     delivered: float | None
     wanted: float | None
@@ -63,9 +65,13 @@ def worst(phases: Iterable[PhaseResult], count: int = 5) -> list[Placed]:
 
 def totals(phases: Sequence[PhaseResult]) -> Totals:
     """The requests of a run."""
-    rates = [(p.delivered.get("rate"), p.requested.get("rate")) for p in phases if p.requested.get("rate")]
+    rates = [
+        (p.delivered.get("rate"), p.delivered.get("due_rate") or p.requested["rate"])
+        for p in phases
+        if p.requested.get("rate")
+    ]
     delivered, wanted = rates[0] if len(rates) == 1 else (None, None)
-    return Totals(_sum(phases, "requests"), _sum(phases, "failed"), delivered, wanted)
+    return Totals(_sum(phases, "requests"), _sum(phases, "warmup"), _sum(phases, "failed"), delivered, wanted)
 
 
 def _sum(phases: Iterable[PhaseResult], name: str) -> int:

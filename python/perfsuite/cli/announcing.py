@@ -14,6 +14,8 @@ ANSWER_S = 1.0
 """How long an answer is taken to last: nobody knows before the run, so it is said."""
 
 ANSWER_TOKENS = 150
+CLIMBING = {"ramp": 0.5, "step": 0.6}
+"""The mean of what climbs to its rate, as a share of that (csrc/core/pfs_arrivals.h)."""
 SAMPLED = 64
 
 
@@ -64,7 +66,8 @@ def _requests(plan: Plan, phase: Phase) -> int:
         if one.drives:
             seconds = phase.duration_s * one.weight / weight
             slots = asked.concurrency or in_flight.get(one.name, 1)
-            wanted += seconds * (asked.due_rate or slots / (ANSWER_S + asked.think))
+            climbing = CLIMBING.get(asked.arrivals, 1.0) if asked.rate is not None else 1.0
+            wanted += seconds * (climbing * asked.due_rate if asked.due_rate else slots / (ANSWER_S + asked.think))
     if plan.tokenizer is not None and any(one.needs == "counter" for one in probes):
         wanted += counting.PROMPTS
     return round(wanted) if asked.max_requests is None else min(round(wanted), asked.max_requests)

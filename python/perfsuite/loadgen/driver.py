@@ -102,7 +102,7 @@ class _Drive:
 
     async def run(self, stop: asyncio.Event | None) -> Delivered:
         events, spec = self.events, self.spec
-        before = (events.started, events.completed, events.failed)
+        before = (events.started, events.completed, events.failed, events.warmup)
         self.start_ns = time.monotonic_ns()
         if events.started == 0 and events.warmup == 0:
             events.start_ns = self.start_ns
@@ -252,8 +252,8 @@ class _Drive:
             kind = failure.kind if failure.kind in _STATUS else "target"
             row.end(_STATUS[kind], at_ns=end_ns)
             examples = self.examples.setdefault(kind, [])
-            if len(examples) < EXAMPLES and kind != "cancelled":
-                examples.append(shortened(str(failure)))
+            if len(examples) < EXAMPLES and kind != "cancelled" and (text := shortened(str(failure))) not in examples:
+                examples.append(text)
             return
         prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
         row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
@@ -356,11 +356,10 @@ class _Drive:
         except Exception as error:  # noqa: BLE001  raised again by run()
             self._break(error)
 
-    def _delivered(self, before: tuple[int, int, int]) -> Delivered:
+    def _delivered(self, before: tuple[int, ...]) -> Delivered:
         events, spec = self.events, self.spec
-        started, completed, failed = (
-            now - then for now, then in zip((events.started, events.completed, events.failed), before, strict=True)
-        )
+        now = (events.started, events.completed, events.failed, events.warmup)
+        started, completed, failed, warmup = (count - then for count, then in zip(now, before, strict=True))
         until = min(self.last_end_ns, self.end_ns) if self.closed else self.end_ns
         measured_s = max(0, until - self.measured_ns) / SECOND
         rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
@@ -377,6 +376,8 @@ class _Drive:
             late_sends=self.late,
             sent=self.begun,
             tokens=self.tokens,
+            warmup=warmup,
+            due_rate=started / measured_s if spec.due_rate is not None and measured_s > 0.0 else None,
             ended=self.ended,
             short=short,
             examples=self.examples,

@@ -96,11 +96,13 @@ class ByUser(Protocol):
 class Delivered:
     """What came of it, warm-up left out but for ``sent`` and ``tokens``, which is all that went out.
 
-    ``rate``: requests sent a second in the measured time, which is ``duration_s`` long.  ``late_sends``: sends more
-    than a millisecond after they were due though a slot was free.  ``mean_in_flight``: over the measured
-    time, from send to end; None where the driver does not tell.  ``ended``: why nothing more was sent before the time
-    was over, or None.  ``short``: what was asked and not delivered (see ``shortfall``), or None.  ``examples``: the
-    first failures of each kind, shortened.  ``wire``: what the engines counted (``csrc/wire/pfs_wire.h`` says what each
+    ``rate``: requests sent a second in the measured time, which is ``duration_s`` long; ``due_rate``: requests that
+    fell due in it by the schedule, a second (a ramp's are fewer than the rate it climbs to); None of a closed loop.
+    ``warmup``: requests of the warm-up, which no other count has.  ``late_sends``: sends more than a millisecond after
+    they were due though a slot was free.  ``mean_in_flight``: over the measured time, from send to end; None where the
+    driver does not tell.  ``ended``: why nothing more was sent before the time was over, or None.  ``short``: what was
+    asked and not delivered (see ``shortfall``), or None.  ``examples``: the first failures of each kind that differ,
+    shortened.  ``wire``: what the engines counted (``csrc/wire/pfs_wire.h`` says what each
     means); nothing where Python drove.  ``warnings``: what the client did that may show in the figures.
     """
 
@@ -112,6 +114,8 @@ class Delivered:
     duration_s: float
     sent: int
     tokens: int
+    warmup: int = 0
+    due_rate: float | None = None
     late_sends: int = 0
     coalesced_reads: int = 0
     mean_in_flight: float | None = None

@@ -44,7 +44,7 @@ class Tally:
     def __init__(self, spec: LoadSpec, events: Events) -> None:
         self.spec = spec
         self.events = events
-        self.before = (events.started, events.completed, events.failed)
+        self.before = (events.started, events.completed, events.failed, events.warmup)
         self.start_ns = self.measured_ns = self.end_ns = 0
         self.sent = self.in_time = self.late = self.missed = self.tokens = 0
         self.last_end_ns = 0
@@ -84,19 +84,19 @@ class Tally:
         self.tokens += tokens
         if failure is not None and failure.kind != "cancelled":
             examples = self.examples.setdefault(failure.kind, [])
-            if len(examples) < EXAMPLES:
-                examples.append(shortened(str(failure)))
+            if len(examples) < EXAMPLES and (text := shortened(str(failure))) not in examples:
+                examples.append(text)
         return self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens
 
     def delivered(self, counts: Mapping[str, int]) -> Delivered:
         """What came of it; ``counts`` are the engines'."""
         events, spec = self.events, self.spec
-        started, completed, failed = (
-            now - then for now, then in zip((events.started, events.completed, events.failed), self.before, strict=True)
-        )
+        now = (events.started, events.completed, events.failed, events.warmup)
+        started, completed, failed, warmup = (count - then for count, then in zip(now, self.before, strict=True))
         until = min(self.last_end_ns, self.end_ns) if self.ended_by is not None else self.end_ns
         measured_s = max(0, until - self.measured_ns) / SECOND
         rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
+        due_rate = started / measured_s if spec.due_rate is not None and measured_s > 0.0 else None
         held = self.busy_ns / SECOND / measured_s if measured_s > 0.0 else 0.0
         said = warnings(counts)
         if spec.due_rate is None and not spec.think_s and self.ended_by is None:
@@ -120,6 +120,8 @@ class Tally:
             coalesced_reads=counts["coalesced_reads"],
             sent=self.sent,
             tokens=self.tokens,
+            warmup=warmup,
+            due_rate=due_rate,
             ended=self.ended_by,
             short=short,
             examples=self.examples,

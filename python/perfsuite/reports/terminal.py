@@ -81,7 +81,8 @@ def write(result: Result, files: Sequence[Path] | None, stream: TextIO, *, verbo
 
 def _headline(result: Result, colour: bool) -> str:
     sums = totals(result.phases)
-    parts = [f"{sums.sent:,} sent, {sums.failed:,} failed"] if sums.sent else []
+    warmup = f" and {sums.warmup:,} to warm up" if sums.warmup else ""
+    parts = [f"{sums.sent:,} sent{warmup}, {sums.failed:,} failed"] if sums.sent or sums.warmup else []
     if sums.delivered is not None and sums.wanted is not None:
         parts.append(f"{number(sums.delivered)} of {number(sums.wanted)} requests/s delivered")
     verdict = _paint(result.verdict.upper(), result.verdict, colour)

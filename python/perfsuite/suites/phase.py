@@ -13,7 +13,7 @@ from perfsuite.analysis.verdict import judge, phase_verdict, settle
 from perfsuite.collectors import process_of, samplers_for, unit_of
 from perfsuite.collectors.server import INTERVAL_S
 from perfsuite.collectors.server_page import RUNNING, WAITING
-from perfsuite.evidence import Evidence, Exact, Level, NotMeasured
+from perfsuite.evidence import Estimate, Evidence, Exact, Level, NotMeasured
 from perfsuite.loadgen import RawWriter
 from perfsuite.metric import catalogue, metric
 from perfsuite.plan import Criterion, Phase, Plan, overridden
@@ -284,7 +284,7 @@ def _by_the_server(evidence: Evidence, series: Mapping[str, list[tuple[float, fl
         for state in (RUNNING, WAITING)
         if (points := series.get(f"server.{state}"))
     }
-    if not isinstance(evidence, Exact) or not counts:
+    if not isinstance(evidence, Exact | Estimate) or not counts:
         return evidence
     return replace(evidence, details={**evidence.details, **counts, "server_read_every_s": INTERVAL_S})
 
@@ -292,7 +292,7 @@ def _by_the_server(evidence: Evidence, series: Mapping[str, list[tuple[float, fl
 def _held(evidence: Evidence | None, others: list[MetricResult]) -> Evidence | None:
     """concurrent_requests counts only while every other criterion of the phase held."""
     failed = [one.name for one in others if one.critical and one.verdict == "failed"]
-    if not isinstance(evidence, Exact) or not failed:
+    if not isinstance(evidence, Exact | Estimate) or not failed:
         return evidence
     details = {**evidence.details, "in_flight": evidence.value, "criteria_failed": failed}
     return Exact(value=0.0, samples=evidence.samples, series=evidence.series, details=details)
@@ -306,7 +306,8 @@ def _errors(stretches: list[Stretch]) -> list[ErrorCount]:
             counts[kind] = counts.get(kind, 0) + count
         if one.delivered is not None:
             for kind, texts in one.delivered.examples.items():
-                first.setdefault(kind, []).extend(texts)
+                known = first.setdefault(kind, [])
+                known += [text for text in texts if text not in known]
     return [ErrorCount(kind=kind, count=count, first=first.get(kind, [])[:3]) for kind, count in counts.items()]
 
 
@@ -334,9 +335,12 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
     rows = [one.delivered for one in ended if one.delivered is not None]
     asked = [row for one, row in zip(ended, rows, strict=True) if not one.trial]  # the rate is not of a search's levels
     seconds = sum(row.duration_s for row in asked)
+    due = [(row.due_rate * row.duration_s, row.duration_s) for row in asked if row.due_rate is not None]
     return {
         "max_in_flight": max(row.max_in_flight for row in rows),
-        "rate": sum(row.requests for row in asked) / seconds if seconds else 0.0,
+        "rate": sum(row.rate * row.duration_s for row in asked) / seconds if seconds else 0.0,
+        "due_rate": sum(number for number, _ in due) / sum(length for _, length in due) if due else None,
+        "warmup": sum(row.warmup for row in rows),
         "requests": sum(row.requests for row in rows),
         "completed": sum(row.completed for row in rows),
         "failed": sum(row.failed for row in rows),
@@ -349,6 +353,8 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
                 "asked": str(one.spec),
                 "duration_s": row.duration_s,
                 "rate": row.rate,
+                "due_rate": row.due_rate,
+                "warmup": row.warmup,
                 "max_in_flight": row.max_in_flight,
                 "mean_in_flight": row.mean_in_flight,
                 "requests": row.requests,

@@ -32,6 +32,8 @@ def test_requests_and_tokens_follow_the_plan() -> None:
     assert "--max-requests and --max-tokens bound it" in line
     assert said(phase=["load"], duration="60s", rate="2")[0] == 120
     assert said(phase=["load"], duration="60s", rate="2", max_requests="7")[0] == 7
+    assert said(phase=["load"], duration="60s", rate="2", arrivals="ramp")[0] == 60
+    assert said(phase=["load"], duration="60s", rate="2", arrivals="step")[0] == 72
     assert said(phase=["load"], duration="60s", users="3", pace="500ms")[0] == 360
     assert said(phase=["load"], duration="60s", concurrency="6", think="2s")[0] == 120
     assert "--find-max sends as many more" in said(phase=["load"], find_max=True)[2]

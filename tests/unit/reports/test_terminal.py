@@ -36,6 +36,13 @@ def test_the_delivered_rate_is_in_the_headline() -> None:
     assert text.splitlines()[0].endswith("412 sent, 7 failed, 9.9 of 10 requests/s delivered")
 
 
+def test_the_headline_tells_the_warm_up_apart() -> None:
+    load = results_made.full().phases[0]
+    load = msgspec.structs.replace(load, delivered={**load.delivered, "warmup": 40})
+    text = screen(msgspec.structs.replace(results_made.full(), phases=[load]))
+    assert text.splitlines()[0].endswith("412 sent and 40 to warm up, 7 failed")
+
+
 def test_verbose_lists_what_was_not_measured_and_why() -> None:
     assert "cache_hit_rate" not in screen(results_made.full())
     text = screen(results_made.full(), verbose=True, width=200)

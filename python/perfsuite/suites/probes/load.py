@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from itertools import count, islice
 
-from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Share
+from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, RatioOfSums, Share
 from perfsuite.loadgen import Times
 from perfsuite.suites.cache import CacheWatch
 from perfsuite.suites.searching import find_max
@@ -145,13 +146,18 @@ def errors(stretches: list[Stretch]) -> Evidence:
 
 
 def in_flight(stretches: list[Stretch]) -> Evidence:
-    """The most requests in flight at once, as the client counts them."""
+    """The most requests in flight at once, as the client counts them.
+
+    Where no more were ever asked for, the system may bear more than that: it is a lower bound.
+    """
     delivered = [one.delivered for one in stretches if one.delivered is not None]
     if not delivered or not any(row.completed for row in delivered):
         return NotMeasured("no request was completed")
-    return Exact(
-        value=float(max(row.max_in_flight for row in delivered)), samples=sum(row.requests for row in delivered)
-    )
+    most, samples = max(row.max_in_flight for row in delivered), sum(row.requests for row in delivered)
+    if any(one.spec.due_rate is None and (one.spec.concurrency or 1) > most for one in stretches):
+        return Exact(value=float(most), samples=samples)
+    more = "this load had no more in flight: --concurrency, a higher --rate or more --users would tell"
+    return Estimate(value=float(most), low=float(most), high=math.inf, samples=samples, details={"to_decide": more})
 
 
 def efficiency(inside: Inspection | None, name: str) -> Evidence:
