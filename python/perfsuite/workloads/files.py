@@ -18,9 +18,9 @@ from typing import BinaryIO
 
 from perfsuite.errors import UsageError
 from perfsuite.targets.base import Message
+from perfsuite.workloads.opening import PROBE, open_json
 from perfsuite.workloads.splitter import LARGEST, Span, Unusable, json_lines, json_values
 
-PROBE = 1 << 16
 KEPT = 1000
 """Reports of unusable parts that are kept; the others are counted."""
 MOST_MESSAGES = 100_000
@@ -59,41 +59,7 @@ class ConversationFile:
             pass
 
     def _open(self) -> BinaryIO:
-        try:
-            if self.path.is_dir():
-                raise UsageError(f"{self.path} is a folder; name a file of conversations")
-            if self.path.exists() and not self.path.is_file():  # opening a pipe would wait for its writer
-                raise UsageError(f"{self.path} is no plain file; save the conversations in one")
-            stream = self.path.open("rb")
-        except OSError as error:
-            raise UsageError(f"cannot read {self.path}: {error.strerror or error}") from error
-        try:
-            head = stream.read(PROBE)
-            self._check(head)
-            stream.seek(3 if head.startswith(b"\xef\xbb\xbf") else 0)
-        except OSError as error:
-            stream.close()
-            raise UsageError(f"cannot read {self.path}: {error.strerror or error}; it must be a plain file") from error
-        except UsageError:
-            stream.close()
-            raise
-        return stream
-
-    def _check(self, head: bytes) -> None:
-        if not head.strip(b"\xef\xbb\xbf \t\r\n"):
-            raise UsageError(f"{self.path} is empty; it must hold {FORMS}")
-        for magic, what, cure in (
-            (b"\x1f\x8b", "gzip", "gunzip it first"),
-            (b"\x28\xb5\x2f\xfd", "zstandard", "unzstd it first"),
-            (b"PK\x03\x04", "zip", "unzip it first"),
-            (b"\xff\xfe", "UTF-16", "convert it to UTF-8"),
-            (b"\xfe\xff", "UTF-16", "convert it to UTF-8"),
-        ):
-            if head.startswith(magic):
-                raise UsageError(f"{self.path} is {what}; {cure}")
-        zero = head.find(b"\0")
-        if zero >= 0:
-            raise UsageError(f"{self.path} is not text: a NUL byte at offset {zero:,}; it must be JSON in UTF-8")
+        return open_json(self.path, "conversations", FORMS)
 
     def __iter__(self) -> Iterator[Recorded]:
         self.unusable, self.unusable_count = [], 0
