@@ -1,7 +1,8 @@
 """An embedded chat system with memory: real software, of which only the language model is simulated.
 
 store.py         users, sessions, messages, memories, agent logs and archives in SQLite
-memory.py        hot, warm and cold memories, and their retrieval by full text and embeddings
+memory.py        hot, warm and cold memories, and their ranking by embeddings
+retrieval.py     which of them a question's words point to, by full text
 embedding.py     hashed n-grams, and the cache in front of them
 context.py       what goes into a prompt, within a budget of tokens
 counter.py       the system's token counter         tokenizer.py  the model's own, which it is held against

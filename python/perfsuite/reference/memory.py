@@ -8,8 +8,12 @@ cold    packed by ``cold_block`` into compressed blocks, the longest unused firs
 All are in one full-text index, so that nothing is lost to a search by being cold.  A cold memory that is used becomes
 hot, and at its second use a row again.
 
-Retrieval: full text narrows (all content words of the question; when no memory has them all, most of them),
-embeddings rank what is left.  What has only most of the words must be near the best to count.
+Retrieval: full text narrows (retrieval.py), embeddings rank what is left.  ``search`` is for a prompt: all that has
+every content word of the question or, when nothing has, what has most of them and is near the best.  ``recall`` is for
+whoever wants so many: the nearest, each with its score.
+
+Bounds: whatever is held in memory has a fixed number of entries, and a call reads a bounded number of rows, however
+many memories there are.
 """
 
 from __future__ import annotations
@@ -17,25 +21,43 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from typing import Literal
+from collections.abc import Sequence
+from itertools import islice
+from typing import Literal, NamedTuple
 
 from perfsuite._core import LRUCache
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.context import Note
 from perfsuite.reference.embedding import embed, similarity
-from perfsuite.reference.model import content_words
+from perfsuite.reference.retrieval import OWNER_BITS, Index, rows_of, words_of
 from perfsuite.reference.store import Store
 
 Tier = Literal["hot", "warm", "cold"]
 RANKED = 24
 """Memories that are ranked by embedding; those beyond keep their order by full text."""
+RECALLED = 12
+"""Memories that ``recall`` ranks by embedding, unless twice as many as are asked for are more."""
 NEAR = 0.6
 """Of the best similarity: a memory with only some of the words must be that near."""
 LOWEST = 0.3
 """Similarity below which a memory with only some of the words is not about the question."""
-TOUCHES = 64
-"""Uses of memories that are noted together."""
+TOUCHES = 1024
+"""Uses of memories that wait to be noted with the next store."""
+NOTED = 64
+"""Uses that are noted together."""
+EMBEDDED_AT_ONCE = 16
+"""Memories that are embedded as they are stored, for they are likely to be asked for; those of a larger batch are when
+they are."""
 OPEN_BLOCKS = 8
+
+
+class Recalled(NamedTuple):
+    """A memory and how near it is to the question: the mean of the share of the question's words that it has, rare ones
+    weighing more, and the cosine of the embeddings; 1 is the question itself."""
+
+    id: str
+    text: str
+    score: float
 
 
 class Memories:
@@ -44,40 +66,56 @@ class Memories:
     def __init__(self, store: Store, config: ReferenceConfig) -> None:
         self._store = store
         self._config = config
+        self._index = Index(store.connection)
         self._hot: LRUCache[int, str] = LRUCache(config.hot_memories)
         self._blocks: LRUCache[int, list[str]] = LRUCache(OPEN_BLOCKS)
         self._touched: dict[int, int] = {}
-        db = store.connection
-        self._warm = int(db.execute("SELECT count(*) FROM memories WHERE block_id IS NULL").fetchone()[0])
-        self._cold = store.count("memories") - self._warm
+        self._count()
         from perfsuite.embeddings import EmbeddingCache
 
         self.cache = EmbeddingCache(maxsize=config.embedding_entries)
 
-    def add(self, user: str, texts: list[str]) -> list[str]:
-        """Stores memories, at once; returns their ids.  They can be found when this returns."""
+    def add(self, user: str, texts: Sequence[str]) -> list[str]:
+        """Stores memories, all or none, at once; returns their ids.  They can be found when this returns."""
         owner = self._store.user(user)
         now = time.time()
-        rows: list[int] = []
-        with self._store.transaction() as db:
-            for text in texts:
-                row = db.execute(
-                    "INSERT INTO memories (profile_id, user_id, content, created_at, accessed_at) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    (owner, owner, text, now, now),
-                ).lastrowid
-                assert row is not None
-                db.execute(
-                    "INSERT INTO memory_index (rowid, owner, content) VALUES (?, ?, ?)", (row, f"u{owner}", text)
+        try:
+            with self._store.transaction() as db:
+                start = self._unused(db, owner)
+                db.executemany(
+                    "INSERT INTO memories (id, profile_id, user_id, content, created_at, accessed_at) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    ((row, owner, owner, text, now, now) for row, text in enumerate(texts, start)),
                 )
-                rows.append(row)
-        self._warm += len(rows)
-        for row, text in zip(rows, texts, strict=True):
+                db.executemany("INSERT INTO memory_index (rowid, content) VALUES (?, ?)", enumerate(texts, start))
+                self._warm += len(texts)
+                self._note(db, NOTED)
+                if self._warm > self._config.warm_memories + self._config.cold_block:
+                    self._cool(db)
+        except BaseException:
+            self._count()  # what the transaction had moved is where it was
+            raise
+        newest = len(texts) - self._config.hot_memories
+        for row, text in enumerate(texts[max(0, newest) :], start + max(0, newest)):
             self._hot[row] = text
-            self.cache.get_or_compute(text, embed)
-        if self._warm > self._config.warm_memories + self._config.cold_block:
-            self._cool()
-        return [f"m{row}" for row in rows]
+        if len(texts) <= EMBEDDED_AT_ONCE:
+            for text in texts:
+                self.cache.get_or_compute(text, embed)
+        return [f"m{row}" for row in range(start, start + len(texts))]
+
+    @staticmethod
+    def _unused(db: sqlite3.Connection, owner: int) -> int:
+        """The owner's next row: no memory has it, and none that is gone had it."""
+        newest, gone = db.execute(
+            "SELECT (SELECT max(id) FROM memories WHERE id BETWEEN ? AND ?), last_gone FROM users WHERE id = ?",
+            (*rows_of(owner), owner),
+        ).fetchone()
+        return int(max(newest or owner << OWNER_BITS, gone)) + 1
+
+    def _count(self) -> None:
+        db = self._store.connection
+        self._warm = int(db.execute("SELECT count(*) FROM memories WHERE block_id IS NULL").fetchone()[0])
+        self._cold = self._store.count("memories") - self._warm
 
     def get(self, identifier: str) -> str | None:
         """A memory's text, or None when there is none of that id.  A use of it."""
@@ -101,48 +139,59 @@ class Memories:
 
     def search(self, user: str, question: str, limit: int) -> list[Note]:
         """The user's memories about a question, most relevant first."""
-        words = content_words(question)
+        words = words_of(question)
         if not words or limit < 1:
             return []
         owner = self._store.user(user)
-        exact = True
-        rows = self._match(owner, words, "AND", limit)
-        if not rows and len(words) > 1:
-            exact = False
-            rows = self._match(owner, words, "OR", RANKED)
+        rows = self._index.having_all(owner, words, max(limit, RANKED))
+        exact = bool(rows)
+        if not exact and len(words) > 1:
+            rows = [one.row for one in self._index.nearest(owner, words, RANKED)]
         found = [(row, text) for row in rows if (text := self._text(row)) is not None]
         if not exact:
             found = [(row, text) for row, text in found if _covers(text, words)]
         if not found:
             return []
-        query = self.cache.get_or_compute(question, embed)
-        near = []
-        for order, (row, text) in enumerate(found[:RANKED]):
-            near.append((-similarity(query, self.cache.get_or_compute(text, embed)), order, row, text))
-        near.sort()
+        near = sorted(
+            (-nearness, order, row, text)
+            for order, ((row, text), nearness) in enumerate(
+                zip(found, self._nearness(question, [text for _, text in found[:RANKED]]), strict=False)
+            )
+        )
         if not exact:
             best = -near[0][0]
             near = [one for one in near if -one[0] >= max(LOWEST, NEAR * best)]
         ranked = [(row, text) for _, _, row, text in near]
         if exact:
             ranked += found[RANKED:]
+        del ranked[limit:]
         for row, text in ranked:
             self._touch(row, text)
         return [Note(f"m{row}", text) for row, text in ranked]
 
+    def recall(self, user: str, question: str, limit: int) -> list[Recalled]:
+        """The user's nearest memories to a question, the nearest first; of equals the newest."""
+        if limit < 1:
+            return []
+        owner = self._store.user(user)
+        found = self._index.nearest(owner, words_of(question), max(2 * limit, RECALLED))
+        known = [(one, text) for one in found if (text := self._text(one.row)) is not None]
+        nearness = self._nearness(question, [text for _, text in known])
+        ranked = sorted(
+            ((one.share + near) / 2, one.row, text) for (one, text), near in zip(known, nearness, strict=True)
+        )
+        ranked = ranked[: -limit - 1 : -1]
+        for _, row, text in ranked:
+            self._touch(row, text)
+        return [Recalled(f"m{row}", text, score) for score, row, text in ranked]
+
+    def _nearness(self, question: str, texts: list[str]) -> list[float]:
+        query = self.cache.get_or_compute(question, embed)
+        return [similarity(query, self.cache.get_or_compute(text, embed)) for text in texts]
+
     def counts(self) -> dict[Tier, int]:
         """Memories by tier.  The hot ones are warm or cold as well."""
         return {"hot": len(self._hot), "warm": self._warm, "cold": self._cold}
-
-    def _match(self, owner: int, words: list[str], operator: str, limit: int) -> list[int]:
-        terms = f" {operator} ".join(f'"{word}"' for word in words[:32])
-        query = f"owner : u{owner} AND content : ({terms})"
-        rows = self._store.connection.execute(
-            "SELECT rowid FROM memory_index WHERE memory_index MATCH ? "
-            "ORDER BY bm25(memory_index, 0.0, 1.0), rowid DESC LIMIT ?",
-            (query, limit),
-        )
-        return [row for (row,) in rows]
 
     def _text(self, row: int) -> str | None:
         text = self._hot.get(row)
@@ -167,24 +216,26 @@ class Memories:
     def _touch(self, row: int, text: str) -> None:
         self._hot[row] = text
         self._touched[row] = self._touched.get(row, 0) + 1
-        if len(self._touched) >= TOUCHES:
-            self.flush()
+        if len(self._touched) > TOUCHES:
+            with self._store.passing() as db:
+                self._note(db, NOTED)
 
     def flush(self) -> None:
         """Notes the uses of memories; those that were cold and used twice become rows again."""
-        touched, self._touched = self._touched, {}
-        now = time.time()
         with self._store.transaction() as db:
-            for row, uses in touched.items():
-                db.execute(
-                    "UPDATE memories SET accesses = accesses + ?, accessed_at = ? WHERE id = ?", (uses, now, row)
-                )
-                found = db.execute(
-                    "SELECT block_id, slot FROM memories WHERE id = ? AND block_id IS NOT NULL AND accesses >= 2",
-                    (row,),
-                ).fetchone()
-                if found is not None:
-                    self._warm_up(db, row, *found)
+            self._note(db, len(self._touched))
+
+    def _note(self, db: sqlite3.Connection, limit: int) -> None:
+        """Notes uses, the longest known first."""
+        now = time.time()
+        for row in list(islice(self._touched, limit)):
+            uses = self._touched.pop(row)
+            db.execute("UPDATE memories SET accesses = accesses + ?, accessed_at = ? WHERE id = ?", (uses, now, row))
+            found = db.execute(
+                "SELECT block_id, slot FROM memories WHERE id = ? AND block_id IS NOT NULL AND accesses >= 2", (row,)
+            ).fetchone()
+            if found is not None:
+                self._warm_up(db, row, *found)
 
     def _warm_up(self, db: sqlite3.Connection, row: int, block: int, slot: int) -> None:
         db.execute(
@@ -197,51 +248,51 @@ class Memories:
             db.execute("DELETE FROM memory_blocks WHERE id = ?", (block,))
             self._blocks.pop(block, None)
 
-    def _cool(self) -> None:
-        """Packs the longest unused warm memories into a block, down to the cap."""
+    def _cool(self, db: sqlite3.Connection) -> None:
+        """Packs the longest unused warm memories into blocks, down to the cap."""
         size = self._config.cold_block
         while self._warm > self._config.warm_memories:
-            with self._store.transaction() as db:
-                rows = db.execute(
-                    "SELECT id, content FROM memories WHERE block_id IS NULL ORDER BY accessed_at, id LIMIT ?", (size,)
-                ).fetchall()
-                data = json.dumps([content for _, content in rows], ensure_ascii=False).encode("utf-8", "surrogatepass")
-                block = db.execute(
-                    "INSERT INTO memory_blocks (codec, original_bytes, data) VALUES (?, ?, ?)",
-                    (self._store.codec.name, len(data), self._store.codec.compress(data)),
-                ).lastrowid
-                db.executemany(
-                    "UPDATE memories SET content = NULL, block_id = ?, slot = ?, accesses = 0 WHERE id = ?",
-                    [(block, slot, row) for slot, (row, _) in enumerate(rows)],
-                )
+            rows = db.execute(
+                "SELECT id, content FROM memories WHERE block_id IS NULL ORDER BY accessed_at, id LIMIT ?", (size,)
+            ).fetchall()
+            data = json.dumps([content for _, content in rows], ensure_ascii=False).encode("utf-8", "surrogatepass")
+            block = db.execute(
+                "INSERT INTO memory_blocks (codec, original_bytes, data) VALUES (?, ?, ?)",
+                (self._store.codec.name, len(data), self._store.codec.compress(data)),
+            ).lastrowid
+            db.executemany(
+                "UPDATE memories SET content = NULL, block_id = ?, slot = ?, accesses = 0 WHERE id = ?",
+                [(block, slot, row) for slot, (row, _) in enumerate(rows)],
+            )
             for row, _ in rows:
                 self._hot.pop(row, None)
             self._warm -= len(rows)
             self._cold += len(rows)
         while self._cold > self._config.cold_memories:
-            self._drop_oldest_block()
+            self._drop_oldest_block(db)
 
-    def _drop_oldest_block(self) -> None:
-        with self._store.transaction() as db:
-            (block,) = db.execute("SELECT min(id) FROM memory_blocks").fetchone()
-            texts = self._block(block)
-            rows = db.execute("SELECT id, user_id, slot FROM memories WHERE block_id = ?", (block,)).fetchall()
-            # The index keeps no text: to delete from it, it must be told what it was given.
-            db.executemany(
-                "INSERT INTO memory_index (memory_index, rowid, owner, content) VALUES ('delete', ?, ?, ?)",
-                [(row, f"u{user}", texts[slot]) for row, user, slot in rows],
-            )
-            db.execute("DELETE FROM memories WHERE block_id = ?", (block,))
-            db.execute("DELETE FROM memory_blocks WHERE id = ?", (block,))
-        for row, _, _ in rows:
-            self._hot.pop(row, None)
+    def _drop_oldest_block(self, db: sqlite3.Connection) -> None:
+        (block,) = db.execute("SELECT min(id) FROM memory_blocks").fetchone()
+        texts = self._block(block)
+        rows = db.execute("SELECT id, slot FROM memories WHERE block_id = ?", (block,)).fetchall()
+        for row, slot in rows:
+            self._forget(db, row, texts[slot])
+        db.execute("DELETE FROM memory_blocks WHERE id = ?", (block,))
         self._blocks.pop(block, None)
         self._cold -= len(rows)
+
+    def _forget(self, db: sqlite3.Connection, row: int, text: str) -> None:
+        # The index keeps no text: to delete from it, it must be told what it was given.
+        db.execute("INSERT INTO memory_index (memory_index, rowid, content) VALUES ('delete', ?, ?)", (row, text))
+        db.execute("DELETE FROM memories WHERE id = ?", (row,))
+        db.execute("UPDATE users SET last_gone = max(last_gone, ?) WHERE id = ?", (row, row >> OWNER_BITS))
+        self._hot.pop(row, None)
+        self._touched.pop(row, None)
 
 
 def _covers(text: str, words: list[str]) -> bool:
     """Whether most of the words are in a text, the endings of plain words aside."""
-    said = " ".join(["", *content_words(text), ""])
+    said = " ".join(["", *words_of(text), ""])
     stems = (f" {word[: max(4, len(word) - 2)]}" if word.isalpha() else f" {word} " for word in words)
     return 2 * sum(stem in said for stem in stems) > len(words)
 

@@ -5,6 +5,9 @@ the write-ahead log.  (After a loss of power too with ``synchronous="FULL"``; NO
 the kernel.)  The tables are capped: beyond the caps of ReferenceConfig the oldest rows go, and SQLite uses their pages
 again.
 
+With FULL the log has its size before the first commit and is written over in place from then on: a sync of a file that
+grows has its new size to write in the file system's journal too, and took twice as long.
+
 All calls are short and are made on the event loop's thread: see system.py for why.
 """
 
@@ -26,7 +29,8 @@ from perfsuite.reference.context import Message
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS users (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at REAL NOT NULL);
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, created_at REAL NOT NULL,
+    last_gone INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE IF NOT EXISTS sessions (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, user_id INTEGER NOT NULL REFERENCES users (id),
     created_at REAL NOT NULL);
@@ -50,8 +54,12 @@ CREATE TABLE IF NOT EXISTS agent_logs (
 CREATE INDEX IF NOT EXISTS idx_memories_cold ON memories (block_id) WHERE block_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS idx_memories_warm ON memories (accessed_at) WHERE block_id IS NULL;
 CREATE VIRTUAL TABLE IF NOT EXISTS memory_index USING fts5 (
-    owner, content, content = '', tokenize = 'porter unicode61');
+    content, content = '', tokenize = 'porter unicode61');
 """
+FORMAT = 2
+"""Of the file; kept as its ``user_version``.  Up from 1, a memory's row says whose it is (memory.py)."""
+LOG_PAGES = 1000
+"""Pages of the write-ahead log after which SQLite copies them to the database and begins the log again."""
 INDEXES = {
     "idx_sessions_user_id": "sessions (user_id)",
     "idx_messages_session_id": "messages (session_id)",
@@ -79,18 +87,45 @@ class Store:
         try:
             self.connection = opened = sqlite3.connect(self.path, isolation_level=None)
             self.connection.execute("PRAGMA journal_mode = WAL")
-            self.connection.execute(f"PRAGMA synchronous = {config.synchronous}")
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA cache_size = -8192")
+            self._check_format()
             self.connection.executescript(TABLES)
             if config.indexes:
                 self.create_indexes()
+            if config.synchronous == "FULL":
+                self._size_log()
+            self.connection.execute(f"PRAGMA synchronous = {config.synchronous}")
+        except PerfsuiteError:
+            assert opened is not None
+            opened.close()
+            raise
         except sqlite3.Error as error:
             if opened is not None:
                 opened.close()
             if "fts5" in str(error):
                 raise UsageError("the reference system needs SQLite with FTS5, which this Python's lacks") from error
             raise PerfsuiteError(f"cannot open the database {self.path}: {error}") from error
+
+    def _check_format(self) -> None:
+        """Refuses a file of another form, before anything is written into it."""
+        found = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if tables and found != FORMAT:
+            raise PerfsuiteError(
+                f"the database {self.path} has form {found}, this version writes form {FORMAT}: name another file"
+            )
+        self.connection.execute(f"PRAGMA user_version = {FORMAT}")
+
+    def _size_log(self) -> None:
+        """Writes the whole write-ahead log once, by commits that change nothing, and begins it again."""
+        self.connection.execute("PRAGMA synchronous = OFF")
+        self.connection.execute("PRAGMA wal_autocheckpoint = 0")
+        for _ in range(LOG_PAGES + LOG_PAGES // 8):  # a transaction may go on beyond the last page
+            self.connection.execute(f"PRAGMA user_version = {FORMAT}")
+        self.connection.execute("PRAGMA synchronous = FULL")
+        self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
     def create_indexes(self) -> None:
         """The seven named indexes."""
@@ -101,6 +136,20 @@ class Store:
         """Takes the seven named indexes away again, to measure what they are worth."""
         for name in INDEXES:
             self.connection.execute(f"DROP INDEX IF EXISTS {name}")
+
+    @contextmanager
+    def passing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction whose loss with the machine's power is of no account: its commit waits for no disk."""
+        if self.connection.in_transaction or self._config.synchronous != "FULL":
+            with self.transaction() as db:
+                yield db
+            return
+        self.connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            with self.transaction() as db:
+                yield db
+        finally:
+            self.connection.execute("PRAGMA synchronous = FULL")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

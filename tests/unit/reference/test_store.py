@@ -117,7 +117,8 @@ def test_memories_move_through_their_tiers(store: Store) -> None:
     assert [memories.tier_of(one) for one in (ids[0], ids[-1])] == ["warm", "hot"]
     ids += [memories.add("u", [fact(number)])[0] for number in range(20, 40)]
     assert memories.tier_of(ids[0]) == "cold"
-    assert store.connection.execute("SELECT content FROM memories WHERE id = 1").fetchone() == (None,)
+    oldest = store.connection.execute("SELECT content FROM memories WHERE id = ?", (int(ids[0][1:]),))
+    assert oldest.fetchone() == (None,)
     assert store.count("memory_blocks") >= 1
     assert memories.counts()["warm"] <= SMALL.warm_memories + SMALL.cold_block
     # Cold memories are found like all others, become hot by use, and rows again by a second one.
@@ -187,9 +188,9 @@ memories = Memories(store, config)
 session = store.session("s", "u")
 number = 0
 while True:
-    memories.add("u", [f"memory {number}"])
+    (made,) = memories.add("u", [f"memory {number}"])
     store.add_messages(session, [{"role": "user", "content": f"message {number}"}])
-    print(number, flush=True)
+    print(made, flush=True)
     number += 1
 """
 
@@ -203,23 +204,18 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert writer.stdout is not None
-    acknowledged = -1
-    for line in writer.stdout:
-        acknowledged = int(line)
-        if acknowledged == 200:
-            writer.send_signal(signal.SIGKILL)
-            break
-    rest = writer.stdout.read().split()
+    acknowledged = [writer.stdout.readline().strip() for _ in range(200)]
+    writer.send_signal(signal.SIGKILL)
+    acknowledged += writer.stdout.read().split()
     writer.stdout.close()
     writer.wait(10)
-    acknowledged = int(rest[-1]) if rest else acknowledged
     store = Store(path, ReferenceConfig(), codec_at("zlib"))
     memories = Memories(store, ReferenceConfig())
     said = {message["content"] for message in store.transcript("s")}
-    for number in range(acknowledged + 1):
+    for number, made in enumerate(acknowledged):
         assert f"message {number}" in said
-        assert memories.get(f"m{number + 1}") == f"memory {number}"
-    assert memories.search("u", f"memory {acknowledged}?", 3)[0].text == f"memory {acknowledged}"
+        assert memories.get(made) == f"memory {number}"
+        assert memories.search("u", f"memory {number}?", 3)[0].id == made
     assert store.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     store.close()
 
