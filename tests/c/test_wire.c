@@ -453,11 +453,14 @@ TEST(a_schedule_is_kept)
         usleep(2000);
         gather(&c);
     }
-    int64_t due = first;
-    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next, due += 5 * MS) {
+    unsigned seen = 0; /* a later one may end before an earlier one */
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        int64_t number = (r->due_ns - first) / (5 * MS);
         check_whole_answer(r);
-        CHECK(r->due_ns == due && r->sent_ns >= due);
+        CHECK(r->due_ns == first + number * 5 * MS && r->sent_ns >= r->due_ns);
+        seen |= 1U << (unsigned)number;
     }
+    CHECK(seen == (1U << 10) - 1);
     /* One connection, and a server that does not answer: the rest waits, on the clock. */
     end(&c);
     spec.connections = 1;
@@ -471,7 +474,9 @@ TEST(a_schedule_is_kept)
     CHECK(c.replies->next->next->sent_ns - first >= 100 * MS);
     pfs_wire_counts wire;
     pfs_wire_counted(c.w, &wire);
-    CHECK(wire.late_sends == 0); /* they were late, but the client was not */
+    /* They were late, but the client was not, unless the first says so, which waited for nobody. */
+    CHECK(wire.late_sends == 0 ||
+          (wire.late_sends == 1 && c.replies->sent_ns - first > PFS_WIRE_LATE_NS));
     CHECK(pfs_events_counted(c.events)->max_in_flight == 1);
     end(&c);
 }
@@ -898,8 +903,8 @@ static bool sealed_scenario(const pfs_alloc *alloc)
 
 TEST(without_memory)
 {
-    CHECK(torture(scenario) > 20);
-    CHECK(torture(sealed_scenario) > 30);
+    CHECK(torture_as(scenario, false) > 2 * 20);
+    CHECK(torture_as(sealed_scenario, false) > 2 * 30);
 }
 
 int main(void)

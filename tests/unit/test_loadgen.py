@@ -260,10 +260,22 @@ def test_warm_up_is_driven_and_counted_apart() -> None:
 
 
 def test_think_time_is_no_load() -> None:
-    target = Fake(at_once)
-    _, events = run(target, LoadSpec(duration_s=0.15, concurrency=1, think_s=0.05))
-    assert 2 <= target.seen <= 4
-    assert events.completed == target.seen
+    """A slot pauses that long after each answer; the negative control does not."""
+
+    def pauses(think_s: float, most: int) -> list[float]:
+        at: list[float] = []
+
+        async def stamped(request: Request, row: Row) -> Reply:
+            at.append(time.monotonic())
+            return Reply(text="")
+
+        target = Fake(stamped)
+        _, events = run(target, LoadSpec(duration_s=30, concurrency=1, think_s=think_s, max_requests=most))
+        assert events.completed == target.seen == most
+        return [after - before for before, after in pairwise(at)]
+
+    assert min(pauses(0.05, 4)) >= 0.049
+    assert min(pauses(0.0, 100)) < 0.049
 
 
 def test_a_target_that_never_waits_lets_others_run() -> None:

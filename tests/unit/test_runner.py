@@ -20,6 +20,7 @@ from perfsuite.configuration import configure
 from perfsuite.errors import PerfsuiteError
 from perfsuite.loadgen import RawWriter
 from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.suites import session
 from perfsuite.targets.base import Reply, Request
 from perfsuite.targets.function import FunctionTarget
 
@@ -74,7 +75,9 @@ def test_errors(every: int, verdict: str, monkeypatch: pytest.MonkeyPatch) -> No
             raise RuntimeError("one of many")
         return "x"
 
-    phase = measured(fails_sometimes, "load", monkeypatch, duration=1.0)
+    monkeypatch.setattr(session, "WARMUP_SHARE", 0.0)  # as many count, however quick the machine is
+    phase = measured(fails_sometimes, "load", monkeypatch, duration=60.0, max_requests=1500)
+    assert phase.delivered["requests"] == 1500
     rate = found(phase, "error_rate")
     assert rate.verdict == verdict, rate
     assert (phase.verdict == "failed") is (verdict == "failed")
@@ -176,10 +179,11 @@ def test_a_system_that_hangs_from_the_first_request_on_has_failed(monkeypatch: p
         await asyncio.sleep(3600)
         return "never"
 
-    phase = measured(hangs, "baseline", monkeypatch, request_timeout=0.45)
+    monkeypatch.setattr(session, "WARMUP_SHARE", 1.0)  # so that none counts, however slow the machine is
+    phase = measured(hangs, "baseline", monkeypatch, duration=1.0, request_timeout=1.05)
     assert phase.delivered["requests"] == 0, "all of them were begun in the warm-up"
     assert phase.verdict == "failed"
-    assert phase.unhandled == ["conversations: none of 4 requests was answered (timeout: no end within 0.45 s)"]
+    assert phase.unhandled == ["conversations: none of 4 requests was answered (timeout: no end within 1.05 s)"]
 
 
 def test_the_result_is_saved_by_one_thread_at_a_time_and_never_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from perfsuite.errors import UsageError
 from perfsuite.serve import faults
+from perfsuite.serve.pacer import Pacer
 from serving import CHAT, Client, Heard, chat, serving, truth
 
 DIALECTS = {
@@ -51,15 +52,29 @@ def test_a_stream_that_breaks(path: str, fault: str, end: str) -> None:
     assert (row["end"], row["tokens"], len(row["sent_offsets_ns"])) == (end, 3, 3)
 
 
-def test_a_stall_is_in_the_truth_where_it_was_asked_for() -> None:
-    _, row = strike("stall=60@4")
-    gaps = [b - a for a, b in zip(row["sent_offsets_ns"], row["sent_offsets_ns"][1:], strict=False)]
-    assert gaps[3] >= 55e6
-    assert sorted(gaps)[4] < 30e6, "the others are not stalled"
-    assert row["tokens"] == 10
-    _, calm = strike("stall=0@4")
-    assert calm["sent_offsets_ns"][4] >= 2e6 + 4 * 1e6
-    assert calm["tokens"] == 10
+def test_a_stall_is_in_the_truth_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece is due when the stall says, to the nanosecond, and the truth has none of them before it was due."""
+
+    def stalled(fault: str) -> tuple[list[float], list[float]]:
+        waited: list[int] = []
+        until = Pacer.until
+
+        async def noted(self: Pacer, due_ns: int) -> None:
+            waited.append(due_ns)
+            await until(self, due_ns)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Pacer, "until", noted)
+            _, row = strike(fault)
+        assert row["tokens"] == len(waited) == 10
+        return [(at - row["received_ns"]) / 1e6 for at in waited], [offset / 1e6 for offset in row["sent_offsets_ns"]]
+
+    due, sent = stalled("stall=60@4")
+    assert due == pytest.approx([2, 3, 4, 5, *range(66, 72)], abs=1e-6)
+    assert all(left >= at for left, at in zip(sent, due, strict=True))
+    due, sent = stalled("stall=0@4")
+    assert due == pytest.approx(range(2, 12), abs=1e-6), "the negative control"
+    assert all(left >= at for left, at in zip(sent, due, strict=True))
 
 
 @pytest.mark.parametrize("status", [400, 401, 418, 429, 500, 503])
