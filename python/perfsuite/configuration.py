@@ -161,6 +161,7 @@ class _Builder:
             request_timeout_s=cast("float", value["request_timeout"]),
             output=cast("Path", value["output"]),
             raw=cast("Path | None", value["raw"]),
+            junitxml=cast("Path | None", value["junitxml"]),
             strict=cast("bool", value["strict"]),
             metrics=self._metrics(),
             pid=cast("int | None", value["pid"]),

@@ -170,6 +170,7 @@ class Plan:
     request_timeout_s: float = 60.0
     output: Path = Path("test-results")
     raw: Path | None = None
+    junitxml: Path | None = None
     strict: bool = False
     metrics: tuple[str, ...] = ()
     pid: int | None = None

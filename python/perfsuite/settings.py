@@ -316,7 +316,6 @@ PHASE_OPTIONS = frozenset(option.name for option in OPTIONS if option.scope == "
 NOT_YET = {
     "cluster": "leave it out: one machine drives the load",
     "live": "leave it out: metrics-TS.html has the charts when the run ends",
-    "junitxml": "leave it out: results-TS.json has every verdict",
 }
 """Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""
 

@@ -31,6 +31,8 @@ COMMANDS = {
     "init": "look at a running service, write a perfsuite.toml for it and send it one message",
     "plan": "print the plan that would run, and where each value comes from",
     "tokens": "where the tokens of conversations go, and what would save some",
+    "init-baselines": "make baselines from results, for detect",
+    "detect": "check results against their baselines: exit code 4 when one is slower",
     "report": "write the reports of a result again",
     "serve": "the reference chat system as a server with stated delays, and the truth on the wire",
     "selfcheck": "how far this machine's measurements are from a known truth",
@@ -45,10 +47,8 @@ LATER = (
     "checkpoint",
     "compare",
     "database",
-    "detect",
     "footprint",
     "history",
-    "init-baselines",
     "latency",
     "monitor",
     "throughput",
@@ -124,7 +124,7 @@ def _dispatch(arguments: list[str]) -> int:
         raise unknown("command", name, COMMANDS)
     from perfsuite.cli.options import Parser
 
-    command: Command = import_module(f"perfsuite.cli.{name}")
+    command: Command = import_module(f"perfsuite.cli.{name.replace('-', '_')}")
     parser = Parser(f"perfsuite {name}", COMMANDS[name])
     command.configure(parser)
     try:

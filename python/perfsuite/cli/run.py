@@ -46,6 +46,7 @@ def execute(arguments: Namespace) -> int:
         meter.clear()
         paths, trouble = saver.finish(result)
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
+        trouble = write_junit(plan, result) or trouble
     for text in [result.run.error, trouble, *result.run.notes]:
         if text:
             print(f"perfsuite: {text}", file=sys.stderr)
@@ -69,17 +70,31 @@ def check_inputs(plan: Plan) -> None:
                     pass
             finally:
                 say_unusable(file, everything=plan.verbose)
-    raw = plan.raw
-    if raw is not None and raw.is_dir():
-        mistakes.add(f"--raw {raw}: is a directory; name a file in it, such as {raw / 'rows.csv'}")
-    elif raw is not None and not raw.parent.is_dir():
-        mistakes.add(f"--raw {raw}: there is no folder {raw.parent}; make it, or name another")
+    for flag, path, example in (("--raw", plan.raw, "rows.csv"), ("--junitxml", plan.junitxml, "perfsuite.xml")):
+        if path is not None and path.is_dir():
+            mistakes.add(f"{flag} {path}: is a directory; name a file in it, such as {path / example}")
+        elif path is not None and not path.parent.is_dir():
+            mistakes.add(f"{flag} {path}: there is no folder {path.parent}; make it, or name another")
     if plan.pid is not None:
         import psutil
 
         if not psutil.pid_exists(plan.pid):
             mistakes.add(f"--pid {plan.pid}: no such process; give the id of the running system under test")
     mistakes.check()
+
+
+def write_junit(plan: Plan, result: Result) -> str | None:
+    """The criteria as JUnit XML, where the plan names a file for it; what was wrong with that, or None."""
+    if plan.junitxml is None:
+        return None
+    from perfsuite.reports.files import write_atomically
+    from perfsuite.reports.junit import of_result
+
+    try:
+        write_atomically(plan.junitxml, of_result(result, strict=plan.strict), replace=True)
+    except PerfsuiteError as error:
+        return str(error)
+    return None
 
 
 def check_folder(plan: Plan) -> None:

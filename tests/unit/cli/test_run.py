@@ -317,3 +317,14 @@ def test_progress_is_silent_elsewhere() -> None:
     with Meter(None) as meter:
         meter.show(progress(0.5))
         meter.say("nobody listens")
+
+
+def test_the_criteria_as_junit(played: Played, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from xml.etree import ElementTree
+
+    path = tmp_path / "perfsuite.xml"
+    assert main(["run", "load", "-o", str(tmp_path / "o"), "--junitxml", str(path)]) == 0
+    (suite,) = ElementTree.fromstring(path.read_bytes())
+    assert [case.get("name") for case in suite] == ["response_time p95"]
+    assert main(["run", "load", "-o", str(tmp_path / "o"), "--junitxml", str(tmp_path)]) == 2
+    assert "--junitxml" in capsys.readouterr().err

@@ -1,0 +1,187 @@
+"""Runs of one benchmark against the runs that are its baseline: which test says what, and the verdict of all figures.
+
+Three runs and more on both sides are compared (``regression``); one or two new runs against eight and more are held
+against what those predict (``forecast``); a run that was measured as several short ones counts as those, where there
+is no other.  Fewer say nothing, and that is said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from perfsuite.analysis import forecast, regression
+from perfsuite.analysis.comparable import Figure, Measured
+from perfsuite.analysis.forecast import Expectation
+from perfsuite.analysis.regression import (
+    FEWEST_RUNS,
+    LEAST_CHANGE,
+    Change,
+    Verdict,
+    overall,
+    relevant,
+    severity_of,
+)
+
+
+class RunFigures(NamedTuple):
+    """The figures of one run of a benchmark, by key."""
+
+    id: str
+    started: str
+    figures: Mapping[str, Measured]
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """The verdict on one benchmark; ``against`` names the baseline, ``notes`` what limits the comparison."""
+
+    benchmark: str
+    verdict: Verdict
+    against: str
+    changes: list[Change] = msgspec.field(default_factory=list)
+    notes: list[str] = msgspec.field(default_factory=list)
+
+    @property
+    def gating(self) -> list[Change]:
+        """The changes that the verdict rests on."""
+        return [change for change in self.changes if change.figure.gates]
+
+
+def judge(
+    benchmark: str,
+    before: Sequence[RunFigures],
+    after: Sequence[RunFigures],
+    *,
+    against: str,
+    confirming: bool = False,
+) -> Judgement:
+    """``after`` held against ``before``, both oldest first.
+
+    ``confirming``: the first of ``after`` is the run in question, and the rest are fresh runs made because of it.
+    """
+    same = {run.id for run in before} & {run.id for run in after}
+    if same:
+        note = "it is the baseline itself: run again for something to compare"
+        if len(same) < len({run.id for run in after}):
+            note = f"{len(same)} of the {len(after)} results are in the baseline themselves: leave them out"
+        return Judgement(benchmark=benchmark, verdict="inconclusive", against=against, notes=[note])
+    known = _figures(before, after)
+    old = {key: _values(before, key) for key in known}
+    new = {key: _values(after, key) for key in known}
+    foretold = [key for key in known if confirming or len(new[key]) < FEWEST_RUNS <= forecast.FEWEST <= len(old[key])]
+    family = max(1, sum(known[key].gates for key in foretold))
+    predicted = {
+        key: change
+        for key in foretold
+        if (change := _against_history(known[key], old[key], new[key], family)) is not None
+    }
+    compared = regression.compare({key: figure for key, figure in known.items() if key not in predicted}, old, new)
+    changes = {change.figure.key: change for change in compared} | predicted
+    ordered = [changes[key] for key in known if key in changes]
+    return Judgement(
+        benchmark=benchmark,
+        verdict=overall(ordered),
+        against=against,
+        changes=ordered,
+        notes=_notes(before, after, ordered),
+    )
+
+
+def _figures(before: Sequence[RunFigures], after: Sequence[RunFigures]) -> dict[str, Figure]:
+    """What both sides have, in the order of the newest run."""
+    mine = {key for run in before for key in run.figures}
+    return {key: one.figure for run in reversed(after) for key, one in run.figures.items() if key in mine}
+
+
+def _values(runs: Sequence[RunFigures], key: str) -> list[float]:
+    found = [run.figures[key] for run in runs if key in run.figures]
+    if len(found) == 1 and found[0].inside:
+        return list(found[0].inside)
+    return [one.value for one in found]
+
+
+def _notes(before: Sequence[RunFigures], after: Sequence[RunFigures], changes: Sequence[Change]) -> list[str]:
+    notes = []
+    mine = {key for run in before for key in run.figures}
+    theirs = {key: one.figure for run in after for key, one in run.figures.items()}
+    gone = sorted(mine - set(theirs))
+    fresh = sorted(set(theirs) - mine)
+    for names, text in ((gone, "not measured any more"), (fresh, "not in the baseline")):
+        if names:
+            more = f" and {len(names) - 6} more" if len(names) > 6 else ""
+            notes.append(f"{text}: {', '.join(names[:6])}{more}")
+    few = [change for change in changes if change.figure.gates and min(change.runs) < FEWEST_RUNS]
+    if few and all(change.verdict == "inconclusive" for change in few):
+        notes.append(
+            f"one run cannot tell a change from noise: give detect {FEWEST_RUNS} results or more of each side "
+            f"(10 are better), use a history of {forecast.FEWEST}, or compare both versions with ab"
+        )
+    return notes
+
+
+def _against_history(figure: Figure, old: Sequence[float], new: Sequence[float], family: int) -> Change | None:
+    """One run (and the fresh ones that its suspicion led to) against what the runs before it predict."""
+    absolute = min(*old, *new) == 0.0 and max(*old, *new) <= 1.0
+    if not absolute and min(new) <= 0.0:
+        return None
+    expectation = forecast.expect(old, absolute=absolute)
+    if expectation is None:
+        return None
+    expected = expectation.expected()
+    answer = _answer(figure, expectation, new, family)
+    share = answer.share
+    return Change(
+        figure=figure,
+        verdict=answer.verdict,
+        before=expected,
+        after=expected + share if absolute else expected * (1.0 + share),
+        ratio=share if absolute else 1.0 + share,
+        smallest_visible=forecast.smallest_visible(expectation, forecast.MOST_FRESH, family),
+        severity=severity_of(figure, share) if answer.verdict == "regressed" else None,
+        runs=(expectation.runs, len(new)),
+        absolute=absolute,
+        suspicious=answer.suspicious,
+        reason=answer.reason,
+    )
+
+
+class _Answer(NamedTuple):
+    verdict: Verdict
+    share: float
+    reason: str
+    suspicious: bool = False
+
+
+def _answer(figure: Figure, expectation: Expectation, new: Sequence[float], family: int) -> _Answer:
+    first, fresh = new[0], new[1:]
+    z = forecast.z_of(expectation, [first])
+    share = expectation.share_of(first)
+    seen = f"z {z:+.1f} of {expectation.runs} runs"
+    if figure.better is None or not figure.gates:
+        return _Answer("ok", share, f"{seen}; it decides nothing")
+    watched = relevant(figure)
+    better = 1.0 if figure.better == "lower" else -1.0
+    if forecast.suspicious(expectation, first, figure.better, watched):
+        settled = forecast.settle(expectation, fresh, figure.better, watched, family)
+        if not fresh:
+            more = f"suspicious, {seen}: {forecast.FEWEST_FRESH} fresh runs or more decide it"
+            return _Answer("inconclusive", share, more, suspicious=True)
+        text = f"{len(fresh)} fresh runs: z {better * settled.z:+.1f}, {settled.state}"
+        if settled.state == "confirmed":
+            return _Answer("regressed", settled.share, text)
+        if settled.state != "dismissed":
+            return _Answer("inconclusive", settled.share, text, suspicious=settled.state == "more")
+        share, seen = settled.share, text
+    if expectation.drifting and (expectation.drift > 0.0) == (figure.better == "lower"):
+        drift = f"{expectation.drift:+.3f}" if expectation.absolute else f"{math.expm1(expectation.drift):+.1%}"
+        return _Answer(
+            "drifting", share, f"drifts: {drift} in the last {expectation.runs} runs, and no step among them"
+        )
+    if better * z < -forecast.CONFIRMATION and abs(share) > LEAST_CHANGE:
+        return _Answer("improved", share, seen)
+    if forecast.smallest_visible(expectation, forecast.MOST_FRESH, family) > watched:
+        return _Answer("inconclusive", share, f"{seen}, which vary too much")
+    return _Answer("ok", share, seen)

@@ -1,0 +1,259 @@
+"""Did it get slower?  Runs against runs.
+
+What varies independently is the run, not the sample: a thousand samples of one process share its memory layout, its
+caches and the minute it ran in.  So each run gives one number for each figure, and Welch's t test compares the
+logarithms of one side's runs with the other's.  A change is real when p < 0.01 after Holm's adjustment for all figures
+that were compared, and the change is more than 3 %; the thresholds of the source document then say how grave it is.
+What is neither shown to have changed nor shown not to have is inconclusive, with the smallest change that could have
+been seen.
+
+A run that was disturbed (another process, a page cache gone) is an outlier that no benchmark can keep out, and a single
+one hides a change of 10 % from Welch.  So what lies further than three deviations (by the median absolute deviation)
+from its side's median is drawn in to there, and counts as drawn in: variance and degrees of freedom are those of a
+winsorised sample (Yuen, Biometrika 61, 1974).  Where there is no outlier this is Welch's test itself.
+
+Pure functions: nothing is read or written here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import msgspec
+
+from perfsuite import _core
+from perfsuite.analysis.comparable import Figure
+from perfsuite.stats import holm
+
+Verdict = Literal["ok", "improved", "regressed", "drifting", "inconclusive"]
+Severity = Literal["warning", "notice"]
+
+ALPHA = 0.01
+LEAST_CHANGE = 0.03
+LEAST_SHARE = 0.01
+"""Of a share that is 0 in some run, where no ratio exists: the least difference that counts, one point in a hundred."""
+POWER = 0.8
+OUTLYING = 3.0
+FEWEST_RUNS = 3
+
+LATENCY, THROUGHPUT, MEMORY = 0.10, 0.10, 0.20
+"""The source document's thresholds: beyond them a regression is a warning, within them a notice."""
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure, before and after.
+
+    ``ratio`` is after / before, between ``low`` and ``high`` (99 %, of this figure alone); for a share that is 0
+    somewhere they are differences and ``absolute`` is true.  ``p_value`` is adjusted for all that were compared.
+    ``smallest_visible``: the least change that these runs would have shown four times in five; None where no change
+    could have been seen.  ``severity`` is set where it regressed.  ``suspicious``: fresh runs would decide it.
+    """
+
+    figure: Figure
+    verdict: Verdict
+    before: float | None = None
+    after: float | None = None
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_value: float | None = None
+    smallest_visible: float | None = None
+    severity: Severity | None = None
+    runs: tuple[int, int] = (0, 0)
+    drawn_in: int = 0
+    absolute: bool = False
+    suspicious: bool = False
+    reason: str = ""
+
+    @property
+    def share(self) -> float | None:
+        """The change as a share of before (0.1 is 10 % more), or as a difference where ``absolute``."""
+        if self.ratio is None:
+            return None
+        return self.ratio if self.absolute else self.ratio - 1.0
+
+
+class Test(NamedTuple):
+    """Welch's test of two samples: the difference of their means, its error, and what that error is worth."""
+
+    change: float
+    error: float
+    df: float
+    p_value: float
+    drawn_in: int
+
+
+def severity_of(figure: Figure, share: float) -> Severity:
+    """How grave a regression is, by the thresholds of the source document.
+
+    ``share`` is after / before - 1.  Memory: from 20 % more; throughput: from 10 % less; all else from 10 % worse."""
+    if figure.unit == "bytes":
+        limit = MEMORY if figure.better != "higher" else LATENCY
+    else:
+        limit = THROUGHPUT if figure.better == "higher" else LATENCY
+    return "warning" if abs(share) >= limit * (1.0 - 1e-9) else "notice"
+
+
+def relevant(figure: Figure) -> float:
+    """The change that these figures are watched for: what is smaller than it is ok."""
+    return MEMORY if figure.unit == "bytes" and figure.better == "lower" else LATENCY
+
+
+def compare(
+    figures: Mapping[str, Figure],
+    before: Mapping[str, Sequence[float]],
+    after: Mapping[str, Sequence[float]],
+    *,
+    alpha: float = ALPHA,
+    least_change: float = LEAST_CHANGE,
+) -> list[Change]:
+    """Every figure that both sides have, a value for each run, judged together.
+
+    The family of Holm's adjustment is the figures that gate and vary at all: what is the same in every run of both
+    sides cannot raise a false alarm.  Figures that do not gate have a p value of their own, and no verdict but ok or
+    inconclusive rests on them.
+    """
+    pairs = {key: (before[key], after[key]) for key in figures if before.get(key) and after.get(key)}
+    absolute = {key: _absolute(*pair) for key, pair in pairs.items()}
+    tests = {
+        key: welch(_scaled(one, absolute[key]), _scaled(other, absolute[key]))
+        for key, (one, other) in pairs.items()
+        if min(len(one), len(other)) >= FEWEST_RUNS and absolute[key] is not None
+    }
+    family = [key for key, test in tests.items() if figures[key].gates and test.error > 0.0]
+    adjusted = dict(zip(family, holm([tests[key].p_value for key in family]), strict=True))
+    strictest = alpha / max(1, len(family))
+    return [
+        _change(figures[key], pair, absolute[key], tests.get(key), adjusted.get(key), strictest, alpha, least_change)
+        for key, pair in pairs.items()
+    ]
+
+
+def welch(before: Sequence[float], after: Sequence[float]) -> Test:
+    """Welch's test of two samples of two values or more, outliers drawn in (see above)."""
+    limit = _limit(before, after)
+    n_before, mean_before, variance_before = _drawn(before, limit)
+    n_after, mean_after, variance_after = _drawn(after, limit)
+    drawn_in = len(before) + len(after) - n_before - n_after
+    change = mean_after - mean_before
+    error = math.sqrt(variance_before + variance_after)
+    # What the rounding of logarithms and means alone can make of equal runs.
+    rounding = 4e-16 * (1.0 + abs(mean_before) + abs(mean_after))
+    if error <= rounding:
+        same = abs(change) <= rounding
+        return Test(0.0 if same else change, 0.0, math.inf, 1.0 if same else 0.0, drawn_in)
+    df = (variance_before + variance_after) ** 2 / (
+        variance_before**2 / (n_before - 1) + variance_after**2 / (n_after - 1)
+    )
+    return Test(change, error, df, min(1.0, 2.0 * _core.t_tail(abs(change) / error, df)), drawn_in)
+
+
+def overall(changes: Sequence[Change]) -> Verdict:
+    """The verdict of all that gate: regressed if one did, else drifting, else inconclusive if one is; else improved if
+    one did, else ok.  Nothing that gates: inconclusive."""
+    verdicts = {change.verdict for change in changes if change.figure.gates}
+    order: tuple[Verdict, ...] = ("regressed", "drifting", "inconclusive", "improved", "ok")
+    return next((verdict for verdict in order if verdict in verdicts), "inconclusive")
+
+
+def _change(
+    figure: Figure,
+    pair: tuple[Sequence[float], Sequence[float]],
+    absolute: bool | None,
+    test: Test | None,
+    adjusted: float | None,
+    strictest: float,
+    alpha: float,
+    least_change: float,
+) -> Change:
+    before, after = (_core.median(list(side)) for side in pair)
+    runs = (len(pair[0]), len(pair[1]))
+    if absolute is None:
+        reason = "values of both signs, or a zero, have no ratio"
+        return Change(figure=figure, verdict="inconclusive", before=before, after=after, runs=runs, reason=reason)
+    if test is None:
+        return Change(
+            figure=figure,
+            verdict="inconclusive",
+            before=before,
+            after=after,
+            ratio=after - before if absolute else after / before,
+            absolute=absolute,
+            runs=runs,
+            reason=f"{runs[0]} and {runs[1]} runs: too few",
+        )
+    least = LEAST_SHARE if absolute else math.log1p(least_change)
+    watched = relevant(figure) if absolute else math.log1p(relevant(figure))
+    p_value = test.p_value if adjusted is None else adjusted
+    level = strictest if adjusted is not None else alpha
+    margin = visible = 0.0
+    if test.error > 0.0:
+        margin = _core.t_quantile(1.0 - alpha / 2, test.df) * test.error
+        visible = (_core.t_quantile(1.0 - level / 2, test.df) + _core.t_quantile(POWER, test.df)) * test.error
+    real = p_value < alpha and abs(test.change) > least
+    verdict: Verdict = "inconclusive"
+    reason = ""
+    if real and figure.gates and figure.better is not None:
+        verdict = "regressed" if (test.change > 0.0) == (figure.better == "lower") else "improved"
+    elif not real and abs(test.change) + margin < watched:
+        verdict = "ok"
+    elif real:
+        reason = "changed; it is shown, and decides nothing"
+    else:
+        reason = "too few or too noisy runs"
+    back = (lambda x: x) if absolute else _exp
+    ratio = back(test.change)
+    share = abs(ratio) if absolute else ratio - 1.0
+    return Change(
+        figure=figure,
+        verdict=verdict,
+        before=before,
+        after=after,
+        ratio=ratio,
+        low=back(test.change - margin),
+        high=back(test.change + margin),
+        p_value=p_value,
+        smallest_visible=max(visible, LEAST_SHARE) if absolute else max(_exp(visible) - 1.0, least_change),
+        severity=severity_of(figure, share) if verdict == "regressed" else None,
+        runs=runs,
+        drawn_in=test.drawn_in,
+        absolute=absolute,
+        reason=reason,
+    )
+
+
+def _absolute(before: Sequence[float], after: Sequence[float]) -> bool | None:
+    """Whether differences are compared rather than ratios; None where neither says anything."""
+    least = min(min(before), min(after))
+    if least > 0.0:
+        return False
+    return True if least == 0.0 and max(max(before), max(after)) <= 1.0 else None
+
+
+def _scaled(values: Sequence[float], absolute: bool | None) -> list[float]:
+    return list(values) if absolute else [math.log(value) for value in values]
+
+
+def _limit(before: Sequence[float], after: Sequence[float]) -> float:
+    """How far from its side's median a value is an outlier; infinite where most values are the same."""
+    around = [_core.median(list(before)), _core.median(list(after))]
+    distances = [abs(x - middle) for side, middle in zip((before, after), around, strict=True) for x in side]
+    n = len(distances)
+    # 1.4826: the normal distribution's deviation over its median absolute one; two medians were fitted.
+    deviation = 1.4826 * 1.05 * math.sqrt(n / (n - 2)) * _core.median(distances)
+    return OUTLYING * deviation if deviation > 0.0 else math.inf
+
+
+def _drawn(values: Sequence[float], limit: float) -> tuple[int, float, float]:
+    """Of a side whose outliers are drawn in: the number that were not, the mean, and the mean's variance."""
+    middle = _core.median(list(values))
+    drawn = [min(max(x, middle - limit), middle + limit) for x in values]
+    left = max(2, sum(abs(x - middle) <= limit for x in values))
+    n, mean, stdev = _core.moments(drawn)
+    return left, mean, (n - 1) * stdev**2 / (left * (left - 1))
+
+
+def _exp(x: float) -> float:
+    return math.exp(x) if x < 709.0 else math.inf

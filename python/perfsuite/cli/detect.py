@@ -1,0 +1,170 @@
+"""``perfsuite detect [FILE…]``: are these results worse than their baselines?"""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from perfsuite.analysis.judging import Judgement
+    from perfsuite.history.baselines import Taken
+
+REGRESSED = 4
+INCONCLUSIVE = 5
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Which results, against what, and what is told to whom."""
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="results, or a pattern in quotes; several of one benchmark are several runs of it [the newest of each]",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        action="append",
+        help="folder of the results, without FILE [test-results and benchmark_results] (repeatable)",
+    )
+    parser.add_argument("--baselines", metavar="DIR", help="folder of the baselines [baselines beside each result]")
+    parser.add_argument(
+        "--allow-different-host", action="store_true", help="compare with a baseline of another host, and say so"
+    )
+    add_verdict_flags(parser)
+    parser.add_argument("-v", "--verbose", action="store_true", help="list figures that decide nothing; tracebacks")
+
+
+def add_verdict_flags(parser: ArgumentParser) -> None:
+    """What every command takes that gives verdicts on changes."""
+    parser.add_argument(
+        "--fail-on-inconclusive", "--strict", action="store_true", help="exit 5 where a verdict is inconclusive"
+    )
+    parser.add_argument("--json", metavar="-", help="-: print the verdicts as JSON")
+    parser.add_argument("--markdown", metavar="FILE", help="write the summary for a pull request")
+    parser.add_argument("--junitxml", metavar="FILE", help="write the verdicts as JUnit XML")
+
+
+def execute(arguments: Namespace) -> int:
+    """Judges every benchmark that has a baseline; 4 when one regressed, 2 when a baseline cannot be used."""
+    from perfsuite.cli.choosing import chosen
+    from perfsuite.errors import Mistakes
+    from perfsuite.history.baselines import take
+
+    check_verdict_flags(arguments)
+    taken = take(chosen(arguments.files, arguments.output or ()))
+    mistakes = Mistakes()
+    judgements = []
+    for benchmark, runs in taken.items():
+        with mistakes.noted():
+            judgements.append(_against_baseline(benchmark, runs, arguments))
+    code = tell(judgements, arguments, title="perfsuite detect")
+    mistakes.check()
+    return code
+
+
+def check_verdict_flags(arguments: Namespace) -> None:
+    """Before anything takes its time.  Raises UsageError."""
+    from pathlib import Path
+
+    from perfsuite.errors import Mistakes
+
+    mistakes = Mistakes()
+    if arguments.json not in (None, "-"):
+        mistakes.add(f"--json {arguments.json}: write --json - to print the verdicts")
+    for flag in ("markdown", "junitxml"):
+        name = getattr(arguments, flag)
+        if name is not None and Path(name).is_dir():
+            mistakes.add(f"--{flag} {name}: is a directory; name a file in it")
+        elif name is not None and not Path(name).absolute().parent.is_dir():
+            mistakes.add(f"--{flag} {name}: there is no folder {Path(name).parent}; make it, or name another")
+    mistakes.check()
+
+
+def tell(judgements: Sequence[Judgement], arguments: Namespace, *, title: str, notes: Sequence[str] = ()) -> int:
+    """Prints and writes the verdicts; returns the exit code that they stand for."""
+    from pathlib import Path
+
+    import msgspec
+
+    from perfsuite.reports import changes, junit
+    from perfsuite.reports.files import write_atomically
+
+    if arguments.json is not None:
+        print(msgspec.json.format(msgspec.json.encode(list(judgements)), indent=1).decode())
+    else:
+        for line in changes.lines(judgements, colour=_coloured(), verbose=arguments.verbose):
+            print(line)
+    summary = changes.markdown(title, judgements, notes) if judgements else ""
+    if arguments.markdown is not None:
+        write_atomically(Path(arguments.markdown), summary.encode("utf-8", "replace"), replace=True)
+    if arguments.junitxml is not None:
+        data = junit.of_judgements(judgements, strict=arguments.fail_on_inconclusive)
+        write_atomically(Path(arguments.junitxml), data, replace=True)
+    try:
+        if summary:
+            changes.append_step_summary(summary)
+    except OSError as error:
+        # The verdict is what counts; the page of the job is a courtesy.
+        print(f"perfsuite: cannot add to ${changes.STEP_SUMMARY}: {error.strerror or error}", file=sys.stderr)
+    return code_of(judgements, strict=arguments.fail_on_inconclusive)
+
+
+def code_of(judgements: Sequence[Judgement], *, strict: bool) -> int:
+    """4 when one regressed, 5 when one is open and that counts, else 0."""
+    verdicts = {one.verdict for one in judgements}
+    if "regressed" in verdicts:
+        return REGRESSED
+    return INCONCLUSIVE if strict and verdicts & {"inconclusive", "drifting"} else 0
+
+
+def _against_baseline(benchmark: str, runs: list[Taken], arguments: Namespace) -> Judgement:
+    from pathlib import Path
+
+    import msgspec
+
+    from perfsuite.analysis.judging import judge
+    from perfsuite.cli.init_baselines import folder_of
+    from perfsuite.history import baselines
+
+    if arguments.baselines is not None:
+        path = Path(arguments.baselines) / baselines.place(Path(), benchmark).name
+    else:
+        path = baselines.place(folder_of(runs), benchmark)
+    baseline = baselines.read(path)
+    known = {one.key: one for one in baseline.figures}
+    notes: dict[str, None] = {}
+    for one in runs:
+        allowed = arguments.allow_different_host
+        noted = baselines.check_same(baseline.host, baseline.configuration, one, str(path), different_host=allowed)
+        notes |= dict.fromkeys(noted)
+        baselines.check_units(known, one.run.figures, str(one.path))
+    count = f"{len(baseline.runs)} run{'s' if len(baseline.runs) != 1 else ''}"
+    judged = judge(benchmark, baseline.comparable_runs(), [one.run for one in runs], against=f"{path} ({count})")
+    notes |= dict.fromkeys(_other_versions(baseline, runs))
+    return msgspec.structs.replace(judged, notes=[*notes, *judged.notes])
+
+
+def _other_versions(baseline: object, runs: list[Taken]) -> list[str]:
+    from perfsuite.history.baselines import Baseline
+
+    assert isinstance(baseline, Baseline)
+    notes = []
+    here = runs[-1].result.environment
+    for name, before, now in (
+        ("Python", baseline.runs[-1].python, here.python),
+        ("perfsuite", baseline.runs[-1].perfsuite, here.perfsuite),
+    ):
+        if before != now:
+            notes.append(f"the baseline was measured with {name} {before}, this with {now}")
+    return notes
+
+
+def _coloured() -> bool:
+    import os
+
+    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,73 @@
+"""``perfsuite init-baselines [FILE…]``: make baselines from results."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfsuite.history.baselines import Taken
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Which results, and whether an older baseline may go."""
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="results, or a pattern in quotes; several of one benchmark are several runs of it [the newest of each]",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        action="append",
+        help="folder of the results, without FILE [test-results and benchmark_results] (repeatable)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace baselines that are there")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
+
+
+def execute(arguments: Namespace) -> int:
+    """Writes one file for each benchmark; 1 when one was there already and stays."""
+    from perfsuite.cli.choosing import chosen
+    from perfsuite.errors import Mistakes, PerfsuiteError
+    from perfsuite.history.baselines import dump, make, place, read, take
+    from perfsuite.reports.files import write_atomically
+
+    taken = take(chosen(arguments.files, arguments.output or ()))
+    mistakes = Mistakes()
+    kept: list[Path] = []
+    for benchmark, runs in taken.items():
+        with mistakes.noted():
+            path = place(folder_of(runs), benchmark)
+            if path.exists() and not arguments.force:
+                kept.append(path)
+                continue
+            baseline = make(benchmark, runs)
+            _make_folder(path.parent)
+            write_atomically(path, dump(baseline), replace=True)
+            read(path)
+            count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
+            print(f"{path}   {benchmark}: {count}, {len(baseline.figures)} figures")
+    mistakes.check()
+    if kept:
+        names = ", ".join(map(str, kept))
+        raise PerfsuiteError(f"{names}: there is a baseline already, and it stays; --force replaces it")
+    return 0
+
+
+def folder_of(runs: list[Taken]) -> Path:
+    """Where the baseline of these runs is: beside the newest of them."""
+    return runs[-1].path.parent
+
+
+def _make_folder(folder: Path) -> None:
+    from perfsuite.errors import PerfsuiteError
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PerfsuiteError(f"cannot make {folder}: {error.strerror or error}") from error

@@ -1,0 +1,3 @@
+"""What earlier runs were: baselines in files, every run in a database."""
+
+from __future__ import annotations

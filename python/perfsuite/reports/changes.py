@@ -1,0 +1,131 @@
+"""What changed, for a terminal and for a pull request.  Nothing here computes: what is shown is in the judgements."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perfsuite.metric import labelled
+from perfsuite.reports.figures import printable
+from perfsuite.reports.markdown import escape
+from perfsuite.units import figure, number
+
+if TYPE_CHECKING:
+    from perfsuite.analysis.judging import Judgement
+    from perfsuite.analysis.regression import Change
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+MARKS = {"regressed": "🔴", "drifting": "🟠", "inconclusive": "⚪", "improved": "🟢", "ok": "🟢"}
+_COLOURS = {"regressed": "31;1", "drifting": "33;1", "inconclusive": "33", "improved": "32;1", "ok": "32"}
+_HEADER = ("figure", "before", "after", "change", "99 %", "p", "could have seen", "verdict")
+
+
+def lines(judgements: Sequence[Judgement], *, colour: bool = False, verbose: bool = False) -> Iterator[str]:
+    """The screen: each benchmark's verdict and the figures it rests on; ``verbose`` also those that decide nothing."""
+    for judged in judgements:
+        word = judged.verdict.upper()
+        verdict = _paint(word, judged.verdict, colour)
+        yield f"{verdict}  {printable(judged.benchmark)}   against {printable(judged.against)}"
+        shown = judged.changes if verbose else _worth_showing(judged)
+        cells = [_cells(change) for change in shown]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for change, texts in zip(shown, cells, strict=True):
+            *before, said_of_it = texts
+            start = "  ".join(text.ljust(width) for text, width in zip(before, widths[:-1], strict=True))
+            yield f"  {start}  {_paint(said_of_it, change.verdict if change.figure.gates else '', colour)}".rstrip()
+        if len(shown) < len(judged.changes):
+            yield f"  … and {len(judged.changes) - len(shown)} figures that decide nothing (--verbose lists them)"
+        for note in judged.notes:
+            yield f"  {printable(note)}"
+
+
+def markdown(title: str, judgements: Sequence[Judgement], notes: Sequence[str] = ()) -> str:
+    """The summary for a pull request: one table of what decides, one folded away of what does not."""
+    parts = [f"## {escape(title)}", ""]
+    parts += [f"{escape(note)}\n" for note in notes]
+    for judged in judgements:
+        parts += [f"### {MARKS[judged.verdict]} {escape(judged.benchmark)}: {judged.verdict}", ""]
+        parts += [f"Against {escape(judged.against)}.", ""]
+        parts += [f"- {escape(note)}" for note in judged.notes] + ([""] if judged.notes else [])
+        if judged.gating:
+            parts += [*_table(judged.gating), ""]
+        others = [change for change in judged.changes if not change.figure.gates]
+        if others:
+            count = f"{len(others)} more figures, which decide nothing"
+            parts += [f"<details><summary>{count}</summary>", "", *_table(others), "", "</details>", ""]
+    if any(judged.gating for judged in judgements):
+        parts.append(
+            "A change is real at p < 0.01 (adjusted for all figures) and more than 3 %; “could have seen” is the least "
+            "change that these runs would have shown four times in five."
+        )
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def append_step_summary(text: str) -> Path | None:
+    """Adds it to the page of a GitHub job, where there is one.  Raises OSError when that cannot be written."""
+    name = os.environ.get(STEP_SUMMARY, "")
+    if not name:
+        return None
+    path = Path(name)
+    with path.open("a", encoding="utf-8", errors="replace") as file:
+        file.write(text + "\n")
+    return path
+
+
+def said(change: Change) -> str:
+    """A change in one line: ``response_time p50 84.2 ms → 92.9 ms, +10.3 %: regressed (warning)``."""
+    name, before, after, share, interval, p, visible, verdict = _cells(change)
+    extra = ", ".join(
+        text for text in (share, interval, p and f"p {p}", visible and f"could have seen {visible}") if text
+    )
+    return f"{name} {before} → {after}{', ' + extra if extra else ''}: {verdict}"
+
+
+def _worth_showing(judged: Judgement) -> list[Change]:
+    return [change for change in judged.changes if change.figure.gates] or list(judged.changes)
+
+
+def _table(changes: Sequence[Change]) -> Iterator[str]:
+    yield "| " + " | ".join(_HEADER) + " |"
+    yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
+    for change in changes:
+        *cells, verdict = (escape(text) for text in _cells(change))
+        bold = change.figure.gates and change.verdict != "ok"
+        yield "| " + " | ".join([*cells, f"**{verdict}**" if bold else verdict]) + " |"
+
+
+def _cells(change: Change) -> tuple[str, ...]:
+    one = change.figure
+    interval = ""
+    if change.low is not None and change.high is not None and change.low != change.high:
+        less = 0.0 if change.absolute else 1.0
+        interval = f"[{_percent(change.low - less)}, {_percent(change.high - less)}]"
+    verdict: str = change.verdict if one.gates else "shown only"
+    if change.severity is not None:
+        verdict += f" ({change.severity})"
+    if change.reason and one.gates:
+        verdict += f": {change.reason}"
+    return (
+        printable(labelled(one.metric, one.stat)),
+        figure(change.before, one.unit),
+        figure(change.after, one.unit),
+        "" if change.share is None else _percent(change.share) + (" points" if change.absolute else ""),
+        interval,
+        "" if change.p_value is None else _p(change.p_value),
+        "" if change.smallest_visible is None else f"{number(change.smallest_visible * 100.0, 2)} %",
+        printable(verdict),
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share * 100.0:+.1f} %" if abs(share) < 100.0 else f"× {number(share + 1.0)}"
+
+
+def _p(value: float) -> str:
+    return "< 0.0001" if value < 1e-4 else number(value, 2)
+
+
+def _paint(text: str, verdict: str, colour: bool) -> str:
+    return f"\x1b[{_COLOURS[verdict]}m{text}\x1b[0m" if colour and verdict in _COLOURS else text

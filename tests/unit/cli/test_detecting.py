@@ -1,0 +1,137 @@
+"""init-baselines and detect: files in, a table and an exit code out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from perfsuite.cli import main
+from runs_made import series, written
+
+FOLDER = Path("test-results")
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
+def baseline(count: int = 10, **more: object) -> None:
+    paths = written(FOLDER, series(count, seed=1), **more)
+    assert main(["init-baselines", *map(str, paths)]) == 0
+    for path in paths:
+        path.unlink()
+
+
+def test_ten_runs_against_ten(capsys: pytest.CaptureFixture[str]) -> None:
+    baseline()
+    written(FOLDER, series(10, seed=2), first=20)
+    assert main(["detect", "test-results/results-*.json"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("OK  load")
+    written(FOLDER / "slow", [1.15 * x for x in series(10, seed=3)], first=40)
+    assert main(["detect", "test-results/slow/*.json", "--baselines", "test-results/baselines"]) == 4
+    assert "regressed (warning)" in capsys.readouterr().out
+
+
+def test_the_documents_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    """``init-baselines || true; detect``: the first time the result is the baseline, later the old one stays."""
+    (first,) = written(FOLDER, [100.0])
+    assert main(["init-baselines"]) == 0
+    assert main(["detect"]) == 0
+    assert "it is the baseline itself" in capsys.readouterr().out
+    kept = (FOLDER / "baselines/load.json").read_bytes()
+    written(FOLDER, [101.0], first=1)
+    assert main(["init-baselines"]) == 1
+    assert "--force replaces it" in capsys.readouterr().err
+    assert (FOLDER / "baselines/load.json").read_bytes() == kept
+    assert main(["detect"]) == 0
+    assert main(["detect", "--fail-on-inconclusive"]) == 5
+    assert main(["detect", "--strict", str(first)]) == 5
+    assert main(["init-baselines", "--force"]) == 0
+    assert (FOLDER / "baselines/load.json").read_bytes() != kept
+
+
+def test_both_folders_and_the_newest_of_each(capsys: pytest.CaptureFixture[str]) -> None:
+    written(FOLDER, [100.0, 101.0])
+    (made,) = written(Path("benchmark_results"), [5.0], phase="latency")
+    made.rename(made.with_name("latency_tier_latency_20261101_120000.json"))
+    assert main(["init-baselines"]) == 0
+    out = capsys.readouterr().out
+    assert "load: 1 run," in out
+    assert "benchmark_results/baselines/latency_tier_latency.json" in out
+    assert json.loads((FOLDER / "baselines/load.json").read_bytes())["runs"][0]["id"] == "run-1"
+
+
+def test_what_cannot_be_compared_is_exit_2_and_the_rest_is_judged(capsys: pytest.CaptureFixture[str]) -> None:
+    baseline()
+    written(FOLDER, series(3, seed=2), first=20)
+    written(FOLDER, series(3, seed=2), first=30, phase="token")
+    assert main(["detect", "test-results/*.json"]) == 2
+    out, err = capsys.readouterr()
+    assert "load   against" in out
+    assert "there is no baseline test-results/baselines/token.json" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"host": "other"}, "another host"), ({"unit": "s"}, "different units"), ({"duration_s": 9.0}, "configuration")],
+)
+def test_results_of_another_kind_are_refused(
+    change: dict[str, object], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline()
+    written(FOLDER, series(3, seed=2), first=20, **change)
+    assert main(["detect", "test-results/*.json"]) == 2
+    assert words in capsys.readouterr().err
+    allowed = main(["detect", "test-results/*.json", "--allow-different-host"])
+    assert allowed == (0 if "host" in change else 2)
+
+
+def test_a_damaged_baseline_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    baseline()
+    written(FOLDER, [100.0], first=20)
+    (FOLDER / "baselines/load.json").write_text("{", encoding="utf-8")
+    assert main(["detect"]) == 2
+    assert "test-results/baselines/load.json is damaged" in capsys.readouterr().err
+
+
+def test_patterns_that_stand_for_nothing_are_all_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", "a*.json", "b?.json"]) == 2
+    err = capsys.readouterr().err
+    assert "a*.json: no result file" in err
+    assert "b?.json: no result file" in err
+    assert main(["detect"]) == 2
+    assert "there is no result in test-results or benchmark_results" in capsys.readouterr().err
+    assert main(["detect", "missing.json"]) == 2
+    assert "cannot read 'missing.json'" in capsys.readouterr().err
+
+
+def test_every_form_of_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "page.md"))
+    written(FOLDER, [1.2 * x for x in series(10, seed=2)], first=20)
+    capsys.readouterr()
+    arguments = ["detect", "test-results/*.json", "--json", "-", "--markdown", "m.md", "--junitxml", "j.xml"]
+    assert main(arguments) == 4
+    (told,) = json.loads(capsys.readouterr().out)
+    assert told["verdict"] == "regressed"
+    assert Path("m.md").read_text(encoding="utf-8").strip() in (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert ElementTree.fromstring(Path("j.xml").read_bytes()).get("failures") == "1"
+    assert main(["detect", "--json", "file"]) == 2
+    assert main(["detect", "--junitxml", "no/such/folder.xml"]) == 2
+
+
+def test_a_page_that_cannot_be_written_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    baseline()
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
+    written(FOLDER, [1.2 * x for x in series(10, seed=2)], first=20)
+    assert main(["detect", "test-results/*.json"]) == 4
+    assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err

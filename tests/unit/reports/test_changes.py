@@ -1,0 +1,104 @@
+"""Changes on the screen, in a pull request, and for a CI server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from perfsuite.analysis.judging import Judgement, judge
+from perfsuite.reports import changes, junit
+from results_made import HOSTILE, full
+from runs_made import runs, series
+
+
+def judged(factor: float = 1.15, **more: float) -> Judgement:
+    after = [factor * x for x in series(10, seed=2)]
+    return judge("load", runs(series(10, seed=1)), runs(after, first=50, **more), against="baselines/load.json")
+
+
+def test_the_screen_names_the_figure_and_how_sure_it_is() -> None:
+    text = "\n".join(changes.lines([judged()]))
+    assert text.startswith("REGRESSED  load   against baselines/load.json")
+    row = next(line for line in text.splitlines() if "response_time p50" in line)
+    assert "regressed (warning)" in row
+    assert "99.8 ms" in row
+    assert "+15." in row
+    assert "p99" not in text
+    assert "p99" in "\n".join(changes.lines([judged()], verbose=True))
+
+
+def test_colour_is_for_terminals() -> None:
+    assert "\x1b" not in "\n".join(changes.lines([judged()]))
+    assert "\x1b[31;1mREGRESSED" in "\n".join(changes.lines([judged()], colour=True))
+
+
+def test_the_summary_has_what_decides_and_folds_the_rest() -> None:
+    text = changes.markdown("perfsuite ab", [judged()], ["10 pairs"])
+    assert text.startswith("## perfsuite ab\n")
+    before, _, folded = text.partition("<details>")
+    assert "response_time p50" in before
+    assert "response_time p99" not in before
+    assert "response_time p99" in folded
+    for line in text.splitlines():
+        if line.startswith("|"):
+            assert line.count("|") == 9, line
+
+
+def test_a_name_cannot_break_the_table() -> None:
+    hostile = Judgement(benchmark=HOSTILE, verdict="ok", against=HOSTILE, notes=[HOSTILE])
+    text = changes.markdown(HOSTILE, [hostile], [HOSTILE])
+    assert "<script>" not in text
+    assert "\x1b" not in text
+
+
+def test_the_step_summary_is_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(changes.STEP_SUMMARY, raising=False)
+    assert changes.append_step_summary("text") is None
+    page = tmp_path / "summary.md"
+    page.write_text("before\n", encoding="utf-8")
+    monkeypatch.setenv(changes.STEP_SUMMARY, str(page))
+    assert changes.append_step_summary("after") == page
+    assert page.read_text(encoding="utf-8") == "before\nafter\n"
+
+
+def cases(data: bytes) -> dict[str, str]:
+    """Outcome by name."""
+    root = ElementTree.fromstring(data)
+    assert root.tag == "testsuites"
+    found = {}
+    for suite in root:
+        own = suite.findall("testcase")
+        assert int(suite.get("tests", "")) == len(own)
+        assert int(suite.get("failures", "")) == sum(case.find("failure") is not None for case in own)
+        for case in own:
+            found[f"{suite.get('name')} {case.get('name')}"] = case[0].tag
+    return found
+
+
+def test_junit_of_changes() -> None:
+    found = cases(junit.of_judgements([judged()]))
+    assert found["load response_time p50"] == "failure"
+    assert found["load memory_usage max"] == "system-out"
+    assert set(cases(junit.of_judgements([judged(1.0)])).values()) == {"system-out"}
+
+
+def test_junit_of_what_stays_open_fails_only_when_that_counts() -> None:
+    open_one = judge("load", runs([100.0]), runs([200.0], first=1), against="b")
+    assert set(cases(junit.of_judgements([open_one])).values()) == {"system-out"}
+    assert set(cases(junit.of_judgements([open_one], strict=True)).values()) == {"failure"}
+    itself = judge("load", runs([100.0]), runs([100.0]), against="b")
+    assert cases(junit.of_judgements([itself])) == {"load comparison": "skipped"}
+
+
+def test_junit_of_a_run() -> None:
+    found = cases(junit.of_result(full()))
+    assert found["load response_time p95"] == "system-out"
+    assert found["load ttft p95"] == "failure"
+    assert found["load system_stability"] == "system-out"
+    assert found["load cache_hit_rate"] == "skipped"
+    assert found["compression phase"] == "error"
+    strict = cases(junit.of_result(full(), strict=True))
+    assert strict["load system_stability"] == "failure"
+    assert strict["load cache_hit_rate"] == "failure"
