@@ -29,7 +29,7 @@ from perfsuite._core import LRUCache
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.context import Note
 from perfsuite.reference.embedding import embed, similarity
-from perfsuite.reference.retrieval import OWNER_BITS, Index, rows_of, words_of
+from perfsuite.reference.retrieval import OWNER_BITS, Found, Index, rows_of, words_of
 from perfsuite.reference.store import Store
 
 Tier = Literal["hot", "warm", "cold"]
@@ -41,6 +41,8 @@ NEAR = 0.6
 """Of the best similarity: a memory with only some of the words must be that near."""
 LOWEST = 0.3
 """Similarity below which a memory with only some of the words is not about the question."""
+SAME = 0.75
+"""Of its words: a memory that has more of another's is about the same."""
 TOUCHES = 1024
 """Uses of memories that wait to be noted with the next store."""
 NOTED = 64
@@ -53,7 +55,7 @@ OPEN_BLOCKS = 8
 
 class Recalled(NamedTuple):
     """A memory and how near it is to the question: the mean of the share of the question's words that it has, rare ones
-    weighing more, and the cosine of the embeddings; 1 is the question itself."""
+    weighing more, and the cosine of the embeddings (0 for what a newer one among them corrects)."""
 
     id: str
     text: str
@@ -170,15 +172,20 @@ class Memories:
         return [Note(f"m{row}", text) for row, text in ranked]
 
     def recall(self, user: str, question: str, limit: int) -> list[Recalled]:
-        """The user's nearest memories to a question, the nearest first; of equals the newest."""
+        """The user's nearest memories to a question, the nearest first; of equals the newest.
+
+        Of two that the question's words do not tell apart and that differ by little, the newer is what holds.
+        """
         if limit < 1:
             return []
         owner = self._store.user(user)
         found = self._index.nearest(owner, words_of(question), max(2 * limit, RECALLED))
         known = [(one, text) for one in found if (text := self._text(one.row)) is not None]
         nearness = self._nearness(question, [text for _, text in known])
+        stale = _superseded(known)
         ranked = sorted(
-            ((one.share + near) / 2, one.row, text) for (one, text), near in zip(known, nearness, strict=True)
+            ((one.share + (0.0 if one.row in stale else near)) / 2, one.row, text)
+            for (one, text), near in zip(known, nearness, strict=True)
         )
         ranked = ranked[: -limit - 1 : -1]
         for _, row, text in ranked:
@@ -295,6 +302,21 @@ def _covers(text: str, words: list[str]) -> bool:
     said = " ".join(["", *words_of(text), ""])
     stems = (f" {word[: max(4, len(word) - 2)]}" if word.isalpha() else f" {word} " for word in words)
     return 2 * sum(stem in said for stem in stems) > len(words)
+
+
+def _superseded(known: list[tuple[Found, str]]) -> set[int]:
+    """Rows of those that a newer one seems to correct: it has the same of the question's words, and all but a quarter
+    of the others too, one aside for what is new."""
+    stale = set()
+    words = [set(words_of(text)) for _, text in known]
+    for (old, _), said in zip(known, words, strict=True):
+        for (new, _), again in zip(known, words, strict=True):
+            if new.row <= old.row or abs(new.share - old.share) > 1e-9 or said <= again or again <= said:
+                continue
+            if len(said & again) > SAME * (min(len(said), len(again)) - 1):
+                stale.add(old.row)
+                break
+    return stale
 
 
 def _row(identifier: str) -> int | None:
