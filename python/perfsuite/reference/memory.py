@@ -43,6 +43,8 @@ LOWEST = 0.3
 """Similarity below which a memory with only some of the words is not about the question."""
 SAME = 0.75
 """Of its words: a memory that has more of another's is about the same."""
+BEHIND = 0.99
+"""Of the least similarity of those that the question's words do not tell from it: what was corrected has that."""
 TOUCHES = 1024
 """Uses of memories that wait to be noted with the next store."""
 NOTED = 64
@@ -55,7 +57,7 @@ OPEN_BLOCKS = 8
 
 class Recalled(NamedTuple):
     """A memory and how near it is to the question: the mean of the share of the question's words that it has, rare ones
-    weighing more, and the cosine of the embeddings (0 for what a newer one among them corrects)."""
+    weighing more, and the cosine of the embeddings; less where a newer one seems to correct it."""
 
     id: str
     text: str
@@ -174,18 +176,27 @@ class Memories:
     def recall(self, user: str, question: str, limit: int) -> list[Recalled]:
         """The user's nearest memories to a question, the nearest first; of equals the newest.
 
-        Of two that the question's words do not tell apart and that differ by little, the newer is what holds.
+        Of two that the question's words do not tell apart and that differ by little, the newer is what holds; of those
+        that say the very same, the newest stands for all.
         """
         if limit < 1:
             return []
         owner = self._store.user(user)
         found = self._index.nearest(owner, words_of(question), max(2 * limit, RECALLED))
-        known = [(one, text) for one in found if (text := self._text(one.row)) is not None]
-        nearness = self._nearness(question, [text for _, text in known])
-        stale = _superseded(known)
+        newest: dict[str, Found] = {}
+        for one in found:
+            text = self._text(one.row)
+            if text is not None and (text not in newest or newest[text].row < one.row):
+                newest[text] = one
+        known = [(one, text) for text, one in newest.items()]
+        nearness = self._nearness(question, list(newest))
+        for index in _superseded(known):
+            share = known[index][0].share
+            nearness[index] = BEHIND * min(
+                near for (one, _), near in zip(known, nearness, strict=True) if one.share == share
+            )
         ranked = sorted(
-            ((one.share + (0.0 if one.row in stale else near)) / 2, one.row, text)
-            for (one, text), near in zip(known, nearness, strict=True)
+            ((one.share + near) / 2, one.row, text) for (one, text), near in zip(known, nearness, strict=True)
         )
         ranked = ranked[: -limit - 1 : -1]
         for _, row, text in ranked:
@@ -304,17 +315,17 @@ def _covers(text: str, words: list[str]) -> bool:
     return 2 * sum(stem in said for stem in stems) > len(words)
 
 
-def _superseded(known: list[tuple[Found, str]]) -> set[int]:
-    """Rows of those that a newer one seems to correct: it has the same of the question's words, and all but a quarter
-    of the others too, one aside for what is new."""
-    stale = set()
+def _superseded(known: list[tuple[Found, str]]) -> list[int]:
+    """Indexes of those that a newer one seems to correct: it has the same of the question's words, and most of the
+    others too, one aside for what is new."""
+    stale = []
     words = [set(words_of(text)) for _, text in known]
-    for (old, _), said in zip(known, words, strict=True):
+    for index, ((old, _), said) in enumerate(zip(known, words, strict=True)):
         for (new, _), again in zip(known, words, strict=True):
-            if new.row <= old.row or abs(new.share - old.share) > 1e-9 or said <= again or again <= said:
+            if new.row <= old.row or new.share != old.share or said <= again or again <= said:
                 continue
             if len(said & again) > SAME * (min(len(said), len(again)) - 1):
-                stale.add(old.row)
+                stale.append(index)
                 break
     return stale
 

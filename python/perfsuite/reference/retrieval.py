@@ -96,7 +96,7 @@ class Index:
         self._add_without_rare(owner, common, scores, limit)
         whole = sum(weights.values()) + sum(common.values())
         best = sorted(scores.items(), key=lambda item: (-item[1], -item[0]))[:limit]
-        return [Found(row, score / whole) for row, score in best]
+        return [Found(row, round(score / whole, 9)) for row, score in best]  # the same words, whatever their order
 
     def _add_without_rare(self, owner: int, common: dict[str, float], scores: dict[int, float], limit: int) -> None:
         words = sorted(common, key=lambda word: (-common[word], word))

@@ -182,3 +182,21 @@ def test_estimates_of_common_words_follow_their_density(store: Store, monkeypatc
     memories._index.nearest(store.user("u"), ["apple", "pear"], 5)
     assert seen[0] == pytest.approx(4 * COMMON + 8, rel=0.02)
     assert seen[1] == pytest.approx(COMMON + 2, rel=0.05)
+
+
+def test_what_was_corrected_comes_behind_its_correction(store: Store) -> None:
+    memories = Memories(store, CONFIG)
+    old = memories.add("u", ["The landlord for the Marlow depot is Sobi."])[0]
+    other = memories.add("u", ["The access code for the Marlow depot is 4711."])[0]
+    new = memories.add("u", ["The landlord for the Marlow depot has changed: it is Rena now."])[0]
+    memories.add("u", ["The landlord for the Marlew depot is Tom."])
+    order = [hit.id for hit in memories.recall("u", "Who owns the Marlow depot?", 4)]
+    assert order[2] == old
+    hits = memories.recall("u", "What is the landlord for the Marlow depot?", 4)
+    assert hits[0].id == new
+    assert {hit.id for hit in hits} >= {old, other}, "nothing is hidden"
+    # What says the same twice, or less, corrects nothing; nor what the question tells apart.
+    ids = memories.add("v", ["The kite is red and blue.", "The kite is red.", "The kite is red.", "Tom is red."])
+    hits = memories.recall("v", "Is the kite red?", 4)
+    assert [hit.id for hit in hits] == [ids[2], ids[0], ids[3]], "once what was said twice"
+    assert hits[1].score > 0.7

@@ -63,8 +63,7 @@ class Reference:
 
     def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
         """Full text narrows, embeddings rank."""
-        found = self._memories.search(USER, query, k)[:k]
-        return [Hit(note.id, note.text, 1 / (1 + rank)) for rank, note in enumerate(found)]
+        return [Hit(*found) for found in self._memories.recall(USER, query, k)]
 
     def tier_of(self, id: str) -> Tier | None:
         """Where a memory is."""
@@ -72,7 +71,7 @@ class Reference:
 
     def synthesize(self, query: str) -> str:
         """What is known about a question, as the context that a model would be given."""
-        return "\n".join(note.text for note in self._memories.search(USER, query, NOTES_OF_A_SYNTHESIS))
+        return "\n".join(found.text for found in self._memories.recall(USER, query, NOTES_OF_A_SYNTHESIS))
 
     def reset(self) -> None:
         """Forgets everything: another file."""
