@@ -60,7 +60,7 @@ class TokenBucket(_core.TokenBucket):
         _BUCKETS[id(self)] = self
 
     def acquire(self, n: float = 1, timeout: float | None = None) -> bool:
-        """Take n tokens, waiting for them up to `timeout` seconds (None: as long as it takes); whether they were taken.
+        """Take n tokens, waiting for them up to `timeout` seconds (None, infinity: as long as it takes); whether taken.
 
         Other threads run meanwhile and signals are handled (Ctrl-C raises, with nothing taken).  Raises ValueError when
         n tokens can never be there: n above the capacity, or, with no timeout, an empty bucket whose rate is 0.
@@ -70,7 +70,7 @@ class TokenBucket(_core.TokenBucket):
         if not self._turn.locked() and self.try_acquire(n):
             return True
         self._possible(n)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None or timeout == float("inf") else time.monotonic() + timeout
         while not self._turn.acquire(timeout=self._longest(deadline)):
             if deadline is not None and time.monotonic() >= deadline:
                 return False

@@ -194,6 +194,8 @@ def test_rate_zero_gives_its_first_tokens_and_never_another(clock: Clock, slept:
     with pytest.raises(ValueError, match="its rate is 0"):
         bucket.acquire()
     with pytest.raises(ValueError, match="its rate is 0"):
+        bucket.acquire(timeout=math.inf)  # no time-out by another name: nobody waits for ever
+    with pytest.raises(ValueError, match="its rate is 0"):
         asyncio.run(bucket.wait())
 
 
