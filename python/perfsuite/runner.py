@@ -112,16 +112,16 @@ class _Run:
 
     @contextlib.contextmanager
     def _raw_file(self) -> Iterator[None]:
-        """The file of raw rows; one that cannot be written any more ends the run, and takes nothing along."""
+        """The file of raw rows; one that cannot be written any more takes nothing of what is measured along."""
         self._raw = None if self.plan.raw is None else RawWriter(self.plan.raw)
         try:
             yield
         finally:
-            if self._raw is not None:
+            if self._raw is not None and self._raw.trouble is None:
                 try:
                     self._raw.close()
                 except PerfsuiteError as error:
-                    self._error = self._error or str(error)
+                    self._raw.give_up(str(error))
 
     async def _phase(self, number: int, phase: Phase, target: Target) -> None:
         self._current = PhaseRun(
@@ -183,6 +183,8 @@ class _Run:
         interrupted = self.stop.is_set() or ended is None
         verdict = run_verdict(phases, self.plan, interrupted=interrupted)
         target = self._target
+        trouble = None if self._raw is None else self._raw.trouble
+        notes = [*self._notes, *([f"{trouble}; what is measured is whole without them"] if trouble else [])]
         return Result(
             run=Run(
                 id=self._id,
@@ -193,9 +195,9 @@ class _Run:
                 profile=self.plan.profile,
                 plan=_plain(self.plan),
                 simulated=list(target.simulated) if target is not None else [],
-                notes=[*self._notes, *(target.warnings if isinstance(target, Warns) else ())],
+                notes=[*notes, *(target.warnings if isinstance(target, Warns) else ())],
                 error=self._error,
-                exit_code=exit_code(phases, self.plan, interrupted=interrupted, error=self._error),
+                exit_code=exit_code(phases, self.plan, interrupted=interrupted, error=self._error or trouble),
                 verdict=verdict,
             ),
             environment=self._environment,

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import csv
 import dataclasses
+import errno
 import json
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count, islice, pairwise
@@ -578,8 +580,39 @@ def test_a_raw_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     full = Path("/dev/full")
     if not full.exists():
         pytest.skip("there is no /dev/full here")
-    events, raw = Events(raw=True), RawWriter(full)
+    raw = RawWriter(full)
     with pytest.raises(PerfsuiteError, match="No space left"):
+        raw.write(bytes(RawWriter.row_bytes * 1000))
+    raw.give_up("full")
+
+
+def test_a_disk_that_fills_behind_raw_rows_costs_the_rows_and_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rows.csv"
+    raw = RawWriter(path)
+    flushed, room = RawWriter._flush, 3
+
+    def flush(self: RawWriter) -> None:
+        nonlocal room
+        room -= 1
+        if room < 0:
+            self._file.write("half a li")
+            self._file.flush()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        flushed(self)
+
+    monkeypatch.setattr(RawWriter, "_flush", flush)
+    for number in range(5):
+        events = Events(raw=True)
+        raw.label = str(number)
         run(Fake(at_once), LoadSpec(duration_s=9, concurrency=1, max_requests=50), events, raw=raw)
-    assert events.completed == 50
-    raw.close()
+        assert events.completed == 50
+        assert events.drain_rows() == b"", "rows that cannot be written are not kept"
+    assert raw.trouble is not None
+    assert "No space left" in raw.trouble
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["label"] for row in rows} == {"0", "1", "2"}
+    assert len(rows) == 150
+    assert path.read_text().endswith("\n"), "the file ends with a whole line"

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,9 +18,12 @@ import pytest
 from perfsuite import runner
 from perfsuite.configuration import configure
 from perfsuite.errors import PerfsuiteError
+from perfsuite.evidence import Evidence
 from perfsuite.loadgen import RawWriter
 from perfsuite.result import MetricResult, PhaseResult, Result
 from perfsuite.suites import session
+from perfsuite.suites.probes import Probe
+from perfsuite.suites.session import Session
 from perfsuite.targets.base import Reply, Request
 from perfsuite.targets.function import FunctionTarget
 
@@ -219,7 +222,7 @@ def test_the_result_is_saved_by_one_thread_at_a_time_and_never_after_the_end(mon
 
 
 @pytest.mark.parametrize("fails", ["write", "close"])
-def test_a_disk_that_fills_behind_the_raw_rows_ends_the_run_and_keeps_the_rest(
+def test_a_disk_that_fills_behind_the_raw_rows_costs_the_rows_alone(
     fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = PerfsuiteError("cannot write raw rows to there: No space left on device")
@@ -239,11 +242,28 @@ def test_a_disk_that_fills_behind_the_raw_rows_ends_the_run_and_keeps_the_rest(
     module = ModuleType("answering")
     module.answer = says_ok  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "answering", module)
-    settings = {"target": "python:answering:answer", "phase": ["baseline"], "duration": 0.4}
+    settings = {"target": "python:answering:answer", "phase": ["baseline", "load"], "duration": 0.4}
     result = asyncio.run(runner.execute_async(configure({**settings, "raw": tmp_path / "r.csv"}, keywords=True)))
-    assert result.run.error == str(full)
-    assert result.run.exit_code == 1
-    assert [phase.name for phase in result.phases] == ["baseline"]
+    assert result.run.error is None, "nothing ended the run"
+    assert [note for note in result.run.notes if str(full) in note]
+    assert result.run.exit_code == 1, "what was asked for could not be written"
+    assert [phase.name for phase in result.phases] == ["baseline", "load"]
+    assert all(found(phase, "response_time").value is not None for phase in result.phases)
+
+
+def test_what_was_measured_before_an_internal_error_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    measure = Probe.measure
+
+    async def then_breaks(self: Probe, session: Session) -> Mapping[str, Evidence]:
+        await measure(self, session)
+        raise RuntimeError("a probe's own mistake")
+
+    monkeypatch.setattr(Probe, "measure", then_breaks)
+    phase = measured(says_ok, "baseline", monkeypatch)
+    assert phase.verdict == "failed"
+    assert "a probe's own mistake" in phase.unhandled[0]
+    assert found(phase, "response_time").value is not None
+    assert found(phase, "error_rate").value == 0
 
 
 def test_a_temporary_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

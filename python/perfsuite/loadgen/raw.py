@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import json
 import os
@@ -42,20 +43,29 @@ def rows(data: bytes | memoryview) -> Iterator[tuple[object, ...]]:
 
 
 async def pour(events: Events, raw: RawWriter) -> None:
-    """Writes the raw rows that have ended, a few at a time, so that no send and no token waits for it."""
+    """Writes the raw rows that have ended, a few at a time, so that no send and no token waits for it.
+
+    A file that takes no more costs the rows, not what is measured: ``raw.trouble`` says so, and the load goes on.
+    """
     data = memoryview(events.drain_rows())
+    if raw.trouble is not None:
+        return
     step = ROWS_AT_ONCE * raw.row_bytes
-    for start in range(0, len(data), step):
-        raw.write(data[start : start + step])
-        await asyncio.sleep(0)
-    raw.flush()
+    try:
+        for start in range(0, len(data), step):
+            raw.write(data[start : start + step])
+            await asyncio.sleep(0)
+        raw.flush()
+    except PerfsuiteError as error:
+        raw.give_up(str(error))
 
 
 class RawWriter:
     """Writes raw rows as CSV when the file's name ends in ``.csv``, else as NDJSON.
 
     Rows are appended as they come; after ``flush`` the file on disk ends with a whole line.  ``label`` goes with each
-    row: set it to say which phase and stretch the rows are of.  Raises PerfsuiteError when the file cannot be written.
+    row: set it to say which phase and stretch the rows are of.  Raises PerfsuiteError when the file cannot be written;
+    who goes on then calls ``give_up``.
     """
 
     row_bytes = ROW.size
@@ -64,14 +74,19 @@ class RawWriter:
         self.path = Path(path)
         self.label = ""
         self.written = 0
+        self.trouble: str | None = None
+        """Why the file was given up, if it was."""
+        self._whole = 0
         self._csv = self.path.suffix.lower() == ".csv"
         try:
             self._file = self.path.open("w", encoding="utf-8", newline="")
             self._lines = csv.writer(self._file, lineterminator="\n")
             if self._csv:
                 self._lines.writerow(COLUMNS)
-                self._file.flush()
+            self._flush()
         except OSError as error:
+            if hasattr(self, "_file"):
+                self.give_up(str(error))
             raise self._unwritable(error) from error
 
     def write(self, data: bytes | memoryview) -> None:
@@ -90,9 +105,21 @@ class RawWriter:
     def flush(self) -> None:
         """Puts on disk what was written so far."""
         try:
-            self._file.flush()
+            self._flush()
         except OSError as error:
             raise self._unwritable(error) from error
+
+    def _flush(self) -> None:
+        self._file.flush()
+        self._whole = os.fstat(self._file.fileno()).st_size
+
+    def give_up(self, trouble: str) -> None:
+        """Closes the file as it was after the last ``flush`` that succeeded, so that it ends with a whole line."""
+        self.trouble = trouble
+        with contextlib.suppress(OSError):
+            self._file.close()  # it tries to write once more
+        with contextlib.suppress(OSError):  # a device has no length
+            os.truncate(self.path, self._whole)
 
     def close(self) -> None:
         """Writes what is left; may be called again."""

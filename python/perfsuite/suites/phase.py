@@ -63,6 +63,7 @@ class PhaseRun:
         self._stretches: list[Stretch] = []
         self._events: list[Event] = []
         self._session: Session | None = None
+        self._broken = False
         self._started = time.monotonic()
         self._ended: float | None = None
         self._timed_out = False
@@ -151,6 +152,9 @@ class PhaseRun:
         self._note(f"{one.name} began")
         try:
             self._add(await one.measure(self._session))
+        except BaseException:
+            self._broken = True
+            raise
         finally:
             self._session = None
 
@@ -172,7 +176,7 @@ class PhaseRun:
         if "max_rate" in evidence:
             evidence["max_rate"] = with_cpu(evidence["max_rate"], series)
         judged = [one for one in self._stretches if not one.trial]
-        if self._session is not None and judged:
+        if (self._session is not None or self._broken) and judged:  # its probe has not said, or never will
             for name, found in streaming_evidence(judged[-1]).items():
                 evidence.setdefault(name, found)
         bars, self._checks = self._error.bars(judged)
