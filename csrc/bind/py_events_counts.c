@@ -75,7 +75,33 @@ static PyObject *Events_get_window_s(PyObject *object, void *closure)
 static PyObject *Events_get_warmup_ns(PyObject *object, void *closure)
 {
     (void)closure;
-    return PyLong_FromLongLong(pfs_events_configuration(((Events *)object)->events)->warmup_ns);
+    int64_t warmup;
+    PFS_LOCK(object);
+    warmup = pfs_events_configuration(((Events *)object)->events)->warmup_ns;
+    PFS_UNLOCK();
+    return PyLong_FromLongLong(warmup);
+}
+
+static int Events_set_warmup_ns(PyObject *object, PyObject *value, void *closure)
+{
+    (void)closure;
+    int64_t warmup;
+    if (value == NULL || value == Py_None) {
+        PyErr_SetString(PyExc_TypeError, "warmup_ns is a length in nanoseconds");
+        return -1;
+    }
+    if (pfs_whole_read(value, "warmup_ns", 0, INT64_MAX, &warmup) < 0) {
+        return -1;
+    }
+    pfs_status status;
+    PFS_LOCK(object);
+    status = pfs_events_shorten_warmup(((Events *)object)->events, warmup);
+    PFS_UNLOCK();
+    if (status != PFS_OK) {
+        PyErr_SetString(PyExc_ValueError, "warmup_ns cannot grow: make a new Events for that");
+        return -1;
+    }
+    return 0;
 }
 
 static PyObject *Events_get_limit_ms(PyObject *object, void *closure)
@@ -163,7 +189,8 @@ PyGetSetDef pfs_py_events_getset[] = {
      "Visible tokens / visible chunks of completed requests; None without any.", NULL},
     {"block_s", Events_get_block_s, NULL, "Seconds that each of blocks() covers now.", NULL},
     {"window_s", Events_get_window_s, NULL, "Seconds that each of windows() covers now.", NULL},
-    {"warmup_ns", Events_get_warmup_ns, NULL, "Length of warm-up.", NULL},
+    {"warmup_ns", Events_get_warmup_ns, Events_set_warmup_ns,
+     "Length of warm-up.  May be made shorter, for requests that begin later.", NULL},
     {"limit_ms", Events_get_limit_ms, NULL, "The response time that over_limit is about.", NULL},
     {"raw", Events_get_raw, NULL, "Whether raw rows are kept for drain_rows.", NULL},
     {"stamps", Events_get_stamps, NULL, "Whether stamps are kept for drain_stamps.", NULL},

@@ -119,6 +119,15 @@ pfs_status pfs_events_restart(pfs_events *events, int64_t start_ns)
     return PFS_OK;
 }
 
+pfs_status pfs_events_shorten_warmup(pfs_events *events, int64_t warmup_ns)
+{
+    if (warmup_ns < 0 || warmup_ns > events->spec.warmup_ns) {
+        return PFS_EINVAL;
+    }
+    events->spec.warmup_ns = warmup_ns;
+    return PFS_OK;
+}
+
 /* ---- time ------------------------------------------------------------------------------------ */
 
 static bool in_warmup(const pfs_events *events, int64_t due_ns)

@@ -143,6 +143,10 @@ void pfs_events_free(pfs_events *events);
 /* Moves the start (and with it the end of warm-up).  PFS_EINVAL once a row has begun. */
 pfs_status pfs_events_restart(pfs_events *events, int64_t start_ns);
 
+/* Ends the warm-up earlier: rows that begin from now on are of it only if they are due before
+ * start + warmup_ns.  PFS_EINVAL for what is negative, or longer than it was. */
+pfs_status pfs_events_shorten_warmup(pfs_events *events, int64_t warmup_ns);
+
 /* A row for a request that is (or was) due; `now_ns` stands for its send until it is stamped.
  * PFS_ENOMEM; then nothing has happened. */
 pfs_status pfs_events_begin(pfs_events *events, int64_t due_ns, int64_t now_ns, int64_t tag,

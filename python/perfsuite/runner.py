@@ -24,7 +24,8 @@ from perfsuite.errors import PerfsuiteError
 from perfsuite.loadgen import RawWriter
 from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
-from perfsuite.suites.budget import Budget
+from perfsuite.suites.budget import Budget, parts
+from perfsuite.suites.expected import expected
 from perfsuite.suites.phase import PhaseRun
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Target, Warns
@@ -77,6 +78,7 @@ class _Run:
         self._raw: RawWriter | None = None
         self._saving = asyncio.Lock()
         self._budget = Budget(whose="the run's", most_requests=plan.load.max_requests, most_tokens=plan.load.max_tokens)
+        self._parts = parts([sum(expected(plan, phase).values()) for phase in plan.phases])
 
     async def execute(self) -> Result:
         with self._folder() as folder, self._raw_file():
@@ -131,7 +133,7 @@ class _Run:
             stop=self.stop,
             progress=lambda share: self._report(number, share),
             raw=self._raw,
-            budget=self._budget,
+            budget=self._budget.share(self._parts[number]),
         )
         try:
             await self._current.run()

@@ -191,6 +191,22 @@ TEST(warm_up_is_kept_apart)
     pfs_events_free(events);
 }
 
+TEST(a_warm_up_can_end_earlier_and_not_later)
+{
+    pfs_events_spec spec = plain();
+    spec.warmup_ns = 1000;
+    pfs_events *events = make(&spec);
+    pfs_events_row first, second;
+    CHECK(pfs_events_begin(events, spec.start_ns + 500, spec.start_ns + 500, 0, &first) == PFS_OK);
+    CHECK(pfs_events_shorten_warmup(events, 1001) == PFS_EINVAL);
+    CHECK(pfs_events_shorten_warmup(events, -1) == PFS_EINVAL);
+    CHECK(pfs_events_shorten_warmup(events, 600) == PFS_OK);
+    CHECK(pfs_events_begin(events, spec.start_ns + 600, spec.start_ns + 600, 0, &second) == PFS_OK);
+    CHECK(pfs_events_counted(events)->warmup == 1);
+    CHECK(pfs_events_counted(events)->started == 1);
+    pfs_events_free(events);
+}
+
 TEST(objectives_decide_what_is_good)
 {
     pfs_events_spec spec = plain();
@@ -450,6 +466,7 @@ int main(void)
     RUN(usage_beats_counting_and_whole_answers_have_no_gaps);
     RUN(failures_are_counted_and_never_averaged_in);
     RUN(warm_up_is_kept_apart);
+    RUN(a_warm_up_can_end_earlier_and_not_later);
     RUN(objectives_decide_what_is_good);
     RUN(a_row_that_ended_is_dead_and_its_slot_lives_on);
     RUN(seconds_say_what_was_in_flight_and_waiting);

@@ -137,6 +137,20 @@ def test_stamps_default_to_now_on_the_clock_of_time_monotonic_ns() -> None:
     assert stamps == sorted(stamps)
 
 
+def test_a_warm_up_can_end_earlier_and_not_later() -> None:
+    events = Events(warmup_ns=1000, start_ns=START)
+    rows = [events.begin(START + 500)]
+    events.warmup_ns = 600
+    rows += [events.begin(START + 599), events.begin(START + 600)]
+    assert (events.warmup, events.started, events.warmup_ns) == (2, 1, 600)
+    with pytest.raises(ValueError, match="cannot grow"):
+        events.warmup_ns = 601
+    for wrong, error in ((-1, ValueError), (None, TypeError), ("x", TypeError)):
+        with pytest.raises(error):
+            events.warmup_ns = wrong  # type: ignore[assignment]
+    assert events.warmup_ns == 600
+
+
 def test_a_row_that_is_dropped_was_cancelled() -> None:
     events = Events()
     row = events.begin()

@@ -94,8 +94,8 @@ def run_of(answer: Answer, phases: list[str], monkeypatch: pytest.MonkeyPatch, *
     return asyncio.run(runner.execute_async(plan))
 
 
-@pytest.mark.parametrize("limit", [{"max_requests": 25}, {"max_tokens": 60}])
-def test_a_limit_bounds_the_run_and_what_it_kept_from_being_measured_says_so(
+@pytest.mark.parametrize("limit", [{"max_requests": 25}, {"max_tokens": 200}])
+def test_a_limit_is_of_the_whole_run_and_leaves_each_phase_its_part(
     limit: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = itertools.count()
@@ -105,22 +105,46 @@ def test_a_limit_bounds_the_run_and_what_it_kept_from_being_measured_says_so(
         await asyncio.sleep(0.001)
         return "ok"
 
-    result = run_of(counts, ["baseline", "load"], monkeypatch, **limit)
-    baseline, load = result.phases
+    baseline, load = run_of(counts, ["baseline", "load"], monkeypatch, **limit).phases
     sent = next(seen)
     if "max_requests" in limit:
         assert sent == 25, "of both phases together"
-        reason = "the run's limit of 25 requests was reached"
+        assert baseline.delivered["stretches"][0]["ended"] == "its share of the limit, 8 requests, was sent"
     else:
-        assert 0 < sent < 100
-        reason = "the run's limit of 60 tokens was reached"
-    assert baseline.delivered["stretches"][0]["ended"] == reason
-    assert baseline.undelivered == [], "a limit that was asked for is not a load that was not delivered"
+        assert 0 < sent < 300
+    stretches = [*baseline.delivered["stretches"], *load.delivered["stretches"]]
+    assert [one["stretch"] for one in stretches] == ["conversations", "held", "open"]
+    assert all(one["ended"] for one in stretches)
+    assert all(one["requests"] > one["warmup"] for one in stretches), "the warm-up leaves something to measure"
+    assert (
+        stretches[-1]["ended"] == f"the run's limit of {next(iter(limit.values()))} {next(iter(limit))[4:]} was reached"
+    )
+    assert baseline.undelivered == load.undelivered == [], (
+        "a limit that was asked for is no load that was not delivered"
+    )
+    assert found(load, "response_time").value is not None
+    assert "raise the limit" in found(load, "system_stability").reason + found(load, "response_time").reason
+
+
+def test_what_a_limit_kept_from_being_measured_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def soon(messages: list[dict[str, Any]]) -> str:
+        await asyncio.sleep(0.001)
+        return "ok"
+
+    _, load = run_of(soon, ["baseline", "load"], monkeypatch, max_requests=1).phases
     assert load.delivered == {}
     for name in ("response_time", "concurrent_requests", "error_rate"):
         assert found(load, name).verdict == "not measured"
-        assert found(load, name).reason == reason
+        assert found(load, name).reason == "the run's limit of 1 requests was reached"
     assert load.verdict == "not measured"
+
+
+def test_a_phase_of_which_nothing_can_be_driven_takes_no_time_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def soon(messages: list[dict[str, Any]]) -> str:
+        return "ok"
+
+    (token,) = run_of(soon, ["token"], monkeypatch).phases
+    assert found(token, "memory_growth").reason == "the phase took no time, for nothing of it can be driven here"
 
 
 def test_a_phase_may_have_a_limit_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ ALPHA = 0.05
 LONGEST_ADVISED = 10_000.0
 """Beyond so many times the present length, "run longer" is no advice."""
 
+TIMES = " times as long or more"
+
 COUNTED = {
     "system_stability": 1.0,
     "error_rate": 150.0,
@@ -100,10 +102,16 @@ def remedy(result: MetricResult, criterion: Criterion, bounds: tuple[float, floa
     return _longer(factor, duration_s)
 
 
+def as_many(remedy: str) -> str:
+    """The same advice where a limit on what may be sent ends the run, however long it is to be."""
+    times = remedy.removeprefix("run ").removesuffix(TIMES)
+    return f"raise the limit of the run {times} times or more" if len(times) < len(remedy) - len(TIMES) else remedy
+
+
 def _longer(factor: float, duration_s: float | None) -> str:
     if duration_s:
         return f"run {goal(_rounded_up(duration_s * factor), 's')} or more"
-    return f"run {math.ceil(factor * 10) / 10:g} times as long or more"
+    return f"run {math.ceil(factor * 10) / 10:g}{TIMES}"
 
 
 def _too_short(plan: Plan, phase: Phase, criterion: Criterion) -> Undecidable | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from perfsuite.analysis.feasibility import remedy
+from perfsuite.analysis.feasibility import as_many, remedy
 from perfsuite.metric import labelled, meets
 from perfsuite.plan import STABLE_MEMORY, Criterion
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Verdict
@@ -24,14 +24,19 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
 
 
-def judge(result: MetricResult, criterion: Criterion | None, duration_s: float | None = None) -> MetricResult:
+def judge(
+    result: MetricResult, criterion: Criterion | None, duration_s: float | None = None, *, limited: bool = False
+) -> MetricResult:
     """The metric held against its criterion.
 
-    ``duration_s``, the length of the phase, lets an undecided one say how long a run would decide.
+    ``duration_s``, the length of the phase, lets an undecided one say how long a run would decide.  ``limited``: a
+    limit on what may be sent ended it, so that more of that is what it takes.
     """
     if criterion is None:
         return result
     verdict, reason = _verdict(result, criterion, duration_s)
+    if limited and verdict == "undecided":
+        reason = as_many(reason)
     return msgspec.structs.replace(
         result,
         target=criterion.target,

@@ -10,18 +10,14 @@ if TYPE_CHECKING:
     from perfsuite.plan import Phase, Plan
     from perfsuite.units import TokenLength
 
-ANSWER_S = 1.0
-"""How long an answer is taken to last: nobody knows before the run, so it is said."""
-
 ANSWER_TOKENS = 150
-CLIMBING = {"ramp": 0.5, "step": 0.6}
-"""The mean of what climbs to its rate, as a share of that (csrc/core/pfs_arrivals.h)."""
 SAMPLED = 64
 
 
 def announcement(plan: Plan) -> str | None:
     """The line to show before the run; None where nothing leaves this process, or nothing is sent."""
     from perfsuite.plan import overridden
+    from perfsuite.suites.expected import ANSWER_S
     from perfsuite.targets import NETWORK, scheme_of
 
     if scheme_of(plan.target)[0] not in {*NETWORK, "template"}:
@@ -52,25 +48,12 @@ def announcement(plan: Plan) -> str | None:
 
 
 def _requests(plan: Plan, phase: Phase) -> int:
-    """Requests of a phase's probes that drive a black box, each for its share of the time."""
+    """Requests of a phase, within its own limit."""
     from perfsuite.plan import overridden
-    from perfsuite.suites.probes import conversation, counting, covering, load, probe
+    from perfsuite.suites.expected import expected
 
-    asked = overridden(plan.load, phase)
-    probes = [probe(name) for name in phase.probes] or list(covering(phase.metrics))
-    usable = [one for one in probes if one.needs == "anything" or (one.needs == "models" and len(plan.models) > 1)]
-    weight = sum(one.weight for one in usable)
-    in_flight = {"conversation": conversation.CONCURRENCY, "load": load.CONCURRENCY}
-    wanted = 0.0
-    for one in usable:
-        if one.drives:
-            seconds = phase.duration_s * one.weight / weight
-            slots = asked.concurrency or in_flight.get(one.name, 1)
-            climbing = CLIMBING.get(asked.arrivals, 1.0) if asked.rate is not None else 1.0
-            wanted += seconds * (climbing * asked.due_rate if asked.due_rate else slots / (ANSWER_S + asked.think))
-    if plan.tokenizer is not None and any(one.needs == "counter" for one in probes):
-        wanted += counting.PROMPTS
-    return round(wanted) if asked.max_requests is None else min(round(wanted), asked.max_requests)
+    wanted, most = round(sum(expected(plan, phase).values())), overridden(plan.load, phase).max_requests
+    return wanted if most is None else min(wanted, most)
 
 
 def _prompt_tokens(plan: Plan) -> int:

@@ -20,7 +20,7 @@ from perfsuite.loadgen.alarm import SECOND, Alarm
 from perfsuite.loadgen.raw import pour
 from perfsuite.loadgen.schedule import NOBODY, schedule
 from perfsuite.loadgen.spec import MISSED_NS, ByUser, Delivered, LoadSpec, shortfall
-from perfsuite.loadgen.tally import EXAMPLES, LATE_NS, OnReply, shortened
+from perfsuite.loadgen.tally import EXAMPLES, LATE_NS, OnReply, shortened, warmed_up
 from perfsuite.targets.base import Failure, Reply, Request
 
 if TYPE_CHECKING:
@@ -258,6 +258,8 @@ class _Drive:
         prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
         row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
         self.tokens += (prompt or 0) + (row.tokens if completion is None else completion)
+        if end_ns < self.measured_ns and warmed_up(self.spec, self.events, self.begun, self.tokens):
+            self.measured_ns = self.events.start_ns + self.events.warmup_ns
         if self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens:
             self._close(f"the limit of {self.spec.max_tokens:,} tokens was reached")
 

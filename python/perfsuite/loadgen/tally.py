@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 LATE_NS = 1_000_000
 """A send this long after it was due, though a slot was free, is a late client's."""
+WARMUP_SHARE = 0.1
+"""Of the requests or tokens that a load may send, those that may go to its warm-up."""
 EXAMPLES = 3
 EXAMPLE_LENGTH = 300
 
@@ -76,17 +78,20 @@ class Tally:
 
     def ended(self, *, sent_ns: int | None, end_ns: int, failure: Failure | None, tokens: int) -> bool:
         """One request; whether the load has had all the tokens that it may."""
+        spec = self.spec
         self.last_end_ns = max(self.last_end_ns, end_ns)
         if sent_ns is not None:
             self.sent += 1
             self.busy_ns += max(0, min(end_ns, self.end_ns) - max(sent_ns, self.measured_ns))
             self.in_time += self.measured_ns <= sent_ns < self.end_ns
         self.tokens += tokens
+        if time.monotonic_ns() < self.measured_ns and warmed_up(spec, self.events, self.sent, self.tokens):
+            self.measured_ns = self.events.start_ns + self.events.warmup_ns
         if failure is not None and failure.kind != "cancelled":
             examples = self.examples.setdefault(failure.kind, [])
             if len(examples) < EXAMPLES and (text := shortened(str(failure))) not in examples:
                 examples.append(text)
-        return self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens
+        return spec.max_tokens is not None and self.tokens >= spec.max_tokens
 
     def delivered(self, counts: Mapping[str, int]) -> Delivered:
         """What came of it; ``counts`` are the engines'."""
@@ -129,6 +134,18 @@ class Tally:
             mean_in_flight=held,
             warnings=said,
         )
+
+
+def warmed_up(spec: LoadSpec, events: Events, sent: int, tokens: int) -> bool:
+    """Ends the warm-up of a load that may send only so much and has sent its WARMUP_SHARE of that: the time that a
+    warm-up takes may be all of it.  Whether it did, which is now."""
+    if spec.max_requests is not None and sent >= WARMUP_SHARE * spec.max_requests:
+        enough = True
+    else:
+        enough = spec.max_tokens is not None and tokens >= WARMUP_SHARE * spec.max_tokens
+    if enough:
+        events.warmup_ns = min(events.warmup_ns, max(0, time.monotonic_ns() - events.start_ns))
+    return enough
 
 
 def shortened(text: str) -> str:

@@ -157,6 +157,8 @@ class _Drive:
             self.warmed = loop.call_later(self.spec.warmup_s, self._warmed_up)
 
     def _warmed_up(self) -> None:
+        if self.warmed is not None:
+            self.warmed.cancel()
         counts = counted(self.engines)
         self.late_before, self.starved_before = counts["late_sends"], counts["starved"]
 
@@ -198,8 +200,11 @@ class _Drive:
                 reply = self.target.reply(asked.request, ended)
         refused = kind == "connect" and ended.sent_ns is None  # it was sent, as far as this client could
         sent_ns = ended.end_ns if refused else ended.sent_ns
+        measured_ns = self.tally.measured_ns
         if self.tally.ended(sent_ns=sent_ns, end_ns=ended.end_ns, failure=failure, tokens=tokens):
             self._close(self.tally.token_limit)
+        if self.tally.measured_ns != measured_ns:
+            self._warmed_up()
         self.feeder.gone(asked)
         if self.on_reply is not None and kind != "cancelled":
             times = WireTimes(ended.due_ns, ended.first_ns, ended.end_ns, ended.chunks)

@@ -18,7 +18,8 @@ from perfsuite.loadgen import RawWriter
 from perfsuite.metric import catalogue, metric
 from perfsuite.plan import Criterion, Phase, Plan, overridden
 from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource
-from perfsuite.suites.budget import Budget
+from perfsuite.suites.budget import Budget, parts
+from perfsuite.suites.expected import expected
 from perfsuite.suites.probes import Probe, covering, probe
 from perfsuite.suites.searching import with_cpu
 from perfsuite.suites.session import Session, Stretch
@@ -28,6 +29,8 @@ from perfsuite.targets.base import Target
 
 HELD = "concurrent_requests"
 """Judged last: it counts only while every other criterion of the phase held."""
+
+NO_TIME = "the phase took no time, for nothing of it can be driven here"
 
 STAMPS = (
     "reads", "kernel_reads", "kernel_sends", "coalesced_reads", "coalesced_chunks", "stamps_dropped", "clock_steps",
@@ -109,28 +112,32 @@ class PhaseRun:
                 usable.append(one)
             else:
                 self._add({name: NotMeasured(reason) for name in one.provides})
-        if not usable:
-            await self._idle()
+        if not usable and not await self._idle():
+            self._add({"memory_growth": NotMeasured(NO_TIME)})
         weight = sum(one.weight for one in usable)
+        sends = expected(self._plan, self._phase)
+        shares = parts([sends.get(one.name, 0.0) for one in usable])
         done = 0.0
-        for one in usable:
+        for one, part in zip(usable, shares, strict=True):
             if self._ended_early.is_set():
                 break
             share = one.weight / weight
             if one.drives and self._budget.reached is not None:
                 self._add({name: NotMeasured(self._budget.reached) for name in one.provides})
             else:
-                await self._probe(one, share, done)
+                await self._probe(one, share, done, self._budget.share(part))
             done += share
 
-    async def _idle(self) -> None:
-        """Nothing can be driven; memory can still be looked at when it is all that was asked for."""
-        if self._process is not None and all(metric(name).sampled for name in self._phase.metrics):
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._phase.duration_s):
-                    await self._ended_early.wait()
+    async def _idle(self) -> bool:
+        """Nothing can be driven; memory can still be looked at when it is all that was asked for.  Whether it was."""
+        if self._process is None or not all(metric(name).sampled for name in self._phase.metrics):
+            return False
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._phase.duration_s):
+                await self._ended_early.wait()
+        return True
 
-    async def _probe(self, one: Probe, share: float, done: float) -> None:
+    async def _probe(self, one: Probe, share: float, done: float, budget: Budget) -> None:
         self._session = Session(
             plan=self._plan,
             phase=self._phase,
@@ -146,7 +153,7 @@ class PhaseRun:
             progress=lambda part: self._progress(done + share * min(1.0, max(0.0, part))),
             own_processes=self._own_processes,
             driven=self._stretches,
-            budget=self._budget,
+            budget=budget,
             phase_started=self._started,
         )
         self._note(f"{one.name} began")
@@ -260,7 +267,11 @@ class PhaseRun:
         found = [self._error.widened(summarise(spec, evidence, stat), self._checks) for stat in stats]
         if not criteria:
             return found
-        return [judge(one, by, self._phase.duration_s) for one, by in zip(found, criteria, strict=True)]
+        limited = not self._ended_early.is_set() and any(
+            one.delivered is not None and one.delivered.ended is not None for one in self._stretches
+        )
+        length = None if limited else self._phase.duration_s  # to run longer would not help
+        return [judge(one, by, length, limited=limited) for one, by in zip(found, criteria, strict=True)]
 
     def _requested(self) -> dict[str, object]:
         load = self._load

@@ -44,6 +44,13 @@ class Stretch:
     counted_by: set[str] = field(default_factory=set)
     """How the tokens of its replies were counted: by the server's usage, or by what here."""
 
+    @property
+    def measured_s(self) -> float:
+        """The measured time, which ends with the last answer where the load came to an end before its time."""
+        if self.delivered is not None:
+            return self.delivered.duration_s
+        return self.spec.duration_s - self.spec.warmup_s
+
 
 @dataclass(slots=True, kw_only=True)
 class Session:
@@ -101,14 +108,19 @@ class Session:
         request_timeout_s: float | None = None,
         trial: bool = False,
         chosen: bool = False,
+        share: float = 1.0,
         on_reply: OnReply | None = None,
     ) -> Stretch:
         """Drives requests at the target for ``duration_s`` and returns what happened; see LoadSpec for the loops.
 
         ``name`` tells one stretch of the phase from another in errors, raw rows and what was delivered.  The budget
-        must not be spent yet (``remaining_s`` is 0 then); what this sends is taken from it.
+        must not be spent yet (``remaining_s`` is 0 then); what this sends is taken from it, and is at most ``share`` of
+        what it has left.
         """
+        budget = self.budget.share(share)
         warmup_s = min(LONGEST_WARMUP_S, duration_s * WARMUP_SHARE)
+        if budget.about * WARMUP_SHARE < (concurrency or users or 1):
+            warmup_s = 0.0  # the first of every slot would be more than its share
         if self.raw is not None:
             self.raw.label = f"{self.phase.name}/{name}"
         spec = LoadSpec(
@@ -119,8 +131,8 @@ class Session:
             users=users,
             pace_s=self.load.pace,
             warmup_s=warmup_s,
-            max_requests=self.budget.requests_left,
-            max_tokens=self.budget.tokens_left,
+            max_requests=budget.requests_left,
+            max_tokens=budget.tokens_left,
             request_timeout_s=request_timeout_s or self.plan.request_timeout_s,
             think_s=think_s,
             seed=self.seed,
@@ -156,9 +168,9 @@ class Session:
             raw=self.raw,
             answers=self.workload.turns is not None,
         )
-        self.budget.spend(delivered.sent, delivered.tokens)
-        if delivered.ended is not None and self.budget.reached is not None:
-            delivered = replace(delivered, ended=self.budget.reached)
+        budget.spend(delivered.sent, delivered.tokens)
+        if delivered.ended is not None and budget.reached is not None:
+            delivered = replace(delivered, ended=budget.reached)
         stretch.delivered = delivered
         for warning in delivered.warnings:
             self.note(f"{name}: {warning}")

@@ -102,7 +102,9 @@ def goodput(stretch: Stretch) -> Evidence:
     if not stretch.objectives:
         names = ", ".join(name for name, row in catalogue().items() if row.objective)
         return NotMeasured(f"the phase states no objective on any of {names}")
-    measured_s = stretch.spec.duration_s - stretch.spec.warmup_s
+    measured_s = stretch.measured_s
+    if measured_s <= 0.0:
+        return NotMeasured("no time was measured")
     rate = stretch.events.good / measured_s
     # Which second a response was good in is not kept; counts of arrivals vary as a Poisson count does, or less.
     spread = 1.96 * math.sqrt(stretch.events.good) / measured_s

@@ -138,6 +138,14 @@ def test_without_a_duration_the_reason_is_relative() -> None:
     )
 
 
+def test_where_a_limit_ended_the_run_a_longer_one_would_not_help() -> None:
+    open_one = measured(95.0, 90.0, 101.0)
+    assert "times as long" in judge(open_one, criterion()).reason
+    assert judge(open_one, criterion(), limited=True).reason == "raise the limit of the run 1.5 times or more"
+    hopeless = measured(100.0, 90.0, 101.0)
+    assert judge(hopeless, criterion(), limited=True).reason == judge(hopeless, criterion()).reason
+
+
 def test_no_failure_of_50_still_allows_5_8_per_cent() -> None:
     """299 requests without a failure show less than 1 %; 298 do not."""
     errors = {"name": "error_rate", "unit": "ratio", "kind": "ratio", "stat": "value"}

@@ -62,6 +62,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
                 duration_s=(session.remaining_s() - left_for_search) * HELD_SHARE,
                 concurrency=load.concurrency or CONCURRENCY,
                 think_s=load.think,
+                share=(1.0 - SEARCH_SHARE if load.find_max else 1.0) * HELD_SHARE,
                 on_reply=on_reply,
             )
             stretches.append(held)
@@ -76,6 +77,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
                 users=load.users,
                 concurrency=load.concurrency if load.rate else None,
                 chosen=load.due_rate is None,
+                share=1.0 if not load.find_max else open_share(load.due_rate is not None),
                 on_reply=on_reply,
             )
             stretches.append(open_loop)
@@ -100,10 +102,15 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     return found
 
 
+def open_share(first: bool) -> float:
+    """Of what may yet be sent, the open loop's where a search follows; ``first``: nothing was held before it."""
+    part = 1.0 - SEARCH_SHARE
+    return part if first else part * HELD_SHARE / (1.0 - part * HELD_SHARE)
+
+
 def throughput(stretch: Stretch) -> float:
     """Requests completed a second in the measured time."""
-    measured = stretch.spec.duration_s - stretch.spec.warmup_s
-    return stretch.events.completed / measured if measured > 0.0 else 0.0
+    return stretch.events.completed / stretch.measured_s if stretch.measured_s > 0.0 else 0.0
 
 
 async def archive(session: Session, inside: Inspection) -> None:
