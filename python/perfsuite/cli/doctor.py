@@ -66,6 +66,7 @@ def findings() -> Iterator[Finding]:
         _core,
         _packages,
         _extras,
+        _systems,
         _compilers,
         _sqlite,
         _clock,
@@ -133,6 +134,21 @@ def _extras() -> Iterator[Finding]:
         else:
             value = f"no {', '.join(lacking)}: {purpose} cannot be had"
             yield Finding("absent", f"[{extra}]", value, f"{_pip()} install {' '.join(lacking)}")
+
+
+def _systems() -> Iterator[Finding]:
+    """The memory systems that can be measured, here or in an environment of their own."""
+    from perfsuite.memory import environments, registry
+
+    for name, system in registry.known().items():
+        if registry.shares_this_environment(system):
+            yield Finding("ok", f"memory:{name}", f"here: {system.note}")
+        elif (python := environments.python_of(system)) is not None:
+            yield Finding("ok", f"memory:{name}", f"in an environment of its own: {python}")
+        else:
+            yield Finding(
+                "absent", f"memory:{name}", f"not installed: {system.note}", f"perfsuite compare --setup {name}"
+            )
 
 
 def _pip() -> str:

@@ -1,19 +1,25 @@
 """Environments of their own, for memory systems that may not share this one.
 
-Each is a virtual environment under ``$PERFSUITE_CACHE`` [``$XDG_CACHE_HOME/perfsuite``, ``~/.cache/perfsuite``]
-``/environments/``, named after the system and a digest of what it needs: a change of either makes another.  One that is
-half made is not used: the file that says it is whole is written last.
+Each is a virtual environment under ``$XDG_CACHE_HOME/perfsuite/environments`` [``~/.cache``], named after what it has:
+a digest of the requirements and the version of Python.  Systems of the same needs share one.  It is used once the file
+that says it is whole is there, which is written last; two processes that want the same one wait for one another.
 """
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from perfsuite.atomic import replace
 from perfsuite.errors import PerfsuiteError, UsageError
@@ -22,96 +28,153 @@ from perfsuite.memory.registry import Known
 WHOLE = "perfsuite.json"
 LONGEST_INSTALL_S = 1800.0
 NEWEST_MINOR = 20
-PROBE = (
-    "import sys, sqlite3, venv, ensurepip; "
-    "print(*sys.version_info[:2], hasattr(sqlite3.Connection, 'enable_load_extension'))"
-)
+INSTALLER_WITH_DATES = "uv>=0.8"
+"""It leaves out what was uploaded after a day also where the index does not tell pip when that was."""
+PROBE = "import sys, sqlite3, venv; print(*sys.version_info[:2], hasattr(sqlite3.Connection, 'enable_load_extension'))"
 """Prints the version and whether SQLite loads extensions; fails where no environment can be made."""
 
 
-def folder(system: Known) -> Path:
-    """Where the system's environment is, or would be."""
-    said = json.dumps([system.needs, system.python, system.loadable_extensions])
-    return cache() / "environments" / f"{system.name}-{hashlib.sha256(said.encode()).hexdigest()[:12]}"
+class Base(NamedTuple):
+    """A Python on this machine, from which environments can be made."""
+
+    path: Path
+    version: tuple[int, int]
+    loads_extensions: bool
+
+    def serves(self, system: Known) -> bool:
+        """Whether the system runs on it."""
+        return system.python <= self.version <= system.newest_python and (
+            self.loads_extensions or not system.loadable_extensions
+        )
+
+    def suits(self, system: Known) -> bool:
+        """Whether the system has all of its features on it."""
+        return self.version >= system.full_python and (self.loads_extensions or not system.extensions_help)
 
 
 def cache() -> Path:
-    """The folder of what is kept between runs."""
-    own = os.environ.get("PERFSUITE_CACHE")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "perfsuite"
+    """The folder of environments."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    folder = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
+    return folder / "perfsuite" / "environments"
+
+
+def stem(system: Known) -> str:
+    """What the names of a system's environments begin with, whatever Python they have."""
+    said = json.dumps([sorted(system.needs), system.before, system.loadable_extensions, system.extensions_help])
+    first = re.match(r"[\w.-]+", system.needs[0]) if system.needs else None
+    return f"{first[0] if first else 'plain'}-{hashlib.sha256(said.encode()).hexdigest()[:12]}-py"
 
 
 def python_of(system: Known) -> Path | None:
-    """The Python of the system's environment; None where it has not been made, or not to the end."""
-    where = folder(system)
-    python = where / "bin" / "python"
-    return python if (where / WHOLE).exists() and python.exists() else None
+    """The Python of the system's environment; None where none has been made, or not to the end."""
+    whole = [python for python in (one / "bin" / "python" for one in _made(system)) if python.exists()]
+    return whole[-1] if whole else None
 
 
-def create(system: Known) -> Path:
+def _made(system: Known) -> list[Path]:
+    """The environments that are whole, that of the newest Python last."""
+
+    def version(folder: Path) -> tuple[int, ...]:
+        return tuple(int(part) for part in folder.name.rpartition("-py")[2].split(".") if part.isdigit())
+
+    return sorted((one.parent for one in cache().glob(f"{stem(system)}*/{WHOLE}")), key=version)
+
+
+def make(system: Known) -> Path:
     """Makes the system's environment, unless it is there, and returns its Python.
 
-    Raises UsageError where no Python on this machine will do, PerfsuiteError with pip's last words where it fails.
+    Raises UsageError where no Python on this machine will do, PerfsuiteError with the installer's last words where it
+    fails; what is half made is made anew the next time.
     """
     found = python_of(system)
     if found is not None:
         return found
-    base = _base(system)
-    where = folder(system)
-    where.parent.mkdir(parents=True, exist_ok=True)
-    _run([str(base), "-m", "venv", "--clear", str(where)], f"making the environment of {system.name}")
+    base = base_for(system)
+    where = cache() / f"{stem(system)}{'.'.join(map(str, base.version))}"
     python = where / "bin" / "python"
-    if system.needs:
-        command = [
-            str(python),
-            "-m",
-            "pip",
-            "install",
-            "--disable-pip-version-check",
-            "--no-input",
-            "-q",
-            *system.needs,
-        ]
-        _run(command, f"installing {' '.join(system.needs)} for {system.name}")
-    listed = _run(
-        [str(python), "-m", "pip", "list", "--format=json", "--disable-pip-version-check"], "listing packages"
-    )
-    packages = {one["name"]: one["version"] for one in json.loads(listed)}
-    said = json.dumps({"system": system.name, "base": str(base), "packages": packages}).encode()
-    replace(where / WHOLE, said, where / f"{WHOLE}.part")
+    with _alone(where):
+        if (where / WHOLE).exists() and python.exists():
+            return python  # another process has made it meanwhile
+        try:
+            _install(system, base, where, python)
+        except BaseException:
+            shutil.rmtree(where, ignore_errors=True)
+            raise
     return python
 
 
-def _base(system: Known) -> Path:
-    """A Python on this machine that the system runs on: this one where it will do, else the oldest that does."""
-    looked = []
-    for python in _pythons():
+def _install(system: Known, base: Base, where: Path, python: Path) -> None:
+    own_pip = find_spec("pip") is None
+    made = [str(base.path), "-m", "venv", "--clear", *([] if own_pip else ["--without-pip"]), str(where)]
+    _run(made, f"making the environment of {system.name}")
+    pip = [str(python), "-m", "pip"] if own_pip else [sys.executable, "-m", "pip", "--python", str(python)]
+    pip += ["--disable-pip-version-check", "--no-input"]
+    if system.needs:
+        install = [*pip, "install", "-q", *system.needs]
+        if system.before:
+            _run([*pip, "install", "-q", INSTALLER_WITH_DATES], f"installing {INSTALLER_WITH_DATES} for {system.name}")
+            uv = [str(where / "bin" / "uv"), "pip", "install", "-q", "--python", str(python)]
+            install = [*uv, "--exclude-newer", f"{system.before}T00:00:00Z", *system.needs]
+        _run(install, f"installing {' '.join(system.needs)} for {system.name}")
+    listed = _run([*pip, "list", "--format=json"], "listing packages")
+    packages = {one["name"]: one["version"] for one in json.loads(listed)}
+    said = {"needs": system.needs, "before": system.before, "base": str(base.path), "packages": packages}
+    replace(where / WHOLE, json.dumps(said, indent=1).encode(), where / f"{WHOLE}.part")
+
+
+@contextmanager
+def _alone(where: Path) -> Iterator[None]:
+    """Keeps other processes from the folder; a lock ends with its process, however that ends."""
+    try:
+        where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = os.open(where.with_name(f"{where.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise PerfsuiteError(
+            f"no environment can be made in {where.parent}: {error.strerror}; name another folder in XDG_CACHE_HOME"
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def base_for(system: Known) -> Base:
+    """The Python for a system's environment: the first that it has all of its features on, else that it runs on.
+    This process's Python is the first that is looked at; UsageError where none will do."""
+    looked: list[Base] = []
+    for base in _bases():
+        looked.append(base)
+        if base.serves(system) and base.suits(system):
+            return base
+    for base in looked:
+        if base.serves(system):
+            return base
+    feature = " whose SQLite loads extensions (Debian's does)" if system.loadable_extensions else ""
+    oldest, newest = (".".join(map(str, version)) for version in (system.python, system.newest_python))
+    wanted = f"{oldest} to {newest}" if system.newest_python < Known.ANY else f"{oldest} or newer"
+    seen = ", ".join(f"{one.path} ({'.'.join(map(str, one.version))})" for one in looked) or "there is none"
+    raise UsageError(f"{system.name} needs Python {wanted}{feature}, with venv; none of these is one: {seen}")
+
+
+def _bases() -> Iterator[Base]:
+    """The Pythons of this machine: this one, those on the path from the oldest, those of pyenv."""
+    seen = set()
+    folders = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
+    names = [f"python3.{minor}" for minor in range(11, NEWEST_MINOR)] + ["python3"]
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    candidates = [folder / name for name in names for folder in folders]
+    for candidate in [Path(sys.executable), *candidates, *sorted(pyenv.glob("3.*/bin/python3"))]:
+        if not candidate.exists() or (resolved := candidate.resolve()) in seen:
+            continue
+        seen.add(resolved)
         try:
-            said = subprocess.run([python, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True).stdout
+            done = subprocess.run([candidate, "-c", PROBE], capture_output=True, text=True, timeout=30, check=True)
         except (OSError, subprocess.SubprocessError):
             continue
-        major, minor, loads = said.split()
-        looked.append(f"{python} ({major}.{minor})")
-        if (int(major), int(minor)) >= system.python and (loads == "True" or not system.loadable_extensions):
-            return python
-    feature = " whose SQLite loads extensions (Debian's does)" if system.loadable_extensions else ""
-    wanted = ".".join(map(str, system.python))
-    raise UsageError(
-        f"{system.name} needs Python {wanted} or newer{feature}, with venv; none of these is one: {', '.join(looked)}"
-    )
-
-
-def _pythons() -> Iterator[Path]:
-    seen = set()
-    paths = [Path(entry) for entry in os.environ.get("PATH", "").split(os.pathsep) if entry]
-    names = [f"python3.{minor}" for minor in range(11, NEWEST_MINOR)] + ["python3"]
-    for candidate in [Path(sys.executable), *(path / name for name in names for path in paths)]:
-        if candidate.exists() and candidate.resolve() not in seen:
-            seen.add(candidate.resolve())
-            yield candidate
+        major, minor, loads = done.stdout.split()
+        yield Base(candidate, (int(major), int(minor)), loads == "True")
 
 
 def _run(command: list[str], doing: str) -> str:

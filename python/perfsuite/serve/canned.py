@@ -340,6 +340,10 @@ def _timestamps(prompt: Prompt) -> Object:
     return {"timestamps": [{"valid_at": None, "invalid_at": None} for _ in _listed(prompt, "FACTS")]}
 
 
+def _timestamp(prompt: Prompt) -> Object:
+    return {"valid_at": None, "invalid_at": None}
+
+
 def _summaries(prompt: Prompt) -> Object:
     """graphiti: of each entity, the text."""
     summary = prompt.subject[:SUMMARY_CHARACTERS]
@@ -356,6 +360,7 @@ SHAPES: Sequence[tuple[frozenset[str], Form]] = (
     (frozenset({"edges"}), _edges),
     (frozenset({"duplicate_facts", "contradicted_facts"}), _duplicates),
     (frozenset({"timestamps"}), _timestamps),
+    (frozenset({"valid_at", "invalid_at"}), _timestamp),
     (frozenset({"summaries"}), _summaries),
     (frozenset({"summary"}), _summary),
 )

@@ -138,6 +138,24 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(
     assert lines[absent + 1].endswith("-m pip install lz4")
 
 
+def test_doctor_says_which_memory_systems_can_run_and_how_to_get_the_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from perfsuite.memory import environments, registry
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    own = registry.Known("own", "own:Own", needs=("nowhere",), own_environment=True, note="a test")
+    monkeypatch.setattr(registry, "BUILT_IN", (*registry.BUILT_IN[:2], own))
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["memory:fts5"].state == "ok"
+    assert found["memory:own"].state == "absent"
+    assert found["memory:own"].remedy == "perfsuite compare --setup own"
+    monkeypatch.setattr(environments, "python_of", lambda system: tmp_path / "python")
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["memory:own"].state == "ok"
+    assert str(tmp_path) in found["memory:own"].value
+
+
 def test_a_check_of_the_doctors_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise OSError("hidden")
