@@ -29,7 +29,7 @@ from perfsuite.plan import (
     Workload,
     overridden,
 )
-from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
+from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option, Place
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 from perfsuite.units import TokenLength
 
@@ -162,6 +162,7 @@ class _Builder:
             output=cast("Path", value["output"]),
             raw=cast("Path | None", value["raw"]),
             junitxml=cast("Path | None", value["junitxml"]),
+            history=cast("Place | None", value["history"]),
             strict=cast("bool", value["strict"]),
             metrics=self._metrics(),
             pid=cast("int | None", value["pid"]),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from perfsuite.metric import Comparison, labelled, lower_is_better
+from perfsuite.settings import Place
 from perfsuite.units import TokenLength
 
 Profile = Literal["quick", "standard", "full"]
@@ -171,6 +172,7 @@ class Plan:
     output: Path = Path("test-results")
     raw: Path | None = None
     junitxml: Path | None = None
+    history: Place | None = None
     strict: bool = False
     metrics: tuple[str, ...] = ()
     pid: int | None = None

@@ -69,6 +69,42 @@ class Option:
         return f"PERFSUITE_{self.name.upper()}"
 
 
+class Place:
+    """Where the history is: an SQLAlchemy URL, the path of a file, or ``off``.  A password in it is shown nowhere."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: str) -> None:
+        self._given = given
+
+    @property
+    def off(self) -> bool:
+        """Whether no history is kept."""
+        return self._given.lower() == "off"
+
+    def reveal(self) -> str:
+        """The URL as it was given."""
+        return self._given
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and self._given == other._given
+
+    def __hash__(self) -> int:
+        return hash(self._given)
+
+    def __repr__(self) -> str:
+        return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", self._given)
+
+    __str__ = __repr__
+
+
+def place(value: object, where: str) -> Place:
+    """A URL, a path or ``off``."""
+    if isinstance(value, Place):
+        return value
+    return Place(str(value) if isinstance(value, Path) else text(value, where))
+
+
 def text(value: object, where: str) -> str:
     """Text that is not empty and fits on a line."""
     if not isinstance(value, str):
@@ -299,6 +335,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("conversations", path, "say what is in this file (messages as JSON or JSONL)", metavar="FILE"),
     Option("raw", path, "write every request's row to this file (.csv, else NDJSON)", metavar="FILE"),
     Option("plan", path, "a plan file (TOML): phases, and anything a flag sets", metavar="FILE", scope="ambient"),
+    Option(
+        "history",
+        place,
+        "where every run is recorded: an SQLAlchemy URL (a password goes in PERFSUITE_HISTORY), a file, or off "
+        "[~/.local/share/perfsuite/history.db]",
+        metavar="URL|FILE|off",
+        scope="ambient",
+    ),
     Option("seed", _at_least(0, 2**63 - 1), "seed of everything that is drawn", default=0, metavar="N"),
     Option("strict", switch, "undecided and not measured criteria fail", default=False, switch=True),
     Option("api_key_env", environment_name, "the variable that holds the key of the service", metavar="NAME"),

@@ -129,6 +129,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "conversations": "file",
         "raw": "file",
         "junitxml": "file",
+        "history": "off",
         "seed": "3",
         "arrivals": "constant",
         "users": "3",

@@ -39,6 +39,7 @@ _NOT_CONDITIONS = frozenset(
         "output",
         "raw",
         "junitxml",
+        "history",
         "strict",
         "verbose",
         "pid",
@@ -120,13 +121,14 @@ def figures(phase: PhaseResult) -> dict[str, Measured]:
 def conditions(result: Result, phase: str) -> dict[str, Any]:
     """The configuration that a phase was measured under: what has to be the same for figures to be comparable."""
     plan = result.run.plan
-    found = {name: value for name, value in plan.items() if name not in _NOT_CONDITIONS}
+    found = {name: _said_out(value) for name, value in plan.items() if name not in _NOT_CONDITIONS}
     phases = plan.get("phases")
     for one in phases if isinstance(phases, list) else []:
         if isinstance(one, Mapping) and one.get("name") == phase:
-            found["phase"] = {name: value for name, value in one.items() if name not in _NOT_OF_PHASE}
+            found["phase"] = {name: _said_out(value) for name, value in one.items() if name not in _NOT_OF_PHASE}
     found["target"] = result.run.target
-    return found
+    # A setting that a later version brought, and that is off, makes no other configuration.
+    return {name: value for name, value in found.items() if not _nothing(value)}
 
 
 def key_of(conditions: Mapping[str, Any]) -> str:
@@ -143,6 +145,17 @@ def differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
         for name in dict.fromkeys([*mine, *theirs])
         if mine.get(name) != theirs.get(name)
     ]
+
+
+def _said_out(value: object) -> object:
+    """A value without what is not set in it."""
+    if isinstance(value, Mapping):
+        return {name: _said_out(item) for name, item in value.items() if not _nothing(item)}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _nothing(value: object) -> bool:
+    return value is None or value is False or value in ([], (), {}, "")
 
 
 def _of(phase: str, metric: MetricResult) -> Iterator[Measured]:

@@ -75,6 +75,11 @@ class Expectation(NamedTuple):
         """The value expected, in the figure's unit."""
         return self.level if self.absolute else math.exp(self.level)
 
+    @property
+    def drifted(self) -> float:
+        """The drift over the whole history, as a share (a difference where ``absolute``)."""
+        return self.drift if self.absolute else math.expm1(self.drift)
+
     def share_of(self, value: float) -> float:
         """How far a value lies from the expectation: as a share of it, or as a difference where ``absolute``."""
         return value - self.level if self.absolute else value / self.expected() - 1.0

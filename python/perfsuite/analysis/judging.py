@@ -7,7 +7,6 @@ is no other.  Fewer say nothing, and that is said.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -176,7 +175,7 @@ def _answer(figure: Figure, expectation: Expectation, new: Sequence[float], fami
             return _Answer("inconclusive", settled.share, text, suspicious=settled.state == "more")
         share, seen = settled.share, text
     if expectation.drifting and (expectation.drift > 0.0) == (figure.better == "lower"):
-        drift = f"{expectation.drift:+.3f}" if expectation.absolute else f"{math.expm1(expectation.drift):+.1%}"
+        drift = f"{expectation.drifted:+.3f}" if expectation.absolute else f"{expectation.drifted:+.1%}"
         return _Answer(
             "drifting", share, f"drifts: {drift} in the last {expectation.runs} runs, and no step among them"
         )

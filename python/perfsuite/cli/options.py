@@ -75,6 +75,22 @@ def _help(text: str, default: object, *, switch: bool) -> str:
     return f"{text} [{goal(default, 's') if isinstance(default, float) else default}]"
 
 
+def command_of(arguments: Namespace, *, without: Iterable[str] = ()) -> list[str]:
+    """The words after ``perfsuite run`` that give these settings again; not where the history is: its URL may hold a
+    password."""
+    words = list(arguments.names)
+    for option in OPTIONS:
+        value = getattr(arguments, option.name, None)
+        if value is None or option.name in ("history", *without):
+            continue
+        if option.switch:
+            words.append(option.flag)
+        else:
+            # With = a value that begins with a dash stays one.
+            words += [f"{option.flag}={one}" for one in (value if isinstance(value, list) else [value])]
+    return words
+
+
 def plan_of(arguments: Namespace) -> Plan:
     """The plan that the arguments, the files and the environment make together."""
     from perfsuite.configuration import configure

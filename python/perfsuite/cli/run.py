@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 
 from perfsuite.errors import PerfsuiteError, UsageError
 
@@ -47,7 +48,8 @@ def execute(arguments: Namespace) -> int:
         paths, trouble = saver.finish(result)
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
         trouble = write_junit(plan, result) or trouble
-    for text in [result.run.error, trouble, *result.run.notes]:
+        forgotten = remember(plan, result, arguments)
+    for text in [result.run.error, trouble, forgotten, *result.run.notes]:
         if text:
             print(f"perfsuite: {text}", file=sys.stderr)
     code = INTERRUPTED if interrupts.count else result.run.exit_code
@@ -81,6 +83,23 @@ def check_inputs(plan: Plan) -> None:
         if not psutil.pid_exists(plan.pid):
             mistakes.add(f"--pid {plan.pid}: no such process; give the id of the running system under test")
     mistakes.check()
+
+
+def remember(plan: Plan, result: Result, arguments: Namespace) -> str | None:
+    """Puts the run into the history; why that failed, or None.  Its files are written by now, and its exit code stays:
+    a history is for later."""
+    if (plan.history is not None and plan.history.off) or not result.phases:
+        return None
+    from perfsuite.cli.options import command_of
+    from perfsuite.history.store import History
+
+    url = None if plan.history is None else plan.history.reveal()
+    try:
+        with History(url) as history:
+            history.record(result, command=command_of(arguments), folder=Path.cwd())
+    except PerfsuiteError as error:
+        return f"the run is not in the history: {error}; its files are; perfsuite history add FILE… tries again"
+    return None
 
 
 def write_junit(plan: Plan, result: Result) -> str | None:
