@@ -17,7 +17,7 @@ from perfsuite.memory.base import Hit
 
 
 class Plain:
-    """A list in memory: recall finds what has the question's last word.  ``tiers`` are told in turn."""
+    """A list in memory: recall finds what has the most of the question's words."""
 
     concurrent = False
 
@@ -55,8 +55,10 @@ class Plain:
         self.path.write_text("\n".join(self.texts.values()), encoding="utf-8")
 
     def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
-        word = query.split()[-1]
-        return [Hit(name, text, 1.0) for name, text in self.texts.items() if word in text][:k]
+        words = {word for word in query.strip("?.").split() if len(word) > 3}
+        found = [(sum(word in text for word in words), name, text) for name, text in self.texts.items()]
+        best = sorted((one for one in found if one[0]), key=lambda one: -one[0])
+        return [Hit(name, text, score) for score, name, text in best[:k]]
 
     def reset(self) -> None:
         self.texts.clear()
@@ -104,17 +106,17 @@ class Threaded(Plain):
 
 
 class Tiered(Plain):
-    """Tells tiers: the oldest third cold, then warm, then hot; or ``lies`` that all are hot."""
+    """Tells tiers: the oldest third cold, then warm, then hot; or ``lies`` that all are, what is not there too."""
 
     def __init__(self, *, lies: bool = False) -> None:
         super().__init__()
         self.lies = lies
 
     def tier_of(self, id: str) -> str | None:
-        if id not in self.texts:
-            return None
         if self.lies:
             return "hot"
+        if id not in self.texts:
+            return None
         return ("cold", "warm", "hot")[min(2, 3 * int(id[1:]) // max(1, len(self.texts)))]
 
     def synthesize(self, query: str) -> str:
@@ -176,3 +178,85 @@ class Faulty(Plain):
         if self.fault == "text":
             return "found it"  # type: ignore[return-value]
         return super().recall(query, k)
+
+
+class Liar(Tiered):
+    """Claims that everything is hot."""
+
+    def __init__(self) -> None:
+        super().__init__(lies=True)
+
+
+class AllHot(Tiered):
+    """Has one tier, and says so."""
+
+    def tier_of(self, id: str) -> str | None:
+        return "hot" if id in self.texts else None
+
+
+class Forgetful(Plain):
+    """Stores, and finds nothing, at once."""
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        return []
+
+
+class Nothing(Forgetful):
+    """Does nothing at all: what is measured is the measuring."""
+
+    def store(self, text: str, **about: object) -> Sequence[str]:  # type: ignore[override]
+        return ()
+
+
+class Slow(Nothing):
+    """Waits in each call."""
+
+    def store(self, text: str, **about: object) -> Sequence[str]:  # type: ignore[override]
+        time.sleep(0.005)
+        return ()
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        time.sleep(0.005)
+        return []
+
+
+class Holder(Plain):
+    """Holds 64 KiB of its own for each memory."""
+
+    def __init__(self) -> None:
+        super().__init__(held_bytes=65536)
+
+
+class HangsLater(Faulty):
+    """Hangs at the 60th store."""
+
+    def __init__(self) -> None:
+        super().__init__(fault="hang", at=60)
+
+
+class DiesLater(Faulty):
+    """Aborts at the 96th store."""
+
+    def __init__(self) -> None:
+        super().__init__(fault="die", at=95)
+
+
+class NeverStarts(Faulty):
+    """Raises when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__(fault="start")
+
+
+class Refuser(Faulty):
+    """Raises in each store; recall works."""
+
+    def __init__(self) -> None:
+        super().__init__(fault="raise")
+
+
+class AlwaysRefuses(Refuser):
+    """Raises in each call."""
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        raise ValueError("refused as well")

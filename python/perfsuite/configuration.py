@@ -15,11 +15,12 @@ from typing import Literal, cast
 from perfsuite.criteria import Threshold, criterion, thresholds
 from perfsuite.errors import UsageError, shown, unknown
 from perfsuite.metric import catalogue, metric
-from perfsuite.phases import documented, with_stable_memory
+from perfsuite.phases import GROUPS, documented, memory_suite, with_stable_memory
 from perfsuite.plan import (
     Arrivals,
     Criterion,
     Load,
+    MemoryLoad,
     ModelChoice,
     Phase,
     Plan,
@@ -36,6 +37,9 @@ from perfsuite.units import TokenLength
 SCALE = {"quick": 5 / 3600, "standard": 60 / 3600, "full": 1.0}
 SHORTEST_S = {"quick": 5.0, "standard": 60.0, "full": 0.0}
 """A profile makes no phase shorter than this, unless the phase is itself."""
+
+MEMORY_OUTPUT = Path("benchmark_results")
+"""Where the memory suite's files go by its document."""
 
 _REMEDIES = {
     "compression_ratio": "compression_ratio",
@@ -143,7 +147,7 @@ class _Builder:
         )
         self._check(load, phases)
         return Plan(
-            target=cast("str", value["target"]),
+            target=self._target(phases),
             phases=phases,
             profile=quick,
             seed=cast("int", value["seed"]),
@@ -157,9 +161,15 @@ class _Builder:
                 prefix_cache=cast('Literal["cold", "warm"]', value["prefix_cache"]),
             ),
             tuning=tuning,
+            memory=MemoryLoad(
+                workers=cast("int", value["workers"]),
+                samples=cast("int | None", value["samples"]),
+                max_scale=cast("int | None", value["max_scale"]),
+                dimension=cast("int", value["dimension"]),
+            ),
             phase_timeout_s=cast("float | None", value["timeout"]),
             request_timeout_s=cast("float", value["request_timeout"]),
-            output=cast("Path", value["output"]),
+            output=self._output(phases),
             raw=cast("Path | None", value["raw"]),
             junitxml=cast("Path | None", value["junitxml"]),
             history=cast("Place | None", value["history"]),
@@ -175,6 +185,16 @@ class _Builder:
                 if option.scope != "flag" and option.name != "quick" and option.name not in NOT_YET
             ),
         )
+
+    def _target(self, phases: tuple[Phase, ...]) -> str:
+        """The memory suite on the embedded reference system is of its memory."""
+        target = cast("str", self.values["target"])
+        return "memory:reference" if target == "reference" and _of_memory(phases) else target
+
+    def _output(self, phases: tuple[Phase, ...]) -> Path:
+        """The folder; unless somebody names one, each of the documents' suites has its own."""
+        named = self.origins["output"] != "built-in"
+        return cast("Path", self.values["output"]) if named or not _of_memory(phases) else MEMORY_OUTPUT
 
     def _check(self, load: Load, phases: tuple[Phase, ...]) -> None:
         """Notes what of the load of a phase contradicts itself, and a search that no phase makes."""
@@ -229,7 +249,8 @@ class _Builder:
         known = self.reading.known.phases
         names = cast("tuple[str, ...]", self.values["phase"])
         if not names:
-            names = self.reading.plan_phases or tuple(documented())
+            memory = cast("str", self.values["target"]).startswith("memory:")
+            names = self.reading.plan_phases or tuple(memory_suite() if memory else documented())
         from perfsuite.suites.probes import probe
 
         for phase in known.values():
@@ -240,13 +261,15 @@ class _Builder:
         for name in names:
             if name == "all":
                 chosen |= known
+            elif name == "suite":
+                chosen |= {one: known[one] for one in memory_suite()}
             elif name in known:
                 chosen[name] = known[name]
             elif name in LATER_BENCHMARKS:
-                self.mistakes.add(f"{name!r} is not in this version; it has: {', '.join([*known, 'all'])}")
+                self.mistakes.add(f"{name!r} is not in this version; it has: {', '.join([*known, *GROUPS])}")
             else:
                 where = "" if self.origins["phase"] == "--phase" else self.origins["phase"]
-                self.mistakes.add(str(unknown("phase", name, [*known, "all"], where)))
+                self.mistakes.add(str(unknown("phase", name, [*known, *GROUPS], where)))
         return list(chosen.values())
 
     def _length(self, phase: Phase) -> float:
@@ -318,6 +341,10 @@ class _Builder:
             for phase in phases
             if phase.name in kept
         ]
+
+
+def _of_memory(phases: Sequence[Phase]) -> bool:
+    return bool(phases) and all(phase.of == "memory" for phase in phases)
 
 
 def showing(phases: Sequence[Phase], name: str) -> list[Phase]:

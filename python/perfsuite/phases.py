@@ -1,7 +1,7 @@
 """Phases as data: ``[[phases]]`` tables → ``Phase``; what is in ``success_criteria`` see ``criteria``.
 
-The five phases of the source document are in ``data/phases.toml``; a plan file has tables of the same form, which add
-to them or, by name, change them.
+The five phases of the source document are in ``data/phases.toml``, its memory suite in ``data/memory.toml``;
+a plan file has tables of the same form, which add to them or, by name, change them.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from typing import cast
 
 from perfsuite import settings
 from perfsuite.criteria import read_criteria
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import metric
-from perfsuite.plan import STABLE_MEMORY, Phase
+from perfsuite.plan import OF, STABLE_MEMORY, Phase, SystemKind
 
-PHASE_KEYS = ("name", "title", "duration", "metrics", "success_criteria", "probes")
+PHASE_KEYS = ("name", "title", "duration", "metrics", "success_criteria", "probes", "of")
+GROUPS = ("all", "suite")
+"""Names that stand for several phases."""
 
 
 @dataclass(slots=True)
@@ -44,7 +47,7 @@ class KnownPhases:
                     raise UsageError(
                         f"{where}: phases[{index}]: a second phase is named {name!r}; give it another name"
                     )
-                if name == "all" or any(character in name for character in ",<>=@"):
+                if name in GROUPS or any(character in name for character in ",<>=@"):
                     raise UsageError(f"{where}: phases[{index}].name: {name!r} cannot be told on a command line")
                 read[name] = _phase(table, name, f"{where}: phases[{index}] ({name})", origin, self.phases, mistakes)
         self.phases |= read
@@ -87,6 +90,10 @@ def _phase(
     if "probes" in table:
         with mistakes.noted():
             probes = settings.names(table["probes"], f"{where}: probes")
+    of: SystemKind = "chat" if base is None else base.of
+    if "of" in table:
+        with mistakes.noted():
+            of = cast("SystemKind", settings.choice(table["of"], f"{where}: of", known=OF, kind="kind of system"))
     title = name if base is None else base.title
     if "title" in table:
         with mistakes.noted():
@@ -100,6 +107,7 @@ def _phase(
         criteria=tuple(criteria.values()),
         probes=probes,
         settings={**(base.settings if base else {}), **overrides},
+        of=of,
         origin=origin,
     )
 
@@ -107,18 +115,34 @@ def _phase(
 @cache
 def documented() -> Mapping[str, Phase]:
     """The five phases of the source document, at their documented lengths."""
+    return _read("phases.toml")
+
+
+@cache
+def memory_suite() -> Mapping[str, Phase]:
+    """The benchmarks of the source document's memory suite."""
+    return _read("memory.toml")
+
+
+def built_in() -> Mapping[str, Phase]:
+    """All that the package brings."""
+    return {**documented(), **memory_suite()}
+
+
+def _read(name: str) -> Mapping[str, Phase]:
     import tomllib
 
     known, mistakes = KnownPhases(), Mistakes()
-    document = tomllib.loads(files("perfsuite").joinpath("data/phases.toml").read_text(encoding="utf-8"))
-    known.read(document["phases"], "phases.toml", "built-in", mistakes)
+    document = tomllib.loads(files("perfsuite").joinpath(f"data/{name}").read_text(encoding="utf-8"))
+    known.read(document["phases"], name, "built-in", mistakes)
     mistakes.check()
     return known.phases
 
 
 def with_stable_memory(phase: Phase) -> Phase:
-    """The phase with a criterion on STABLE_MEMORY, the documents' own where it has none."""
-    if any(criterion.metric == STABLE_MEMORY for criterion in phase.criteria):
+    """The phase with a criterion on STABLE_MEMORY, the documents' own where it has none; one that fills a memory system
+    as it is."""
+    if phase.of == "memory" or any(criterion.metric == STABLE_MEMORY for criterion in phase.criteria):
         return phase
     baseline = documented()["baseline"]
     stable = next(criterion for criterion in baseline.criteria if criterion.metric == STABLE_MEMORY)

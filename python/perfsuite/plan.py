@@ -16,6 +16,8 @@ from perfsuite.units import TokenLength
 
 Profile = Literal["quick", "standard", "full"]
 Arrivals = Literal["constant", "poisson", "ramp", "step"]
+SystemKind = Literal["chat", "memory"]
+OF: tuple[SystemKind, ...] = ("chat", "memory")
 
 STABLE_MEMORY = "memory_growth"
 """The metric that every phase has to keep to, whatever else is asked of it: ``phases.with_stable_memory`` gives each
@@ -64,6 +66,7 @@ class Phase:
     probes: tuple[str, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     documented_s: float = 0.0
+    of: SystemKind = "chat"
     origin: str = "built-in"
 
 
@@ -75,7 +78,7 @@ class ModelChoice:
     url: str | None = None
 
 
-Settings = TypeVar("Settings", "Load", "Workload", "Tuning")
+Settings = TypeVar("Settings", "Load", "Workload", "Tuning", "MemoryLoad")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +142,19 @@ class Tuning:
     max_window_size: int = 8192
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryLoad:
+    """What is asked of a memory system.  ``workers`` make calls at a time; ``samples`` of each call and ``max_scale``
+    memories at most (None: by the profile); embeddings have ``dimension`` floats."""
+
+    workers: int = 10
+    samples: int | None = None
+    max_scale: int | None = None
+    dimension: int = 384
+
+
 def overridden(settings: Settings, phase: Phase) -> Settings:
-    """A plan's Load, Workload or Tuning with what the phase says otherwise."""
+    """A plan's Load, Workload, Tuning or MemoryLoad with what the phase says otherwise."""
     names = {one.name for one in fields(settings)}
     changes: dict[str, Any] = {name: value for name, value in phase.settings.items() if name in names}
     return replace(settings, **changes) if changes else settings
@@ -167,6 +181,7 @@ class Plan:
     load: Load = Load()
     workload: Workload = Workload()
     tuning: Tuning = Tuning()
+    memory: MemoryLoad = MemoryLoad()
     phase_timeout_s: float | None = None
     request_timeout_s: float = 60.0
     output: Path = Path("test-results")

@@ -224,7 +224,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "target",
         text,
-        "reference, http://HOST:PORT (responses+, anthropic+, ollama+http://…), template:FILE, python:module:function",
+        "reference, http://HOST:PORT (responses+, anthropic+, ollama+http://…), template:FILE, python:module:function, "
+        "memory:NAME",
         default="reference",
         metavar="TARGET",
     ),
@@ -294,6 +295,23 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N",
         scope="phase",
     ),
+    Option(
+        "workers",
+        _at_least(1, 1000),
+        "concurrent workers of throughput",
+        default=10,
+        metavar="N",
+        scope="phase",
+    ),
+    Option("samples", _at_least(1, 10**7), "of each call of latency [by the profile]", metavar="N", scope="phase"),
+    Option(
+        "max_scale",
+        _at_least(1, 10**9),
+        "memories of the largest scale of footprint [by the profile]",
+        metavar="N",
+        scope="phase",
+    ),
+    Option("dimension", _at_least(1, 10**5), "floats of an embedding", default=384, metavar="N", scope="phase"),
     Option("optimization_threshold", parse_ratio, "target of window_optimization", metavar="RATIO"),
     Option("concurrency", _at_least(1, 10**6), "requests in flight", metavar="N", scope="phase"),
     Option("rate", positive_rate, "requests due a second (open loop)", metavar="R", scope="phase"),
@@ -364,10 +382,6 @@ NOT_YET = {
 """Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""
 
 LATER_BENCHMARKS = (
-    "latency",
-    "throughput",
-    "footprint",
-    "suite",
     "chat-loop",
     "checkpoint",
     "database",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
-from perfsuite.phases import KnownPhases, documented
+from perfsuite.phases import KnownPhases, built_in
 from perfsuite.settings import BY_NAME, OPTIONS
 
 LARGEST_FILE = 4 << 20
@@ -35,7 +35,7 @@ class Reading:
     """The sources read so far, weakest first."""
 
     mistakes: Mistakes = field(default_factory=Mistakes)
-    known: KnownPhases = field(default_factory=lambda: KnownPhases(dict(documented())))
+    known: KnownPhases = field(default_factory=lambda: KnownPhases(dict(built_in())))
     sources: list[Source] = field(default_factory=list)
     plan_phases: tuple[str, ...] = ()
 

@@ -15,6 +15,7 @@ from perfsuite.plan import Criterion, Phase, Plan
 from perfsuite.settings import BY_NAME, NOT_YET, OPTIONS
 
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
+SUITE = ["latency", "throughput", "footprint"]
 
 
 def plan(folder: Path | None = None, environment: dict[str, str] | None = None, **flags: object) -> Plan:
@@ -69,6 +70,31 @@ def test_a_profile_makes_no_phase_shorter_than_it_is_and_none_shorter_than_five_
     )
     assert [phase.duration_s for phase in plan(plan=str(file)).phases] == [2, 5, 5, 10]
     assert [phase.duration_s for phase in plan(plan=str(file), profile="full").phases] == [2, 30, 3600, 7200]
+
+
+def test_the_memory_suite_has_its_own_target_folder_and_objectives() -> None:
+    made = plan(phase="suite")
+    assert (made.target, made.output) == ("memory:reference", Path("benchmark_results"))
+    assert [p.name for p in plan(target="memory:fts5").phases] == SUITE
+    assert held(made, "latency", "store_latency") == ("p99", "<", 50)
+    assert held(made, "latency", "recall_latency") == ("p99", "<", 50)
+    assert held(made, "throughput", "throughput") == ("value", ">", 100)
+    assert held(made, "footprint", "memory_per_1000") == ("value", "<", 50e6)
+    assert not any(one.metric == "memory_growth" for phase in made.phases for one in phase.criteria)
+
+
+def test_chat_phases_keep_their_target_and_folder() -> None:
+    for made in (plan(phase=["latency", "load"]), plan(phase="all"), plan()):
+        assert (made.target, made.output) == ("reference", Path("test-results"))
+    assert plan(phase="suite", output="elsewhere").output == Path("elsewhere")
+    assert plan(phase="suite", target="memory:fts5").target == "memory:fts5"
+
+
+def test_no_workers_and_no_scale_are_mistakes() -> None:
+    with pytest.raises(UsageError, match="--workers"):
+        plan(phase="throughput", workers="0")
+    with pytest.raises(UsageError, match="--max-scale"):
+        plan(phase="footprint", max_scale="0")
 
 
 def test_the_documented_targets() -> None:
@@ -140,6 +166,10 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "strict": "true",
         "api_key_env": "KEY",
         "tokenizer": "file",
+        "workers": "3",
+        "samples": "3",
+        "max_scale": "3",
+        "dimension": "3",
     }
     usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json"}
     assert set(example) == usable
@@ -172,7 +202,8 @@ def test_the_documented_troubleshooting_flags() -> None:
 def test_names_choose_the_phases_in_order_and_once() -> None:
     assert [p.name for p in plan(phase=["token", "baseline", "token"]).phases] == ["token", "baseline"]
     assert [p.name for p in plan(phase="load,token").phases] == ["load", "token"]
-    assert [p.name for p in plan(phase=["token", "all"]).phases] == ["token", *FIVE[:-1]]
+    assert [p.name for p in plan(phase=["token", "all"]).phases] == ["token", *FIVE[:-1], *SUITE]
+    assert [p.name for p in plan(phase="suite").phases] == SUITE
 
 
 @pytest.mark.parametrize(
@@ -267,7 +298,7 @@ def test_the_documents_example_as_a_plan_file(tmp_path: Path) -> None:
     (efficiency,) = criteria(made, new.name, "token_efficiency")
     assert (efficiency.target, efficiency.critical, efficiency.required) == (0.9, False, True)
     assert held(made, new.name, "memory_growth")[2] == 1e8
-    assert [p.name for p in plan(plan=str(file), phase="all").phases] == [*FIVE, "New Test Phase"]
+    assert [p.name for p in plan(plan=str(file), phase="all").phases] == [*FIVE, *SUITE, "New Test Phase"]
     assert [p.name for p in plan(plan=str(file), phase=["New Test Phase", "load"]).phases] == ["New Test Phase", "load"]
 
 
@@ -302,7 +333,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         f"{tmp_path / 'perfsuite.toml'}: phases[0] (load): duration: 'soon' is not a duration",
         "PERFSUITE_CONCURRENCY: 0 is too small",
         "--rate: 'nan' is not a rate",
-        "unknown phase 'basline'; did you mean baseline?",
+        "unknown phase 'basline'; did you mean baseline",
         "unknown metric 'tftt' in --metrics; did you mean ttft",
         "--threshold: 'ttft' is no threshold",
         "--threshold 'ttft<5 parsecs': '5 parsecs' has an unknown unit 'parsecs'",
@@ -338,7 +369,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"model": ["@http://x"]}, "no model's name"),
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
-        ({"phase": ["latency"]}, "not in this version"),
+        ({"phase": ["checkpoint"]}, "not in this version"),
         ({"cluster": "local:2"}, "not in this version"),
         ({"live": "x:1"}, "not in this version"),
         ({"find_max": True, "phase": ["baseline"]}, "none of the phases baseline drives a load; run load"),

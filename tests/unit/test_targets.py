@@ -235,7 +235,8 @@ def test_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
     ("target", "says"),
     [
         ("realtime+ws://localhost:8000", "does not drive realtime targets"),
-        ("memory:mem0", "does not drive memory targets"),
+        ("memory:fts4", "unknown memory system 'fts4'; did you mean fts5"),
+        ("memory:", "needs the name of a system"),
         ("referense", "did you mean reference"),
         ("", "unknown target"),
     ],

@@ -42,16 +42,21 @@ COMMANDS = {
 }
 """Name → what it does; the module of the name, dashes as underscores, has the rest."""
 
+SHORT = {
+    "latency": "store, recall and synthesize latency of a memory system, by tier: run latency",
+    "throughput": "operations a second of a memory system under concurrent workers: run throughput",
+    "footprint": "bytes in memory and on disk as a memory system grows: run footprint",
+    "suite": "the three together: run suite",
+}
+"""Benchmarks that are commands as well."""
+
 LATER = (
     "ab",
     "chat-loop",
     "checkpoint",
     "compare",
     "database",
-    "footprint",
-    "latency",
     "monitor",
-    "throughput",
 )
 """Commands that are documented and not in this version."""
 
@@ -106,7 +111,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 2
     name, rest = arguments[0], arguments[1:]
     if name in ("-h", "--help", "help"):
-        if rest and rest[0] in COMMANDS:
+        if rest and rest[0] in (*COMMANDS, *SHORT):
             name, rest = rest[0], ["--help"]
         else:
             print(_usage())
@@ -118,10 +123,12 @@ def _dispatch(arguments: list[str]) -> int:
         return 0
     if name in LATER:
         raise UsageError(f"the command {name!r} is not in this version; it has: {', '.join(COMMANDS)}")
+    if name in SHORT:
+        name, rest = "run", [arguments[0], *rest]
     if name.startswith("-"):
         raise UsageError(f"name a command before {name}, such as: perfsuite run {name}")
     if name not in COMMANDS:
-        raise unknown("command", name, COMMANDS)
+        raise unknown("command", name, [*COMMANDS, *SHORT])
     from perfsuite.cli.options import Parser
 
     command: Command = import_module(f"perfsuite.cli.{name.replace('-', '_')}")
@@ -135,8 +142,9 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    shown = {**COMMANDS, **SHORT}
+    width = max(map(len, shown))
+    lines = [f"  {name:<{width}}  {text}" for name, text in shown.items()]
     return "\n".join(
         [
             "usage: perfsuite COMMAND [OPTIONS]",

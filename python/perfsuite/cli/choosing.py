@@ -72,6 +72,7 @@ def _newest_of_each(files: list[tuple[str, int, Path]]) -> list[Path]:
 
 
 def _is_result(path: Path) -> bool:
-    """Whether a file may be a whole result by its name: not a partial one, not what a comparison or a check wrote."""
-    others = ("selfcheck-", "ab-", "comparison_", ".")
+    """Whether a file may be a whole result by its name: not a partial one, not what a comparison or a check wrote, and
+    not the memory suite's, each of whose benchmarks has a file beside it."""
+    others = ("selfcheck-", "ab-", "comparison_", "suite_", ".")
     return path.is_file() and not path.name.endswith(".partial.json") and not path.name.startswith(others)

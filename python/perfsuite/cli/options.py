@@ -53,7 +53,10 @@ def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None
     from argparse import SUPPRESS
 
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="phases to run [the five of the document]; all: every one"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help="phases to run [the five of the document]; suite: the memory benchmarks; all: every one",
     )
     for option in OPTIONS:
         if option.name in without:

@@ -30,7 +30,8 @@ class MemorySystem(Protocol):
     do not overlap unless ``info()["concurrent"]`` is true.  Exceptions count as failures of the call, with their text.
 
     Optional, found by their names: ``update(id, text)``, ``delete(id)``, ``tier_of(id) -> "hot" | "warm" | "cold" |
-    None`` (where a memory is, by the system's own word) and ``synthesize(query) -> str``.
+    None`` (where a memory is, by the system's own word), ``synthesize(query) -> str`` and ``store_many(texts)``, a list
+    of ids for each, by which stores are filled that are too large to fill one by one.
     """
 
     def info(self) -> Maybe[Mapping[str, object]]:

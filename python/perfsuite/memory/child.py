@@ -153,17 +153,15 @@ class Driver:
             "workers": workers,
         }
 
-    async def overhead(self, count: int) -> dict[str, Any]:
-        """What measuring takes itself: batches of calls that do nothing, plain and as coroutines."""
+    async def overhead(self, count: int, workers: int) -> dict[str, Any]:
+        """What measuring takes itself: batches of calls that do nothing, plain and as coroutines, under as many workers
+        as this system would have."""
         empty = Driver(Empty(), self._channel)
+        empty.concurrent = self.concurrent
         found = {}
         for name in ("call", "acall"):
-            batch = Batch(count)
-            begun = time.perf_counter_ns()
-            method = getattr(empty.system, name)
-            await empty._work([Bound(method, (), {}, _is_async(method))] * count, batch, None)
-            wall = time.perf_counter_ns() - begun
-            found[name] = {"took_ns": batch.took_ns, "wall_ns": wall}
+            answer = await empty.calls([[name]] * count, workers)
+            found[name] = {"took_ns": answer["took_ns"], "wall_ns": answer["wall_ns"]}
         return found
 
     def is_async(self, method: str) -> bool:
@@ -259,6 +257,11 @@ def checked(call: Call, result: Any) -> Any:
             if not isinstance(one, str):
                 raise TypeError(f"store gave an id of type {type(one).__name__}, not str")
         return ids
+    if method == "store_many":
+        lists = [checked(["store"], ids) for ids in _several(result, "lists of ids")]
+        if len(lists) != len(call[1]):
+            raise ValueError(f"store_many gave ids of {len(lists)} memories where {len(call[1])} were stored")
+        return lists
     if method == "tier_of":
         if result not in TIERS:
             raise ValueError(f"tier_of gave {str(result)[:60]!r}, not hot, warm, cold or None")
@@ -320,11 +323,11 @@ async def _answer(request: dict[str, Any], driver: Driver) -> dict[str, Any]:
     if what == "calls":
         return await driver.calls(request["calls"], request["workers"])
     if what == "overhead":
-        return await driver.overhead(request["count"])
+        return await driver.overhead(request["count"], request["workers"])
     if what == "info":
         info = dict(await _maybe(system.info()))
         driver.concurrent = bool(info.get("concurrent"))
-        optional = ("update", "delete", "tier_of", "synthesize")
+        optional = ("update", "delete", "tier_of", "synthesize", "store_many")
         offers = [name for name in optional if callable(getattr(system, name, None))]
         waits = [name for name in (*optional, "store", "recall") if driver.is_async(name)]
         return {"info": json.loads(json.dumps(info, default=str)), "offers": offers, "coroutines": waits}

@@ -160,6 +160,11 @@ class Hosted:
         """Stores memories one by one; results: the ids that each became."""
         return await self._calls([as_call("store", (item,)) for item in items])
 
+    async def store_many(self, items: Sequence[Item]) -> Outcome:
+        """Stores memories together, in one call whose result is a list of ids for each.  Where ``"store_many" in
+        offers``; it takes texts alone."""
+        return await self._batch([["store_many", [item.text for item in items]]], 1)
+
     async def recall(self, queries: Sequence[str], k: int = 5) -> Outcome:
         """Asks one question after the other; results: lists of at most ``k`` Hits."""
         return await self._calls([["recall", query, k] for query in queries])
@@ -214,11 +219,11 @@ class Hosted:
         """What its process tree holds and has used by now, and the bytes of its folder."""
         return usage_of(self.pid, self.workdir)
 
-    async def overhead(self, method: str, count: int = 2000) -> Overhead:
-        """What measuring a call of ``method`` takes here and now (medians over batches of calls that do nothing)."""
+    async def overhead(self, method: str, *, workers: int = 1, count: int = 2000) -> Overhead:
+        """What measuring a call of ``method`` takes here and now, by calls that do nothing."""
         from statistics import median
 
-        answer = await self._ask({"do": "overhead", "count": count}, "overhead", self._timeout_s)
+        answer = await self._ask({"do": "overhead", "count": count, "workers": workers}, "overhead", self._timeout_s)
         found = answer["acall" if method in self._coroutines else "call"]
         return Overhead(median(found["took_ns"]) / 1e6, found["wall_ns"] / count / 1e6)
 

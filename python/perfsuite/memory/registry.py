@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import ClassVar, Literal
 
@@ -28,7 +28,8 @@ class Known:
 
     ``python`` and ``newest_python``: the oldest and the newest that they run on; from ``full_python`` on they have all
     of their features.  ``loadable_extensions``: a Python whose SQLite can load extensions is needed, or, with
-    ``extensions_help``, better.
+    ``extensions_help``, better.  ``tier_shares``: options of its class that bound its tiers, as shares of the
+    memories to come, by which a few thousand reach every tier.
     """
 
     ANY: ClassVar[tuple[int, int]] = (3, 99)
@@ -41,6 +42,7 @@ class Known:
     own_environment: bool = False
     python: tuple[int, int] = (3, 11)
     loadable_extensions: bool = False
+    tier_shares: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
     before: str = ""
     newest_python: tuple[int, int] = ANY
@@ -56,7 +58,12 @@ class Known:
 MEM0 = ("mem0ai", "faiss-cpu")
 MNEMOCORE = ("mnemocore==3.0.0",)
 BUILT_IN = (
-    Known("reference", "perfsuite.memory.adapters.reference:Reference", note="the embedded reference memory"),
+    Known(
+        "reference",
+        "perfsuite.memory.adapters.reference:Reference",
+        tier_shares={"hot_memories": 0.25, "warm_memories": 0.3},
+        note="the embedded reference memory",
+    ),
     Known("fts5", "perfsuite.memory.adapters.fts5:FullText", note="baseline: SQLite full-text search, BM25"),
     Known(
         "sqlite-vec",

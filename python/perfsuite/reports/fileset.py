@@ -1,18 +1,22 @@
 """The three files of a run, ``results-TS.json``, ``report-TS.md`` and ``metrics-TS.html``, and the partial one while it
-lasts."""
+lasts.
+
+A run of the memory suite alone has its document's names in place of ``results-TS.json``:
+``latency_tier_latency_TS.json`` and so on, and where it has several of its benchmarks ``suite_full_suite_TS.json``
+beside the file of each."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reports.files import numbered, write_atomically, write_first_free
-from perfsuite.reports.formats import PARTIAL, REPORTS, RESULTS, stem_of
-from perfsuite.result import Result
+from perfsuite.reports.formats import MEMORY, PARTIAL, REPORTS, SUITE, results_of, stem_of
+from perfsuite.result import PhaseResult, Result
 
 
 class Paths(NamedTuple):
@@ -32,6 +36,7 @@ class FileSet:
 
     def __init__(self, folder: Path, result: Result) -> None:
         self.folder = folder
+        self._names = _planned(result)
         _make(folder)
         partial = write_first_free(self._free_names(result), _interrupted(result))
         self.stem = stem_of(partial)
@@ -50,7 +55,11 @@ class FileSet:
 
         Nothing is overwritten.  Raises PerfsuiteError; what was written before stays.
         """
-        results = write_atomically(RESULTS.path(self.folder, self.stem), RESULTS.render(result))
+        whole = results_of(self._names)
+        results = write_atomically(whole.path(self.folder, self.stem), whole.render(result))
+        if whole is SUITE:
+            for phase in result.phases:
+                write_atomically(MEMORY[phase.name].path(self.folder, self.stem), whole.render(_alone(result, phase)))
         with contextlib.suppress(FileNotFoundError):
             self.partial.unlink()
         made = [write_atomically(one.path(self.folder, self.stem), one.render(result)) for one in REPORTS.values()]
@@ -60,7 +69,7 @@ class FileSet:
         """The partial files of the stems of which no other file is there."""
         when = datetime.fromisoformat(result.run.started)
         for path in numbered(self.folder / f"{when:%Y%m%d_%H%M%S}"):
-            if not any(taken.exists() for taken in _paths(self.folder, path.name)):
+            if not any(taken.exists() for taken in _paths(self.folder, path.name, self._names)):
                 yield PARTIAL.path(self.folder, path.name)
 
 
@@ -71,8 +80,26 @@ def _interrupted(result: Result) -> bytes:
     return PARTIAL.render(msgspec.structs.replace(result, run=run))
 
 
-def _paths(folder: Path, stem: str) -> Paths:
-    return Paths(*(one.path(folder, stem) for one in (RESULTS, *REPORTS.values())))
+def _planned(result: Result) -> list[str]:
+    """The phases that the run is to have, whether it has come to them or not."""
+    phases = result.run.plan.get("phases") or [{"name": phase.name} for phase in result.phases]
+    return [str(phase["name"]) for phase in phases]
+
+
+def _alone(result: Result, phase: PhaseResult) -> Result:
+    """The result of one benchmark of several."""
+    import msgspec
+
+    planned = [one for one in result.run.plan.get("phases") or [] if one["name"] == phase.name]
+    run = msgspec.structs.replace(result.run, verdict=phase.verdict, plan={**result.run.plan, "phases": planned})
+    return msgspec.structs.replace(result, run=run, phases=[phase])
+
+
+def _paths(folder: Path, stem: str, names: Sequence[str]) -> list[Path]:
+    """All that a run of these phases writes."""
+    whole = results_of(names)
+    single = [MEMORY[name] for name in names] if whole is SUITE else []
+    return [one.path(folder, stem) for one in (whole, *single, *REPORTS.values())]
 
 
 def _make(folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -43,8 +43,24 @@ RESULTS = Format("results-{}.json", _json)
 PARTIAL = Format("results-{}.partial.json", _json)
 """What a run leaves while it lasts."""
 
+MEMORY = {
+    "latency": Format("latency_tier_latency_{}.json", _json),
+    "throughput": Format("throughput_concurrent_throughput_{}.json", _json),
+    "footprint": Format("footprint_memory_footprint_{}.json", _json),
+}
+"""The benchmarks of the memory suite, each with the file that its document names."""
+SUITE = Format("suite_full_suite_{}.json", _json)
+"""Several of them together."""
+
 REPORTS = {"md": Format("report-{}.md", _markdown), "html": Format("metrics-{}.html", _html)}
 """What is made of a result, by the name that ``perfsuite report --format`` takes, in the order of ``Paths``."""
+
+
+def results_of(names: Sequence[str]) -> Format:
+    """The file of a result that has these phases: of the memory suite's alone its own, else RESULTS."""
+    if not names or not set(names) <= set(MEMORY):
+        return RESULTS
+    return MEMORY[names[0]] if len(names) == 1 else SUITE
 
 
 def stem_of(path: Path) -> str:

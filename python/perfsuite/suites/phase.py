@@ -25,7 +25,7 @@ from perfsuite.suites.searching import with_cpu
 from perfsuite.suites.session import Session, Stretch
 from perfsuite.suites.streaming import streaming_evidence
 from perfsuite.suites.wire_error import WireError
-from perfsuite.targets.base import Target
+from perfsuite.targets.base import MemoryUnderTest, Target
 
 HELD = "concurrent_requests"
 """Judged last: it counts only while every other criterion of the phase held."""
@@ -37,6 +37,25 @@ STAMPS = (
     "lag_over", "lag_max_ns", "turn_max_ns", "starved", "stale_retries", "paused", "cpu_ns",
 )  # fmt: skip
 """Of what the engines of the load counted, what says how far its stamps can be trusted (csrc/wire/pfs_wire.h)."""
+
+
+class FailedCalls:
+    """Failed calls that are no requests of a stretch, by kind."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, int] = {}
+        self._first: dict[str, list[str]] = {}
+
+    def add(self, kind: str, text: str) -> None:
+        """One more; the first few different texts are kept."""
+        self._counts[kind] = self._counts.get(kind, 0) + 1
+        kept = self._first.setdefault(kind, [])
+        if len(kept) < 3 and text not in kept:
+            kept.append(text)
+
+    def counted(self) -> list[ErrorCount]:
+        """As the result has them."""
+        return [ErrorCount(kind=kind, count=n, first=self._first[kind]) for kind, n in self._counts.items()]
 
 
 class PhaseRun:
@@ -75,6 +94,8 @@ class PhaseRun:
         self._process = process_of(plan, target, self._own_processes)
         self._samplers = samplers_for(self._process, target)
         self._error = WireError(target)
+        self._failures: list[str] = []
+        self._failed_calls = FailedCalls()
 
     async def run(self) -> None:
         """Measures until the phase's time is over or ``stop`` is set."""
@@ -144,6 +165,9 @@ class PhaseRun:
             load=self._load,
             workload=overridden(self._plan.workload, self._phase),
             tuning=overridden(self._plan.tuning, self._phase),
+            memory=overridden(self._plan.memory, self._phase),
+            fail=self._failures.append,
+            count_failure=self._failed_calls.add,
             target=self._target,
             duration_s=self._phase.duration_s * share,
             seed=self._plan.seed,
@@ -188,7 +212,7 @@ class PhaseRun:
                 evidence.setdefault(name, found)
         bars, self._checks = self._error.bars(judged)
         metrics = self._judged(evidence)
-        unhandled = [error] if error is not None else []
+        unhandled = [*self._failures, *([error] if error is not None else [])]
         if self._timed_out:
             unhandled.append(f"the phase did not end within its time-out of {self._plan.phase_timeout_s:g} s")
         unhandled += _unanswered(judged)
@@ -211,7 +235,7 @@ class PhaseRun:
             verdict=verdict,
             reason=reason,
             duration_s=ended - self._started,
-            errors=_errors(self._stretches),
+            errors=[*_errors(self._stretches), *self._failed_calls.counted()],
             unhandled=unhandled,
             requested=self._requested(),
             delivered=_delivered(self._stretches),
@@ -233,6 +257,8 @@ class PhaseRun:
 
     def _sampled(self, series: Mapping[str, list[tuple[float, float]]]) -> dict[str, Evidence]:
         points = series.get("process.memory_bytes", [])
+        if self._process is None and isinstance(self._target, MemoryUnderTest):
+            return {}  # each measurement starts its own process, and footprint is what looks at it
         if self._process is None:
             reason = f"no process of {self._target.name} is known on this machine: name it with --pid"
             return {name: NotMeasured(reason) for name, row in catalogue().items() if row.sampled}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,11 +12,12 @@ from perfsuite._core import Events
 from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.metric import catalogue
 from perfsuite.suites.budget import Budget
+from perfsuite.targets.base import MemoryUnderTest
 from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
     from perfsuite.loadgen import OnReply, RawWriter, Times
-    from perfsuite.plan import Load, Phase, Plan, Tuning, Workload
+    from perfsuite.plan import Load, MemoryLoad, Phase, Plan, Tuning, Workload
     from perfsuite.targets.base import Failure, Reply, Request, Target
 
 STABLE_LIMIT_MS = 5000.0
@@ -62,12 +63,17 @@ class Session:
     workload: Workload
     tuning: Tuning
     target: Target
+    memory: MemoryLoad
     duration_s: float
     seed: int
     stop: asyncio.Event
     raw: RawWriter | None = None
     note: Callable[[str], None] = lambda text: None
     progress: Callable[[float], None] = lambda share: None
+    fail: Callable[[str], None] = lambda text: None
+    """Tells what went wrong with the system under test as a whole: the phase fails, what was measured stays."""
+    count_failure: Callable[[str, str], None] = lambda kind, text: None
+    """Counts a failed call that no stretch has, by its kind, with its text."""
     own_processes: set[int] = field(default_factory=set)
     """Ids of the processes that probes start for their own work: not part of the system under test."""
     driven: list[Stretch] = field(default_factory=list)
@@ -80,6 +86,10 @@ class Session:
         if self.stop.is_set() or self.budget.reached is not None:
             return 0.0
         return max(0.0, self.started + self.duration_s - time.monotonic())
+
+    def tiered(self, count: int) -> Mapping[str, object]:
+        """Options by which ``count`` memories reach all tiers of the memory system under test."""
+        return self.target.tier_options(count) if isinstance(self.target, MemoryUnderTest) else {}
 
     @property
     def access_pattern(self) -> str:

@@ -24,13 +24,14 @@ SCHEMES = {
     "anthropic": "perfsuite.targets.http.target:make",
     "ollama": "perfsuite.targets.http.target:make",
     "template": "perfsuite.targets.template:make",
+    "memory": "perfsuite.targets.memory:make",
 }
 """What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
 
 NETWORK = frozenset({"http", "https", "responses", "anthropic", "ollama"})
 """Schemes that have a URL behind them."""
 
-LATER = ("realtime", "memory")
+LATER = ("realtime",)
 """Schemes that the documentation names and that this version does not drive."""
 
 
@@ -51,13 +52,17 @@ def check_target(target: str) -> None:
         from perfsuite.targets.template import load_template
 
         load_template(scheme_of(target)[1])
+    elif scheme == "memory":
+        from perfsuite.targets.memory import check
+
+        check(target.partition(":")[2])
     if scheme in SCHEMES:
         return
     if scheme in LATER:
         raise UsageError(
             f"this version does not drive {scheme} targets ({target}); it drives: "
             "reference, python:package.module:function, http://HOST:PORT (or responses+, anthropic+, ollama+http://…), "
-            "template:FILE"
+            "template:FILE, memory:NAME"
         )
     raise unknown("target", target, (*SCHEMES, *LATER))
 

@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+    from pathlib import Path
+
     from perfsuite._core import Row
+    from perfsuite.memory.host import Hosted
 
 Message = Mapping[str, object]
 """An OpenAI-style message: ``role``, ``content`` and what else it carries."""
@@ -163,6 +167,21 @@ class OverWire(Protocol):
     @property
     def driver(self) -> str:
         """What sends and stamps where no engine in C does: ``asyncio``, or ``httpx`` through a proxy."""
+
+
+@runtime_checkable
+class MemoryUnderTest(Protocol):
+    """A target that is a memory system, or has one inside.  ``chats``: it can be sent messages as well."""
+
+    chats: bool
+
+    def started(
+        self, *, workdir: Path, dim: int, timeout_s: float, options: Mapping[str, object]
+    ) -> AbstractAsyncContextManager[Hosted]:
+        """The system in a process of its own, opened on ``workdir``."""
+
+    def tier_options(self, count: int) -> Mapping[str, object]:
+        """The options that let ``count`` memories reach all of the system's tiers."""
 
 
 class Codec(Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,9 +16,13 @@ from perfsuite.reference.model import PromptTooLong
 from perfsuite.reference.system import ChatSystem, RateLimited
 from perfsuite.reference.tokenizer import count_prompt, render
 from perfsuite.targets.base import Assembled, Codec, Failure, Inspection, Message, Reply, Request, Target
+from perfsuite.targets.memory import MemoryTarget
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from perfsuite._core import Row
+    from perfsuite.memory.host import Hosted
     from perfsuite.plan import Plan
 
 
@@ -42,6 +46,7 @@ class ReferenceTarget:
     """The reference system behind the protocol of targets."""
 
     name = "reference"
+    chats = True
     stamps = "monotonic clock, in the process, as each piece is given"
 
     def __init__(self, config: ReferenceConfig | None = None) -> None:
@@ -98,6 +103,16 @@ class ReferenceTarget:
                 "memories": answer.context.memories,
             },
         )
+
+    def started(
+        self, *, workdir: Path, dim: int, timeout_s: float, options: Mapping[str, object]
+    ) -> AbstractAsyncContextManager[Hosted]:
+        """Its memory alone, in a process of its own."""
+        return MemoryTarget("reference").started(workdir=workdir, dim=dim, timeout_s=timeout_s, options=options)
+
+    def tier_options(self, count: int) -> Mapping[str, object]:
+        """Of its memory."""
+        return MemoryTarget("reference").tier_options(count)
 
     async def close(self) -> None:
         """Closes the system."""

@@ -57,6 +57,10 @@ class Reference:
         """One memory; on the disk and found when this returns."""
         return self._memories.add(USER, [text])
 
+    def store_many(self, texts: Sequence[str]) -> Sequence[Sequence[str]]:
+        """Memories at once."""
+        return [[identifier] for identifier in self._memories.add(USER, list(texts))]
+
     def flush(self) -> None:
         """Notes the uses of memories that are still to be noted."""
         self._memories.flush()

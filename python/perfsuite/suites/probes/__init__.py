@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from perfsuite.errors import unknown
 from perfsuite.metric import streamed
-from perfsuite.targets.base import CountsTokens
+from perfsuite.targets.base import CountsTokens, MemoryUnderTest
 
 if TYPE_CHECKING:
     from perfsuite.evidence import Evidence
@@ -27,15 +27,16 @@ class Probe:
 
     ``shows`` are the metrics that it gives evidence for besides the streamed ones, which every probe that ``drives``
     the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
-    more, ``counter`` for a black box whose prompts can be counted here.  ``weight`` is the probe's share of a phase's
-    time beside the other probes'.
+    more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system.  ``weight`` is
+    the probe's share of a phase's time beside the other probes'.  ``module``: where it is, if not here by its name.
     """
 
     name: str
     shows: tuple[str, ...]
     drives: bool = False
-    needs: Literal["anything", "inside", "models", "counter"] = "anything"
+    needs: Literal["anything", "inside", "models", "counter", "memory"] = "anything"
     weight: float = 1.0
+    module: str = ""
 
     @property
     def provides(self) -> tuple[str, ...]:
@@ -44,6 +45,14 @@ class Probe:
 
     def unavailable(self, target: Target) -> str | None:
         """Why this probe cannot show anything of that target, or None."""
+        if self.needs == "memory":
+            return (
+                None
+                if isinstance(target, MemoryUnderTest)
+                else f"{target.name} is no memory system: name one with --target memory:NAME"
+            )
+        if isinstance(target, MemoryUnderTest) and not target.chats:
+            return f"{target.name} is a memory system, it does not chat: run latency, throughput or footprint"
         if self.needs == "inside" and target.inspection is None:
             return f"{target.name} does not show its inside"
         if self.needs == "models" and len(target.models) < 2:
@@ -54,7 +63,7 @@ class Probe:
 
     async def measure(self, session: Session) -> Mapping[str, Evidence]:
         """Runs the probe."""
-        module = import_module(f"perfsuite.suites.probes.{self.name.replace('-', '_')}")
+        module = import_module(self.module or f"perfsuite.suites.probes.{self.name.replace('-', '_')}")
         measure = cast("Callable[[Session], Awaitable[Mapping[str, Evidence]]]", module.measure)
         return await measure(session)
 
@@ -114,6 +123,28 @@ PROBES = {
             needs="inside",
         ),
         Probe(name="counting", shows=("token_counting_accuracy",), needs="counter"),
+        Probe(
+            name="tier-latency",
+            shows=tuple(
+                f"{call}_latency{tier}"
+                for call in ("store", "recall", "synthesize")
+                for tier in ("", "_hot", "_warm", "_cold")
+            ),
+            needs="memory",
+            module="perfsuite.suites.memory.latency",
+        ),
+        Probe(
+            name="concurrent-throughput",
+            shows=("throughput", "operation_latency", "operation_errors"),
+            needs="memory",
+            module="perfsuite.suites.memory.throughput",
+        ),
+        Probe(
+            name="memory-footprint",
+            shows=("memory_per_1000", "disk_per_1000"),
+            needs="memory",
+            module="perfsuite.suites.memory.footprint",
+        ),
     )
 }
 

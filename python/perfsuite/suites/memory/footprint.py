@@ -1,0 +1,169 @@
+"""Bytes in memory and on disk as the store grows: each scale in a process of its own, and the line through them.
+
+A process is read when it has been started and used a little, so that what is loaded late is not taken for memories,
+and again when the scale's memories are stored, flushed and asked for a while.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from perfsuite import stats
+from perfsuite.evidence import Estimate, Evidence, NotMeasured
+from perfsuite.memory.host import Item, SystemFailed
+from perfsuite.suites.memory.running import K, batches, item, running, tell
+from perfsuite.units import figure
+from perfsuite.workloads.memories import SIZE, SeededCase
+
+if TYPE_CHECKING:
+    from perfsuite.memory.host import Hosted
+    from perfsuite.suites.session import Session
+
+MAX_SCALE = {"quick": 2000, "standard": 10_000, "full": 50_000}
+HALVINGS = 5
+"""The scales are the largest and so many halves of it: six points, the fewest that give a line a useful interval."""
+WARMUP = 40
+ASKED = 100
+TOGETHER = 500
+"""Memories that are handed over at once where the system takes several."""
+SHORTEST_S = 60.0
+"""Whatever the profile: scales are measured for so long before the larger ones are left out."""
+SPARE = 0.8
+"""Of the memory that is free: what a scale may be expected to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One scale: what its process held more than before, after so many memories."""
+
+    memories: int
+    memory_bytes: int
+    resident_bytes: int
+    disk_bytes: int
+    peak_bytes: int
+    seconds: float
+
+
+async def measure(session: Session) -> Mapping[str, Evidence]:
+    """Evidence for ``memory_per_1000`` and ``disk_per_1000``."""
+    asked = session.memory.max_scale
+    largest = asked or MAX_SCALE[session.plan.profile]
+    readings: list[Reading] = []
+    left_out: list[str] = []
+    kind = "PSS"
+    begun = time.monotonic()
+    budget = None if asked else max(session.duration_s, SHORTEST_S)
+    for scale in scales(largest):
+        if session.stop.is_set():
+            break
+        reason = _too_large(scale, readings) or _too_long(scale, readings, begun, budget)
+        if reason is not None:
+            left_out.append(f"{scale:,} memories: {reason}")
+            session.note(f"footprint: {left_out[-1]}")
+            continue
+        try:
+            async with running(session) as system:
+                reading, kind = await _read(session, system, scale)
+            readings.append(reading)
+        except SystemFailed as error:
+            left_out.append(f"{scale:,} memories: {error}")
+            tell(session, error)
+            break
+        session.progress(sum(one.memories for one in readings) / (2 * largest))
+    details: dict[str, object] = {"kind": kind, "left_out": left_out} if left_out else {"kind": kind}
+    return {
+        "memory_per_1000": _slope(readings, "memory_bytes", {**details, "scales": [asdict(one) for one in readings]}),
+        "disk_per_1000": _slope(readings, "disk_bytes", details),
+    }
+
+
+def scales(largest: int) -> list[int]:
+    """The largest, half of it, and so on, the smallest first."""
+    return sorted({max(1, largest >> halving) for halving in range(HALVINGS + 1)})
+
+
+async def _read(session: Session, system: Hosted, scale: int) -> tuple[Reading, str]:
+    begun = time.monotonic()
+    await _store(session, system, _warmup_items(session.seed), WARMUP)
+    await system.recall([one.text for one in _warmup_items(session.seed)], K)
+    await system.flush()
+    before = system.rusage()
+    case = SeededCase(session.seed, max(SIZE, scale), ASKED)
+    await _store(session, system, (item(memory) for memory in islice(case.memories(), scale)), scale)
+    await system.flush()
+    await system.recall([question.text for question in case.questions()], K)
+    after = system.rusage()
+    reading = Reading(
+        memories=scale,
+        memory_bytes=after.memory_bytes - before.memory_bytes,
+        resident_bytes=after.resident_bytes - before.resident_bytes,
+        disk_bytes=after.disk_bytes - before.disk_bytes,
+        peak_bytes=after.peak_bytes,
+        seconds=time.monotonic() - begun,
+    )
+    return reading, after.memory_kind
+
+
+async def _store(session: Session, system: Hosted, items: Iterator[Item], scale: int) -> None:
+    """Every memory, or SystemFailed: a scale that is not reached is none."""
+    for batch in batches(items, TOGETHER):
+        outcome = await (system.store_many(batch) if "store_many" in system.offers else system.store(batch))
+        if outcome.errors:
+            _, text = outcome.errors[0]
+            session.count_failure("target", text)
+            raise SystemFailed("refused", f"{system.name} did not store all of {scale:,} memories: {text}")
+        if session.stop.is_set():
+            raise SystemFailed("refused", f"the run was stopped while {system.name} stored {scale:,} memories")
+
+
+def _warmup_items(seed: int) -> Iterator[Item]:
+    """Memories of another seed."""
+    return (item(memory) for memory in islice(SeededCase(seed + 1, WARMUP).memories(), WARMUP))
+
+
+def _too_large(scale: int, readings: list[Reading]) -> str | None:
+    """Why a scale would not fit into the machine's memory, by what the last one took."""
+    import psutil
+
+    if not readings:
+        return None
+    last = readings[-1]
+    expected = last.memory_bytes / last.memories * scale
+    free = psutil.virtual_memory().available
+    if expected <= SPARE * free:
+        return None
+    return (
+        f"would take about {figure(expected, 'bytes', 2)}, and {figure(float(free), 'bytes', 2)} are free: "
+        "lower --max-scale, or take a larger machine"
+    )
+
+
+def _too_long(scale: int, readings: list[Reading], begun: float, budget: float | None) -> str | None:
+    if budget is None or not readings:
+        return None
+    last = readings[-1]
+    expected = last.seconds / last.memories * scale
+    if time.monotonic() - begun + expected <= budget:
+        return None
+    return f"would take about {figure(expected, 's', 2)}: name --max-scale, and it is measured however long it takes"
+
+
+def _slope(readings: list[Reading], what: str, details: Mapping[str, object]) -> Evidence:
+    if len(readings) < 2:
+        return NotMeasured(f"{len(readings)} scales were measured; a line needs two or more", details)
+    line = stats.trend([float(getattr(one, what)) for one in readings], [float(one.memories) for one in readings])
+    return Estimate(
+        value=line.slope * 1000,
+        low=line.low * 1000,
+        high=line.high * 1000,
+        samples=len(readings),
+        details={
+            **details,
+            "intercept_bytes": line.intercept,
+            "to_decide": f"let it grow more: --max-scale {4 * readings[-1].memories}",
+        },
+    )

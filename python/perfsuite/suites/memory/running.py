@@ -1,0 +1,125 @@
+"""A memory system that a probe runs: started afresh in a folder of its own, its failures told to the phase."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from perfsuite._core import Histogram
+from perfsuite.evidence import Samples
+from perfsuite.memory.host import Hosted, Item, SystemFailed
+from perfsuite.targets.base import MemoryUnderTest
+
+if TYPE_CHECKING:
+    from perfsuite.memory.host import Outcome, Overhead
+    from perfsuite.suites.session import Session
+    from perfsuite.workloads.memories import Memory
+
+T = TypeVar("T")
+K = 5
+NEGLIGIBLE = 0.01
+"""The harness's own share of a figure up to which it is told and not subtracted."""
+
+
+@asynccontextmanager
+async def running(session: Session, options: Mapping[str, object] | None = None) -> AsyncIterator[Hosted]:
+    """The system under test, opened on an empty folder that goes away with it."""
+    target = session.target
+    assert isinstance(target, MemoryUnderTest)
+    folder = await asyncio.to_thread(
+        tempfile.TemporaryDirectory, prefix="perfsuite-memory-", ignore_cleanup_errors=True
+    )
+    try:
+        async with target.started(
+            workdir=Path(folder.name),
+            dim=session.memory.dimension,
+            timeout_s=session.plan.request_timeout_s,
+            options={**(options or {})},
+        ) as system:
+            yield system
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+def tell(session: Session, error: SystemFailed) -> None:
+    """A system that is gone fails the phase; what was measured of it before stays."""
+    session.fail(str(error))
+
+
+def item(memory: Memory) -> Item:
+    """A memory of the workload as the host takes it."""
+    about = {"role": memory.role, "conversation": memory.cluster}
+    return Item(memory.text, about, memory.session, memory.timestamp)
+
+
+def batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of ``size``, the last perhaps shorter."""
+    rest = iter(things)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+class Timed:
+    """The samples of one kind of call, batch by batch: each batch is a block, for neighbours in time are alike."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.histogram = Histogram(precision=10)
+        self.blocks: list[Histogram] = []
+        self.series: list[tuple[float, float]] = []
+        self.failed = 0
+        self.longest_wait = 0.0
+
+    @property
+    def count(self) -> int:
+        """Samples so far, the failed ones included."""
+        return self.histogram.count + self.failed
+
+    def add(self, samples_ms: Sequence[float], failed_ms: Sequence[float] = ()) -> None:
+        """A batch: what its calls took, and how long the failed ones were waited for."""
+        if samples_ms:
+            block = Histogram(precision=10)
+            block.record_many(list(samples_ms))
+            self.blocks.append(block)
+            self.histogram.merge(block)
+            self.series.append((time.monotonic() - self._session.phase_started, block.mean))
+        self.failed += len(failed_ms)
+        self.longest_wait = max(self.longest_wait, *failed_ms, 0.0)
+
+    def take(self, outcome: Outcome) -> None:
+        """All calls of a batch."""
+        failed = outcome.failed
+        self.add(outcome.good_ms(), [outcome.samples_ms[index] for index in sorted(failed)])
+        for _, text in outcome.errors:
+            self._session.count_failure("target", text)
+
+    def evidence(self, cost: Overhead, details: Mapping[str, object]) -> Samples:
+        """The samples, less what measuring takes where that is more than NEGLIGIBLE of them."""
+        share = cost.sample_ms / self.histogram.mean if self.histogram.count and self.histogram.mean > 0 else 0.0
+        said: dict[str, object] = {"harness_share": share} if details else {}
+        histogram, blocks = self.histogram, self.blocks
+        if share > NEGLIGIBLE:
+            histogram, blocks = _less(histogram, cost.sample_ms), [_less(block, cost.sample_ms) for block in blocks]
+            said["harness_subtracted_ms"] = cost.sample_ms
+        return Samples(
+            histogram=histogram,
+            blocks=blocks,
+            failed=self.failed,
+            longest_wait=self.longest_wait,
+            series=self.series,
+            details={**details, **said},
+        )
+
+
+def _less(histogram: Histogram, ms: float) -> Histogram:
+    """The histogram with so much taken from every value; none becomes negative."""
+    shifted = Histogram(precision=10)
+    for low, high, count in histogram.buckets():
+        shifted.record_n(max(0.0, (low + high) / 2 - ms), count)
+    return shifted
