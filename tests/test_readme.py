@@ -12,6 +12,7 @@ import pytest
 from compilers import ROOT
 from perfsuite.cli import main
 from perfsuite.configuration import configure
+from perfsuite.targets.template import load_template
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -30,7 +31,7 @@ def test_the_python_runs() -> None:
 
 
 def test_the_plan_file_is_one(tmp_path: Path) -> None:
-    (text,) = blocks("toml")
+    (text,) = (block for block in blocks("toml") if "[[phases]]" in block)
     path = tmp_path / "plan.toml"
     path.write_text(text, encoding="utf-8")
     plan = configure({"plan": str(path)}, folder=tmp_path, environment={})
@@ -39,6 +40,17 @@ def test_the_plan_file_is_one(tmp_path: Path) -> None:
     assert criteria["ttft"].target == 300.0
     assert criteria["ttft"].stat == "p95"
     assert not criteria["token_efficiency"].critical
+
+
+def test_the_template_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = (block for block in blocks("toml") if "[template]" in block)
+    (tmp_path / "perfsuite.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert configure({}, folder=tmp_path, environment={}).target == "template:perfsuite.toml"
+    template = load_template("perfsuite.toml")
+    assert template.setup[0].capture["session_id"].text == "$.id"
+    assert template.request.path == "/sessions/{session_id}/messages"
+    assert template.headers == {"Authorization": "Bearer {env:CHAT_TOKEN}"}
 
 
 def test_the_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:

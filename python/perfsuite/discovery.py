@@ -13,14 +13,14 @@ from perfsuite.targets.base import Failure, Request
 from perfsuite.targets.http.address import Address
 from perfsuite.targets.http.client import Answer, Call, Chunk, Client
 from perfsuite.targets.http.dialect import JSON_HEADERS, WrongShape, bearer
-from perfsuite.targets.http.failures import status_failure
+from perfsuite.targets.http.failures import remedy, status_failure
 from perfsuite.targets.http.hearing import Hearing, read_all
-from perfsuite.targets.http.inference import infer_stream
-from perfsuite.targets.http.openapi import Operation, chat_operations, paths_of
+from perfsuite.targets.http.inference import infer_name, infer_stream
+from perfsuite.targets.http.openapi import Operation, chat_operations, key_headers, paths_of
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import EventTooLarge, Splitter
 from perfsuite.targets.http.target import DIALECTS
-from perfsuite.targets.http.template_file import StreamForm, Template, parse_template
+from perfsuite.targets.http.template_file import RequestForm, StreamForm, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
 from perfsuite.targets.template import TemplateTarget
 
@@ -36,8 +36,8 @@ class Found:
     models: Sequence[str] = ()
     operations: Sequence[Operation] = ()
     paths: Sequence[str] = ()
-    bearer: bool = False
-    """The OpenAPI document says that requests carry a token."""
+    key_headers: Mapping[str, str] = field(default_factory=dict)
+    """The header that carries a key, where the OpenAPI document says so; ``{key}`` stands for it."""
     wants_key: bool = False
     tried: Sequence[str] = field(default_factory=tuple)
 
@@ -61,7 +61,7 @@ async def discover(address: Address, key: Secret | None, client: Client) -> Foun
     api = await looking.get(f"{address.path}/openapi.json")
     if api.status == 200 and isinstance(api.document, Mapping) and "paths" in api.document:
         operations = chat_operations(api.document)
-        return Found(None, (), operations, paths_of(api.document), _secured(api.document), tried=tried)
+        return Found(None, (), operations, paths_of(api.document), key_headers(api.document), tried=tried)
     return Found(wants_key=api.status in (401, 403), tried=tried)
 
 
@@ -91,7 +91,7 @@ class _Looking:
                 answer.release()
         except Failure as failure:
             if failure.kind in ("dns", "connect", "tls"):
-                raise PerfsuiteError(f"{failure}; start the service, or correct its address") from failure
+                raise PerfsuiteError(f"{failure}; {remedy(failure)}") from failure
             self._note(f"{where}: {failure}")
             return _Got(0, None)
         if answer.status != 200:
@@ -130,11 +130,6 @@ def _anthropic_error(document: object, address: Address) -> bool:
     return address.host == "api.anthropic.com" or (isinstance(document, Mapping) and document.get("type") == "error")
 
 
-def _secured(document: Mapping[str, object]) -> bool:
-    components = document.get("components")
-    return isinstance(components, Mapping) and bool(components.get("securitySchemes"))
-
-
 @dataclass(frozen=True, slots=True)
 class Learned:
     """A service that was sent one message: the template that reads its answers, as a table too, and what it said."""
@@ -145,12 +140,17 @@ class Learned:
     events: Events
 
 
-async def learn(table: Mapping[str, object], request: Request, name: str) -> Learned:
+async def learn(
+    table: Mapping[str, object], request: Request, name: str, setup: RequestForm | None = None, created: str = ""
+) -> Learned:
     """Sends one message by a template that has no ``stream`` yet, finds out how its answer reads, and reads it so.
 
     The answer is kept as it came, with its stamps, and read again: one message is all that is sent.  ``name`` is the
-    template's, for messages.  Raises Failure.
+    template's, for messages.  ``setup`` makes the conversation first, and its answer says what fills ``created``.
+    Raises Failure.
     """
+    if setup is not None:
+        table = {**table, "setup": [await _set_up(table, request, name, setup, created)]}
     events = Events()
     row = events.begin(time.monotonic_ns())
     target = TemplateTarget(parse_template({**table, "stream": {"kind": "text"}}, name))
@@ -175,6 +175,32 @@ async def learn(table: Mapping[str, object], request: Request, name: str) -> Lea
     heard = replay(template.stream, chunks, request.message, row)
     row.end(0, heard.usage.prompt_tokens, heard.usage.completion_tokens, at_ns=last_ns)
     return Learned(whole, template, heard, events)
+
+
+async def _set_up(
+    table: Mapping[str, object], request: Request, name: str, setup: RequestForm, created: str
+) -> dict[str, object]:
+    """The ``[[setup]]`` table: the request as it is, and where in its answer the name of what it made lies."""
+    asked = {"method": setup.method, "path": setup.path} | ({} if setup.json is None else {"json": setup.json})
+    target = TemplateTarget(parse_template({**table, "request": asked, "stream": {"kind": "text"}}, name))
+    try:
+        call = target.call(target.template.request, await target.values(request, request.model), stream=False)
+        answer = await target.client.send(call, lambda: None)
+        try:
+            body = await read_all(answer, LARGEST_DOCUMENT)
+        finally:
+            answer.release()
+    except Failure as failure:
+        raise target.masked(failure) from failure.__cause__
+    finally:
+        await target.close()
+    where = f"set-up request {call.method} {call.path}"
+    if not 200 <= answer.status < 300:
+        raise target.masked(status_failure(answer.status, answer.phrase, answer.headers, body, where))
+    path = infer_name(body, created)
+    if path is None:
+        raise Failure("malformed", f"{where}: nothing in its answer looks like the {created} that it made")
+    return {"per": "conversation", "request": asked, "capture": {created: path}}
 
 
 def replay(form: StreamForm, chunks: Sequence[Chunk], message: str, row: Row | None) -> Hearing:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from perfsuite.discovery import Found
     from perfsuite.targets.base import Request, Target
     from perfsuite.targets.http.address import Address
+    from perfsuite.targets.http.openapi import Operation
 
 FILE = Path("perfsuite.toml")
 MESSAGE = "Hello! In one sentence: what can you help me with?"
@@ -106,7 +107,7 @@ class _Init:
 
     def _nothing(self, found: Found) -> Iterator[str]:
         if found.paths:
-            yield f"{self.address.url} has an OpenAPI document, and no POST operation in it that takes a message"
+            yield f"{self.address.url} has an OpenAPI document, and no operation in it that takes a message as JSON"
             yield f"it has: {', '.join(found.paths[:20])}"
             yield "describe the one that chats in a template: perfsuite run --target template:FILE (see the README)"
             return
@@ -142,6 +143,7 @@ class _Init:
                 f"# {what} at {self.address.url}, found by perfsuite init.",
                 "# Any setting of perfsuite run can stand here.",
                 f"target = {_toml(name)}",
+                *([OLLAMA.format(_toml(self.address.url))] if dialect == "ollama" else []),
                 f"# It lists: {_comment(listed) or 'nothing'}.  Name two, and the switch between them is measured.",
                 f"model = [{_toml(model)}]",
                 *self._key_lines(),
@@ -159,6 +161,7 @@ class _Init:
     async def _service(self, found: Found) -> tuple[str, list[str]]:
         from perfsuite.discovery import learn
         from perfsuite.targets.base import Failure
+        from perfsuite.targets.http.openapi import BEARER
         from perfsuite.targets.template import TemplateTarget
 
         operation = found.operations[0]
@@ -169,22 +172,32 @@ class _Init:
             "request": {key: value for key, value in request_table.items() if value is not None},
         }
         variable = self.arguments.api_key_env
-        if variable is not None:
-            table["headers"] = {"Authorization": f"Bearer {{env:{variable}}}"}
+        headers = {**found.key_headers, **operation.headers}
+        keyed = [name for name, text in headers.items() if "{key}" in text]
+        if variable is None:
+            headers = {name: text for name, text in headers.items() if name not in keyed}
+        elif not keyed:
+            headers |= BEARER
+        if headers:
+            table["headers"] = {n: text.replace("{key}", f"{{env:{variable}}}") for n, text in headers.items()}
+        request = self._request(self.arguments.model)
         try:
-            learned = await learn(table, self._request(self.arguments.model), str(FILE))
+            learned = await learn(table, request, str(FILE), operation.setup, operation.created)
         except Failure as failure:
-            others = ", ".join(f"POST {one.request.path}" for one in found.operations[1:4])
-            hints = [f"POST {form.path}, sent {_toml(form.json)}: {failure}"]
-            if found.bearer and variable is None:
-                hints.append("its requests carry a key: name the variable that holds it with --api-key-env")
+            others = ", ".join(f"{one.request.method} {one.request.path}" for one in found.operations[1:4])
+            body = "nothing" if form.json is None else _toml(form.json)
+            hints = [f"{form.method} {form.path}, sent {body}: {failure}"]
+            if keyed and variable is None:
+                hints.append(
+                    f"its requests carry a key ({', '.join(keyed)}): name the variable that holds it with --api-key-env"
+                )
             if others:
                 hints.append(f"other operations that take a message: {others}; a template can describe one")
             raise PerfsuiteError("\n".join(hints)) from failure
         usage = learned.heard.usage
         target = TemplateTarget(learned.template, [self.arguments.model] if self.arguments.model else [])
         shown = [
-            f"{self.address.url}: POST {form.path}, from its /openapi.json",
+            f"{self.address.url}: {_asked(operation)}, from its /openapi.json",
             *self._shown(learned.heard.text, learned.events, usage.prompt_tokens, usage.completion_tokens, "usage"),
             *measurable(target),
         ]
@@ -202,10 +215,7 @@ class _Init:
             "[template]",
             f"base = {_toml(table['base'])}",
             "",
-            "# [[template.setup]]        # a request before the first message of a conversation, user or run",
-            '# per = "conversation"',
-            '# request = { method = "POST", path = "/threads", json = {} }',
-            '# capture = { thread_id = "$.thread_id" }   # then {thread_id} can be used below',
+            *_setup_lines(table.get("setup")),
             "",
             "[template.request]         # {message} {messages} {model} {user_id} {conversation_id} are filled in",
         ]
@@ -294,6 +304,25 @@ def measurable(target: Target) -> Iterator[str]:
         yield f"not      {', '.join(missing)}: {reason}"
 
 
+def _asked(operation: Operation) -> str:
+    """What is sent, in the order that it is."""
+    parts = [f"{one.method} {one.path}" for one in (operation.setup, operation.request) if one is not None]
+    return ", then ".join(parts)
+
+
+def _setup_lines(setups: object) -> Iterator[str]:
+    """The requests before the first message; commented out, an example of one."""
+    if isinstance(setups, list):
+        yield "[[template.setup]]          # before the first message of a conversation"
+        for setup in setups:
+            yield from (f"{key} = {_toml(value)}" for key, value in setup.items())
+        return
+    yield "# [[template.setup]]        # a request before the first message of a conversation, user or run"
+    yield '# per = "conversation"'
+    yield '# request = { method = "POST", path = "/threads", json = {} }'
+    yield '# capture = { thread_id = "$.thread_id" }   # then {thread_id} can be used below'
+
+
 def _first_chat(models: list[str]) -> str:
     return next((name for name in models if "embed" not in name.lower()), models[0])
 
@@ -335,6 +364,7 @@ COMMON = (
     "# output_tokens = 128",
     "",
 )
+OLLAMA = "# By its OpenAI-compatible API: target = {}"
 NOTES = {
     "mode": "        # each event has the whole text so far",
     "done": "        # an answer without it was cut short",

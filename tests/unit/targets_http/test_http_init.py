@@ -11,8 +11,8 @@ import pytest
 from perfsuite.cli import main
 from perfsuite.configuration import configure
 from perfsuite.targets.base import Failure
-from perfsuite.targets.http.inference import infer_stream
-from perfsuite.targets.http.openapi import chat_operations
+from perfsuite.targets.http.inference import infer_name, infer_stream
+from perfsuite.targets.http.openapi import chat_operations, key_headers
 from perfsuite.targets.template import load_template
 from served import Asked, beside, chunked, delta, sse, whole
 
@@ -167,7 +167,7 @@ def test_ollama(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("document", "answer", "says"),
     [
         (None, b"", ["was recognised", "/v1/models: 404 Not Found", "/openapi.json: 404"]),
-        ({"paths": {"/health": {"get": {}}}}, b"", ["no POST operation in it that takes a message", "GET /health"]),
+        ({"paths": {"/health": {"get": {}}}}, b"", ["no operation in it that takes a message", "GET /health"]),
         (
             fastapi("/chat", ASK),
             whole("422 No", {"detail": [{"loc": ["body", "x"], "msg": "missing"}]}),
@@ -221,6 +221,107 @@ def test_which_operation_chats_and_what_it_is_sent() -> None:
     assert third.request.path == "/upload"
 
 
+STRING = {"type": "string"}
+SESSIONS = {
+    "paths": {
+        "/sessions": {"post": {"operationId": "create", "responses": {}}},
+        "/sessions/{session_id}/messages": {
+            "post": {
+                "operationId": "send",
+                "parameters": [
+                    {"name": "session_id", "in": "path", "required": True, "schema": STRING},
+                    {"name": "x-tenant", "in": "header", "required": True, "schema": STRING},
+                ],
+                "requestBody": {"content": {"application/json": {"schema": {"properties": {"content": STRING}}}}},
+            }
+        },
+    },
+    "components": {"securitySchemes": {"APIKeyHeader": {"type": "apiKey", "in": "header", "name": "X-API-Key"}}},
+}
+
+
+def test_a_conversation_that_has_to_be_made_first_and_a_key_in_a_header_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def service(asked: Asked) -> bytes:
+        if asked.path == "/openapi.json":
+            return whole("200 OK", SESSIONS)
+        if asked.method == "GET":
+            return b""
+        if asked.headers.get("x-api-key") != KEY:
+            return whole("403 No", {"detail": f"not {asked.headers.get('x-api-key')}"})
+        if asked.path == "/sessions":
+            return whole("201 Created", {"object": "session", "data": {"id": "s7", "owner_id": "o1"}})
+        known = asked.path == "/sessions/s7/messages" and asked.headers.get("x-tenant") == "perfsuite"
+        return whole("200 OK", {"reply": "Hello you"}) if known else whole("404 Not Found", {"detail": "no session"})
+
+    monkeypatch.setenv("SHOP_KEY", KEY)
+    with beside(service) as server:
+        assert main(["init", server.url]) == 1
+        err = capsys.readouterr().err
+        assert "its requests carry a key (X-API-Key)" in err
+        assert not (tmp_path / "perfsuite.toml").exists()
+        assert main(["init", server.url, "--api-key-env", "SHOP_KEY"]) == 0
+        out = capsys.readouterr().out
+        assert "POST /sessions, then POST /sessions/{session_id}/messages" in out
+        assert "got      Hello you" in out
+    text = (tmp_path / "perfsuite.toml").read_text()
+    assert KEY not in text + out + err
+    written = tomllib.loads(text)["template"]
+    assert written["headers"] == {"X-API-Key": "{env:SHOP_KEY}", "x-tenant": "perfsuite"}
+    assert written["setup"] == [
+        {
+            "per": "conversation",
+            "request": {"method": "POST", "path": "/sessions"},
+            "capture": {"session_id": "$.data.id"},
+        }
+    ]
+    template = load_template("perfsuite.toml")
+    assert template.request.path == "/sessions/{session_id}/messages"
+    assert template.setup[0].capture["session_id"].text == "$.data.id"
+
+
+def test_a_get_is_a_chat_only_where_its_path_says_so() -> None:
+    def get(name: str) -> dict[str, object]:
+        return {"get": {"parameters": [{"name": name, "in": "query", "required": True, "schema": STRING}]}}
+
+    found = chat_operations({"paths": {"/items": get("q"), "/search": get("query"), "/ask": get("q")}})
+    assert [(one.request.method, one.request.path) for one in found] == [("GET", "/ask?q={message}")]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "headers"),
+    [
+        ({"type": "http", "scheme": "bearer"}, {"Authorization": "Bearer {key}"}),
+        ({"type": "oauth2"}, {"Authorization": "Bearer {key}"}),
+        ({"type": "apiKey", "in": "query", "name": "key"}, {}),
+        ({"type": "http", "scheme": "basic"}, {}),
+        ("odd", {}),
+    ],
+)
+def test_which_header_carries_the_key(scheme: object, headers: dict[str, str]) -> None:
+    assert key_headers({"components": {"securitySchemes": {"one": scheme}}}) == headers
+    assert key_headers(None) == key_headers({"components": 3}) == {}
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"thread_id": "t"}, "$.thread_id"),
+        ({"id": 7, "thread_id": "t"}, "$.thread_id"),
+        ({"user": {"id": "u"}, "id": "t"}, "$.id"),
+        ({"threadId": "t", "id": "x"}, "$.threadId"),
+        ({"chat_id": "c"}, "$.chat_id"),
+        ({"chat_id": "c", "user_id": "u"}, None),
+        ({"ok": True, "id": True}, None),
+        ("t", "$"),
+        (["t"], None),
+    ],
+)
+def test_where_the_name_of_what_was_made_lies(document: object, path: str | None) -> None:
+    assert infer_name(json.dumps(document).encode(), "thread_id") == path
+
+
 def test_documents_that_lead_nowhere() -> None:
     loop = {"$ref": "#/components/schemas/Ask"}
     document = fastapi(
@@ -259,7 +360,9 @@ def test_documents_that_lead_nowhere() -> None:
             ).encode(),
             {"kind": "none", "text": "$.choices[0].message.content", "usage": "$.usage", "error": "$.error"},
         ),
-        (b'"just text"', {"kind": "none"}),
+        (b'"just text"', {"kind": "none", "text": "$"}),
+        (b'data: "Hel"\n\ndata: "lo"\n\ndata: [DONE]\n\n', {"kind": "sse", "text": "$", "done": "[DONE]"}),
+        (b"12", {"kind": "none"}),
         (b"just text", {"kind": "text"}),
     ],
 )

@@ -37,6 +37,15 @@ def network_failure(error: BaseException, where: str, *, handshake: bool = False
     return Failure("connect", text)
 
 
+def remedy(failure: Failure) -> str:
+    """What to do where a service could not be reached."""
+    if failure.kind != "tls":
+        return "start the service, or correct its address"
+    if "CERTIFICATE_VERIFY_FAILED" in str(failure):
+        return "if you trust it, name the file of the authority that signed its certificate with SSL_CERT_FILE"
+    return "does it speak https?"
+
+
 def reason(error: BaseException) -> str:
     """An exception's words on one line, its type's name where it has none."""
     text = ""

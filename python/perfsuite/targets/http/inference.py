@@ -32,7 +32,9 @@ def infer_stream(content_type: str, body: bytes, message: str) -> dict[str, obje
         return _events(_split("sse", body), message)
     whole = _document(body)
     if whole is not None:
-        return {"kind": "none", **_within([whole], message)} if isinstance(whole, Mapping | list) else {"kind": "none"}
+        if isinstance(whole, Mapping | list):
+            return {"kind": "none", **_within([whole], message)}
+        return {"kind": "none", "text": "$"} if isinstance(whole, str) else {"kind": "none"}
     lines = _split("ndjson", body)
     if len(lines) > 1 and all(isinstance(_document(payload), Mapping) for _, payload in lines):
         return {"kind": "ndjson", **_within([_document(payload) for _, payload in lines], message)}
@@ -41,6 +43,39 @@ def infer_stream(content_type: str, body: bytes, message: str) -> dict[str, obje
     if "html" in kind:
         raise Failure("malformed", "the answer is an HTML page, not a chat's")
     return {"kind": "text"}
+
+
+def infer_name(body: bytes, wanted: str) -> str | None:
+    """Where the name of what a request made lies in its answer: under the name that is ``wanted``, as an ``id``, or
+    under the only name that ends so; None where nothing does."""
+    document = _document(body)
+    if isinstance(document, str):
+        return "$"
+    names: dict[str, str] = {}
+    for path, name, value in _values(document, "$", ""):
+        if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+            names.setdefault(name.lower(), path)
+    for name in (wanted.lower(), wanted.lower().replace("_", ""), "id", "uuid"):
+        if name in names:
+            return names[name]
+    ends = [path for name, path in names.items() if name.endswith(("_id", "uuid"))]
+    return ends[0] if len(ends) == 1 else None
+
+
+def _values(document: object, path: str, name: str) -> Iterator[tuple[str, str, object]]:
+    """(path, name, value) of everything in tables within tables, what is less deep first."""
+    if not isinstance(document, Mapping):
+        yield path, name, document
+        return
+    inner = [(f"{path}{_step(key)}", str(key), value) for key, value in document.items()]
+    for deep in (False, True):
+        for at, key, value in inner:
+            if isinstance(value, Mapping) is deep:
+                yield from _values(value, at, key)
+
+
+def _step(key: object) -> str:
+    return f".{key}" if _plain(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
 
 
 def _split(kind: str, body: bytes) -> list[Event]:
@@ -65,6 +100,9 @@ def _events(events: Sequence[Event], message: str) -> dict[str, object]:
     if not tables:
         if len(events) > 1 and last.startswith(b"[") and last.endswith(b"]"):
             form["done"] = last.decode("utf-8", "replace")
+            documents.pop()
+        if all(isinstance(document, str) for _, document in documents):
+            form["text"] = "$"  # each is a text in JSON's quotes
         return form
     for name, document in tables:
         if name == "error":
@@ -124,8 +162,7 @@ def _leaves(value: object, path: str, name: str) -> Iterator[tuple[str, str, obj
         if path != "$":
             yield path, name, value
         for key, inner in value.items():
-            step = f".{key}" if _plain(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
-            yield from _leaves(inner, path + step, str(key))
+            yield from _leaves(inner, path + _step(key), str(key))
     elif isinstance(value, list):
         if value:
             last = name.lower() in ("messages", "history", "turns")

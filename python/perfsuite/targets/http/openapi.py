@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote
 
+from perfsuite.targets.http.filling import ALWAYS
 from perfsuite.targets.http.template_file import RequestForm
 
 _WORDS = {
@@ -23,7 +24,11 @@ _MESSAGE = (
 _MESSAGES = ("messages", "history", "conversation", "chat_history", "turns")
 _CONVERSATION = re.compile(r"(conversation|session|thread|chat)_?(id|key|uuid)?")
 _USER = re.compile(r"(user|customer|client|account)_?(id|name|key|uuid)?")
+_KEY = re.compile(r"authorization|.*(key|token|secret).*")
 DEEPEST = 8
+SURE = 3
+"""The least score at which a GET is taken for a chat: most of them only look something up."""
+BEARER = {"Authorization": "Bearer {key}"}
 
 Document = Mapping[str, object]
 
@@ -36,6 +41,11 @@ class Operation:
     score: int
     guessed: Sequence[str] = ()
     """Names whose values nobody told: they are guesses to look at."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Those that it wants besides the usual ones; ``{key}`` stands for its key."""
+    setup: RequestForm | None = None
+    """What makes the conversation that its path names; ``created`` is the placeholder of that name."""
+    created: str = ""
 
 
 def chat_operations(document: object) -> list[Operation]:
@@ -49,6 +59,19 @@ def paths_of(document: object) -> list[str]:
     return [f"{method} {path}" for path, method, _ in _each(document)]
 
 
+def key_headers(document: object) -> dict[str, str]:
+    """The header that carries a service's key, by the first of its security schemes that is one; else nothing."""
+    components = document.get("components") if isinstance(document, Mapping) else None
+    schemes = components.get("securitySchemes") if isinstance(components, Mapping) else None
+    for scheme in schemes.values() if isinstance(schemes, Mapping) else ():
+        kind = scheme.get("type") if isinstance(scheme, Mapping) else None
+        if kind == "apiKey" and scheme.get("in") == "header" and scheme.get("name"):
+            return {str(scheme["name"]): "{key}"}
+        if kind in ("oauth2", "openIdConnect") or (kind == "http" and str(scheme.get("scheme")).lower() == "bearer"):
+            return dict(BEARER)
+    return {}
+
+
 def _each(document: object) -> Iterator[tuple[str, str, Document]]:
     paths = document.get("paths") if isinstance(document, Mapping) else None
     for path, item in paths.items() if isinstance(paths, Mapping) else ():
@@ -60,8 +83,8 @@ def _each(document: object) -> Iterator[tuple[str, str, Document]]:
 def _operations(document: object) -> Iterator[Operation | None]:
     assert document is None or isinstance(document, Mapping)
     for path, method, operation in _each(document):
-        if method == "POST":
-            yield _Reading(document or {}).operation(path, operation)
+        if method in ("POST", "GET"):
+            yield _Reading(document or {}).operation(method, path, operation)
 
 
 class _Reading:
@@ -72,30 +95,65 @@ class _Reading:
         self._takes_message = False
         self._guessed: list[str] = []
 
-    def operation(self, path: str, operation: Document) -> Operation | None:
+    def operation(self, method: str, path: str, operation: Document) -> Operation | None:
+        setup, param = self._creating(path) or (None, "")
+        created = param if param.isidentifier() and param not in ALWAYS else "created_id"
+        request, headers = self.request(method, path, operation, {param: f"{{{created}}}"})
+        if not self._takes_message:
+            return None
+        named = re.sub(r"\{[^}]*\}", "", path)
+        words = f"{named} {operation.get('operationId', '')} {operation.get('summary', '')}".lower()
+        score = sum(weight for word, weight in _WORDS.items() if word in words)
+        if method == "GET" and score < SURE:
+            return None
+        return Operation(
+            request, score - (method == "GET"), self._guessed, headers, setup, created if setup is not None else ""
+        )
+
+    def request(
+        self, method: str, path: str, operation: Document, known: Mapping[str, str]
+    ) -> tuple[RequestForm, dict[str, str]]:
+        """The request, and the headers that it wants; ``known``: parameters of the path that have a value already."""
         filled = path
         query: list[str] = []
+        headers: dict[str, str] = {}
         for parameter in self._parameters(operation):
             name, where = str(parameter.get("name")), parameter.get("in")
             schema = parameter.get("schema")
             if where == "path":
-                value = self._value(name, schema, required=True)
+                value = known.get(name) or self._value(name, schema, required=True)
                 filled = filled.replace(f"{{{name}}}", _in_url(value))
             elif where == "query":
                 required = parameter.get("required") is True
                 value = self._value(name, schema, required=required)
                 if value is not None:
                     query.append(f"{quote(name)}={_in_url(value)}")
+            elif where == "header" and _KEY.fullmatch(name.lower()):
+                headers |= BEARER if name.lower() == "authorization" else {name: "{key}"}
+            elif where == "header" and parameter.get("required") is True:
+                self._guessed.append(name)
+                headers[name] = "perfsuite"
         content = self._resolved(operation.get("requestBody")).get("content")
         media = content.get("application/json") if isinstance(content, Mapping) else None
         body = self._value("", media.get("schema"), required=True) if isinstance(media, Mapping) else None
-        if not self._takes_message:
-            return None
-        named = re.sub(r"\{[^}]*\}", "", path)
-        words = f"{named} {operation.get('operationId', '')} {operation.get('summary', '')}".lower()
-        score = sum(weight for word, weight in _WORDS.items() if word in words)
-        return Operation(RequestForm("POST", "?".join([filled, *filter(None, ["&".join(query)])]), body), score,
-                         self._guessed)  # fmt: skip
+        return RequestForm(method, "?".join([filled, *filter(None, ["&".join(query)])]), body), headers
+
+    def _creating(self, path: str) -> tuple[RequestForm, str] | None:
+        """The request that makes the conversation of ``/sessions/{session_id}/…``, and that parameter's name."""
+        paths = self._document.get("paths")
+        for found in re.finditer(r"/\{([^}]*)\}", path):
+            name = found[1]
+            if not (_CONVERSATION.fullmatch(name.lower()) or name.lower() == "id"):
+                continue
+            for before in (path[: found.start()], path[: found.start()] + "/"):
+                item = paths.get(before) if isinstance(paths, Mapping) else None
+                post = item.get("post") if isinstance(item, Mapping) else None
+                if isinstance(post, Mapping):
+                    reading = _Reading(self._document)
+                    request, _ = reading.request("POST", before, post, {})
+                    if not reading._takes_message:  # else it is a chat itself
+                        return request, name
+        return None
 
     def _parameters(self, operation: Document) -> Iterator[Document]:
         listed = operation.get("parameters")

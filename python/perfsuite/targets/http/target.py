@@ -17,7 +17,7 @@ from perfsuite.targets.http.anthropic import Anthropic
 from perfsuite.targets.http.client import STAMPS, Call, Client, DirectClient, rendered
 from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
-from perfsuite.targets.http.failures import HttpFailure, status_failure
+from perfsuite.targets.http.failures import HttpFailure, remedy, status_failure
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
 from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.ollama import Ollama
@@ -217,7 +217,7 @@ class ChatTarget:
                     ) from failure
                 continue
             except Failure as failure:
-                raise PerfsuiteError(self._masked(f"{failure}; start the service, or correct its address")) from failure
+                raise PerfsuiteError(self._masked(f"{failure}; {remedy(failure)}")) from failure
             except WrongShape as error:
                 if not named:
                     raise UsageError(
