@@ -31,6 +31,7 @@ COMMANDS = {
     "init": "look at a running service, write a perfsuite.toml for it and send it one message",
     "plan": "print the plan that would run, and where each value comes from",
     "tokens": "where the tokens of conversations go, and what would save some",
+    "compare": "the same data through several memory systems, side by side: quality, latency, durability, cost",
     "init-baselines": "make baselines from results, for detect",
     "detect": "check results against their baselines: exit code 4 when one is slower",
     "history": "past runs: list, trend, export; every run is recorded",
@@ -54,7 +55,6 @@ LATER = (
     "ab",
     "chat-loop",
     "checkpoint",
-    "compare",
     "database",
     "monitor",
 )

@@ -82,5 +82,10 @@ def _response(status: int, kind: str, data: bytes, keep_alive: bool) -> bytes:
     return head(status, fields) + data
 
 
+def relayed(status: int, kind: str, data: bytes, keep_alive: bool) -> bytes:
+    """An answer of somebody else, as it came."""
+    return _response(status, kind, data, keep_alive)
+
+
 def failure(error: BadRequest, *, keep_alive: bool) -> bytes:
     return whole(error.status, openai_error(error.status, error.message, error.code), keep_alive)

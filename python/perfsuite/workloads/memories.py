@@ -145,6 +145,10 @@ class Case(Protocol):
     def name(self) -> str:
         """For messages."""
 
+    @property
+    def group(self) -> str:
+        """What it is reported with: a size, or a set."""
+
     def memories(self) -> Iterator[Memory]:
         """In the order in which they are stored; the same every time."""
 
@@ -190,6 +194,11 @@ class SeededCase:
     def name(self) -> str:
         """For messages."""
         return f"{self.count:,} memories"
+
+    @property
+    def group(self) -> str:
+        """Its size."""
+        return self.name
 
     @property
     def conversations(self) -> int:

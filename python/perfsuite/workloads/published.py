@@ -45,6 +45,7 @@ class PublishedCase:
     """An element of the file."""
 
     name: str
+    group: str
     stored: tuple[Memory, ...]
     asked: tuple[Question, ...]
 
@@ -60,8 +61,8 @@ class PublishedCase:
 class PublishedFile:
     """A file of LongMemEval or LoCoMo; at most ``asked`` of its questions, in its own order.
 
-    ``unusable`` and ``unusable_count`` are of the last reading, as far as it went.  UsageError: the file cannot be
-    read, or holds nothing that can be used.
+    ``set``: which one it is.  ``unusable`` and ``unusable_count`` are of the last reading, as far as it went.
+    UsageError: the file cannot be read, or holds nothing that can be used.
     """
 
     def __init__(self, path: str | Path, asked: int = 300, largest: int = LARGEST) -> None:
@@ -70,7 +71,7 @@ class PublishedFile:
         self.unusable_count = 0
         self._asked = asked
         self._largest = largest
-        self._set = ""
+        self.set = ""
         if next(self.cases(), None) is None:
             first = f"; line {self.unusable[0].line}: {self.unusable[0].reason}" if self.unusable else ""
             raise UsageError(f"{self.path} holds no question that can be used{first}; it must hold {FORMS}")
@@ -79,7 +80,7 @@ class PublishedFile:
     def described(self) -> str:
         """In a sentence."""
         return (
-            f"{self._set} from {self.path.name}, every turn a memory, at most {self._asked:,} questions, "
+            f"{self.set} from {self.path.name}, every turn a memory, at most {self._asked:,} questions, "
             "scored by its evidence labels"
         )
 
@@ -131,10 +132,10 @@ class PublishedFile:
 
     def _case(self, line: int, value: Mapping[str, object], most: int) -> PublishedCase | None:
         if "haystack_sessions" in value:
-            self._set = self._set or "LongMemEval"
+            self.set = self.set or "LongMemEval"
             return _LongMemEval(self, line, value).case()
         if "conversation" in value and "qa" in value:
-            self._set = self._set or "LoCoMo"
+            self.set = self.set or "LoCoMo"
             return _LoCoMo(self, line, value).case(most)
         keys = ", ".join(repr(str(key)[:20]) for key in list(value)[:5])
         self.report(line, f"neither haystack_sessions nor conversation and qa in it, but {keys or 'nothing'}")
@@ -199,7 +200,7 @@ class _LongMemEval:
             cluster=self.id,
             relevant=() if unanswerable else tuple(evidence),
         )
-        return PublishedCase(self.id, tuple(stored), (question, *_own_words(stored, 1)))
+        return PublishedCase(self.id, self._file.set, tuple(stored), (question, *_own_words(stored, 1)))
 
 
 class _LoCoMo:
@@ -224,7 +225,7 @@ class _LoCoMo:
         if not stored or not questions:
             self._report("no turn in it" if not stored else "no question in it that names its evidence")
             return None
-        return PublishedCase(self.id, tuple(stored), (*questions, *_own_words(stored, OWN_WORDS)))
+        return PublishedCase(self.id, self._file.set, tuple(stored), (*questions, *_own_words(stored, OWN_WORDS)))
 
     def _turns(self, talk: Mapping[str, object]) -> Iterator[Memory]:
         numbers = sorted(int(name[8:]) for name in talk if re.fullmatch(r"session_\d+", name))

@@ -1,0 +1,222 @@
+"""``perfsuite compare``: the same data through several memory systems, side by side."""
+
+from __future__ import annotations
+
+import os
+import sys
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from perfsuite.reports.comparison import Files
+    from perfsuite.suites.memory.compared import Comparison
+    from perfsuite.suites.memory.comparison import ComparisonSettings
+    from perfsuite.suites.memory.models import ModelSettings
+    from perfsuite.workloads.memories import Workload
+
+OUTPUT = "benchmark_results"
+SIZES = {"quick": (240,), "standard": (1_000,), "full": (100, 1_000, 10_000)}
+QUESTIONS = {"quick": 120, "standard": 300, "full": 300}
+FAILED, INTERRUPTED = 1, 130
+
+
+def configure(parser: ArgumentParser) -> None:
+    """What to compare, on what, and whose models."""
+    add = parser.add_argument
+    who = "systems, or module:Class of one [all that run here]; the baselines fts5 and sqlite-vec take part in any case"
+    add("names", nargs="*", metavar="SYSTEM", help=who)
+    add("--setup", action="store_true", help="make the environments that the named systems need, and compare nothing")
+    add("--memories", metavar="N[,N…]", help="sizes of the seeded data [240; standard 1000; full 100,1000,10000]")
+    add("--questions", metavar="N", help="questions about each [120; standard and full 300]")
+    add("--data", metavar="FILE", help="a file of LongMemEval or LoCoMo in place of the seeded data")
+    add("-k", "--k", default="5", metavar="N", help="hits that a question asks for [5]")
+    add("--dim", default="384", metavar="N", help="dimension of the embeddings [384]")
+    add("--rounds", metavar="N", help="how often each system takes its turn [3; with --data 1]")
+    add("--profile", default="quick", metavar="quick|standard|full", help="how much data [quick]")
+    add("--quick", action="store_true", help="the quick profile")
+    add("--seed", default="0", metavar="N", help="the same seed makes the same data [0]")
+    add("--llm", metavar="MODEL@URL", help="your own OpenAI-compatible endpoint for chat [a stand-in]")
+    add("--embed", metavar="MODEL@URL", help="your own for embeddings of --dim numbers [a stand-in]")
+    add("--api-key-env", metavar="NAME", help="the variable that holds the key for both [OPENAI_API_KEY]")
+    add("--chat-delay", default="0", metavar="TIME", help="after which the stand-in answers [0]")
+    add("--embedding-delay", default="0", metavar="TIME", help="after which it gives embeddings [0]")
+    add("--no-lasting", action="store_true", help="leave out visibility, and durability by kill -9")
+    add("--request-timeout", default="60s", metavar="TIME", help="a call that takes longer hangs [60s]")
+    add("-o", "--output", default=OUTPUT, metavar="DIR", help=f"folder for the files [{OUTPUT}]")
+    add("--json", metavar="-", help="-: print the comparison as JSON")
+    add("-v", "--verbose", action="store_true", help="show tracebacks")
+
+
+def execute(arguments: Namespace) -> int:
+    """Compares, writes the files, prints one screen; 1 when a system that was named could not be measured."""
+    import asyncio
+
+    from perfsuite.reports.comparison import terminal, write
+    from perfsuite.suites.memory.compared import dump
+    from perfsuite.suites.memory.comparison import compare, entrants
+
+    if arguments.setup:
+        return _set_up(arguments.names)
+    settings, folder = settings_of(arguments)
+    systems = entrants(arguments.names)
+    _check_writable(folder)
+    say, done = _progress()
+    comparison = asyncio.run(compare(settings, systems, say))
+    done()
+    files: Files = write(comparison, folder)
+    if arguments.json is not None:
+        sys.stdout.write(dump(comparison).decode())
+    else:
+        sys.stdout.write(terminal(comparison, files))
+    if comparison.interrupted:
+        return INTERRUPTED
+    return FAILED if _failed(comparison, {one.name for one in systems if one.asked_for}) else 0
+
+
+def _failed(comparison: Comparison, asked_for: set[str]) -> bool:
+    """Whether anything failed, or is missing that was asked for."""
+    return any(
+        one.status == "failed" or (one.status == "not installed" and one.name in asked_for)
+        for one in comparison.systems
+    )
+
+
+def settings_of(arguments: Namespace) -> tuple[ComparisonSettings, Path]:
+    """What the flags ask for, and where the files go; UsageError with every mistake."""
+    from pathlib import Path
+    from typing import Any
+
+    from perfsuite.errors import Mistakes, UsageError, unknown
+    from perfsuite.suites.memory.comparison import ComparisonSettings
+    from perfsuite.units import parse_count, parse_duration
+
+    mistakes = Mistakes()
+    profile = "quick" if arguments.quick else arguments.profile
+    with mistakes.noted():
+        if profile not in SIZES:
+            raise unknown("profile", profile, SIZES, "--profile")
+    if arguments.json not in (None, "-"):
+        mistakes.add(f"--json {arguments.json}: write --json - to print the comparison; --output DIR has the file")
+    if arguments.data is not None and arguments.memories is not None:
+        mistakes.add("--memories sets the size of the seeded data, and --data takes its place: leave one out")
+    values: dict[str, Any] = {}
+    rounds = arguments.rounds or ("1" if arguments.data is not None else "3")
+    readers: dict[str, Callable[[], object]] = {
+        "k": lambda: parse_count(arguments.k, "--k", least=1, most=1000),
+        "dim": lambda: parse_count(arguments.dim, "--dim", least=1, most=16_384),
+        "rounds": lambda: parse_count(rounds, "--rounds", least=1, most=100),
+        "seed": lambda: parse_count(arguments.seed, "--seed"),
+        "timeout_s": lambda: parse_duration(arguments.request_timeout, "--request-timeout", bare="ms"),
+        "model": lambda: _model_of(arguments),
+    }
+    for name, read in readers.items():
+        with mistakes.noted():
+            values[name] = read()
+    with mistakes.noted():
+        if profile in SIZES and "seed" in values:
+            values["workload"] = _workload_of(arguments, profile, values["seed"])
+    with mistakes.noted():
+        if values.get("timeout_s") == 0:
+            raise UsageError("--request-timeout 0: a call takes some time")
+    mistakes.check()
+    return ComparisonSettings(**values, lasting=not arguments.no_lasting), Path(arguments.output)
+
+
+def _workload_of(arguments: Namespace, profile: str, seed: int) -> Workload:
+    from perfsuite.units import parse_count
+    from perfsuite.workloads.memories import SIZE, Seeded
+    from perfsuite.workloads.published import PublishedFile
+
+    asked = QUESTIONS[profile]
+    if arguments.questions is not None:
+        asked = parse_count(arguments.questions, "--questions", least=1, most=1_000_000)
+    if arguments.data is not None:
+        return PublishedFile(arguments.data, asked)
+    sizes = SIZES[profile]
+    if arguments.memories is not None:
+        sizes = tuple(
+            dict.fromkeys(
+                parse_count(one.strip(), "--memories", least=SIZE, most=10_000_000)
+                for one in arguments.memories.split(",")
+            )
+        )
+    return Seeded(seed, sizes, asked)
+
+
+def _model_of(arguments: Namespace) -> ModelSettings:
+    from perfsuite.errors import Mistakes, UsageError
+    from perfsuite.suites.memory.models import ModelSettings, upstream
+    from perfsuite.units import parse_duration
+
+    mistakes = Mistakes()
+    key = os.environ.get(arguments.api_key_env or "OPENAI_API_KEY")
+    if arguments.api_key_env is not None and key is None:
+        mistakes.add(f"--api-key-env {arguments.api_key_env}: there is no such variable")
+    found = {}
+    for name, text, flag in (("chat", arguments.llm, "--llm"), ("embeddings", arguments.embed, "--embed")):
+        with mistakes.noted():
+            found[name] = None if text is None else upstream(text, flag, key)
+    delays = {}
+    for name, text, flag in (
+        ("chat_ms", arguments.chat_delay, "--chat-delay"),
+        ("embedding_ms", arguments.embedding_delay, "--embedding-delay"),
+    ):
+        with mistakes.noted():
+            delays[name] = 0.0 if text == "0" else parse_duration(text, flag, bare="ms") * 1e3
+    if arguments.llm is not None and delays.get("chat_ms"):
+        mistakes.add("--chat-delay is the stand-in's, and --llm takes its place: leave one out")
+    if arguments.embed is not None and delays.get("embedding_ms"):
+        mistakes.add("--embedding-delay is the stand-in's, and --embed takes its place: leave one out")
+    try:
+        mistakes.check()
+    except UsageError as error:
+        raise UsageError(str(error).removeprefix(f"{len(mistakes.texts)} mistakes\n")) from None
+    return ModelSettings(chat=found["chat"], embeddings=found["embeddings"], **delays)
+
+
+def _check_writable(folder: Path) -> None:
+    """Before an hour of measuring, not after it."""
+    from perfsuite.errors import PerfsuiteError, UsageError
+
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--output {folder} is a file: name a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PerfsuiteError(f"--output {folder}: {error.strerror or error}") from error
+    if not os.access(folder, os.W_OK):
+        raise PerfsuiteError(f"--output {folder}: no files can be made there; choose another folder")
+
+
+def _set_up(names: list[str]) -> int:
+    from perfsuite.errors import Mistakes, UsageError
+    from perfsuite.memory import environments, registry
+
+    if not names:
+        raise UsageError("--setup: name the systems whose environments are to be made")
+    mistakes = Mistakes()
+    systems = []
+    for name in names:
+        with mistakes.noted():
+            systems.append(registry.find(name))
+    mistakes.check()
+    for system in systems:
+        if registry.missing(system.name) is None:
+            print(f"{system.name}: nothing is missing")
+        else:
+            print(f"{system.name}: {environments.make(system)}")
+    return 0
+
+
+def _progress() -> tuple[Callable[[str], object], Callable[[], object]]:
+    """What says how far it is, and what wipes that: on a terminal only."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return lambda text: None, lambda: None
+
+    def say(text: str) -> None:
+        print(f"\r{text:<79.79}", end="", file=sys.stderr, flush=True)
+
+    return say, lambda: print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,95 @@
+"""``perfsuite compare``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from perfsuite.cli import main
+from published_made import longmemeval, written
+
+QUICK = ("--memories", "40", "--questions", "20", "--rounds", "1", "--no-lasting")
+
+
+def run(folder: Path, *arguments: str) -> int:
+    return main(["compare", *arguments, "-o", str(folder)])
+
+
+def test_it_writes_three_files_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fts5", "systems_made:Honest", *QUICK) == 0
+    shown = capsys.readouterr().out
+    files = sorted(tmp_path.iterdir())
+    assert [path.suffix for path in files] == [".html", ".json", ".md"]
+    assert all(str(path) in shown for path in files)
+    data = json.loads(next(path for path in files if path.suffix == ".json").read_bytes())
+    measured = [one["name"] for one in data["systems"] if one["status"] == "measured"]
+    assert measured[:2] == ["fts5", "Honest"]
+    assert {"fts5", "sqlite-vec"} <= {one["name"] for one in data["systems"]}
+
+
+def test_json_is_all_of_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fts5", *QUICK, "--json", "-") == 0
+    data = json.loads(capsys.readouterr().out)
+    assert data["settings"]["k"] == 5
+    assert data == json.loads(next(tmp_path.glob("*.json")).read_bytes())
+
+
+def test_a_published_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "set.json", longmemeval())
+    assert run(tmp_path / "out", "fts5", "--data", str(path), "--no-lasting") == 0
+    assert "LongMemEval" in capsys.readouterr().out
+
+
+def test_a_system_that_fails_makes_the_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fts5", "systems_made:NeverStarts", *QUICK) == 1
+    shown = capsys.readouterr().out
+    assert "no licence found" in shown
+    assert "fts5* " in shown
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("fts6",), "did you mean fts5"),
+        (("--memories", "3"), "--memories"),
+        (("--k", "0"), "--k"),
+        (("--rounds", "none"), "--rounds"),
+        (("--profile", "slow"), "did you mean|known: full"),
+        (("--data", "/nowhere.json"), "cannot read /nowhere.json"),
+        (("--data", "x", "--memories", "100"), "leave one out"),
+        (("--llm", "gpt"), "MODEL@URL"),
+        (("--llm", "gpt@http://h", "--chat-delay", "5ms"), "--chat-delay is the stand-in's"),
+        (("--api-key-env", "PERFSUITE_NO_SUCH"), "there is no such variable"),
+        (("--request-timeout", "0"), "--request-timeout"),
+        (("--json", "x.json"), "--json -"),
+        (("--setup",), "name the systems"),
+        (("--setup", "mem1"), "mem0"),
+    ],
+)
+def test_what_cannot_be_used(
+    arguments: tuple[str, ...], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import re
+
+    assert run(tmp_path, *arguments) == 2
+    assert re.search(says, capsys.readouterr().err)
+
+
+def test_several_mistakes_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "--k", "0", "--dim", "0", "--llm", "x") == 2
+    shown = capsys.readouterr().err
+    assert all(text in shown for text in ("3 mistakes", "--k", "--dim", "--llm"))
+
+
+def test_an_output_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "f").write_text("")
+    assert run(tmp_path / "f", "fts5", *QUICK) == 2
+    assert "is a file" in capsys.readouterr().err
+
+
+def test_setting_up_what_needs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--setup", "fts5", "reference"]) == 0
+    assert capsys.readouterr().out == "fts5: nothing is missing\nreference: nothing is missing\n"
