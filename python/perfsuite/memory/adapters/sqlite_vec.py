@@ -5,14 +5,13 @@ Each store is one transaction in the write-ahead log, which is on the disk when 
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import sqlite3
 import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from perfsuite.memory.adapters.endpoint import Endpoint
 from perfsuite.memory.base import Hit
 
 if TYPE_CHECKING:
@@ -20,52 +19,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EMBEDDING_MODEL = "stand-in-embedding"
-TIMEOUT_S = 60.0
 TABLES = """
 CREATE TABLE IF NOT EXISTS memories (
     id INTEGER PRIMARY KEY AUTOINCREMENT, content TEXT NOT NULL, session TEXT, metadata TEXT, created_at REAL NOT NULL);
 CREATE VIRTUAL TABLE IF NOT EXISTS memory_vectors USING vec0 (embedding float[{dim}] distance_metric=cosine);
 """
-
-
-class Embedder:
-    """POST /embeddings over one kept connection."""
-
-    def __init__(self, model_url: str, model: str, dim: int) -> None:
-        self._place = urlsplit(model_url)
-        self._model, self._dim = model, dim
-        self._headers = {"Content-Type": "application/json"}
-        if key := os.environ.get("OPENAI_API_KEY"):
-            self._headers["Authorization"] = f"Bearer {key}"
-        kind = http.client.HTTPSConnection if self._place.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(self._place.netloc, timeout=TIMEOUT_S)
-
-    def embed(self, text: str) -> str:
-        """The vector as JSON, which is how sqlite-vec takes it; RuntimeError with the endpoint's words."""
-        body = json.dumps({"model": self._model, "input": text, "dimensions": self._dim})
-        path = f"{self._place.path.rstrip('/')}/embeddings"
-        try:
-            answer = self._ask(path, body)
-        except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError):
-            answer = self._ask(path, body)  # a kept connection may have been closed by the other side meanwhile
-        return json.dumps(answer["data"][0]["embedding"])
-
-    def _ask(self, path: str, body: str) -> dict[str, list[dict[str, object]]]:
-        try:
-            self._connection.request("POST", path, body, self._headers)
-            heard = self._connection.getresponse()
-            data = heard.read()
-        except (OSError, http.client.HTTPException):
-            self._connection.close()
-            raise
-        if heard.status != 200:
-            raise RuntimeError(f"the model's endpoint answered {heard.status}: {data[:200].decode('utf-8', 'replace')}")
-        found: dict[str, list[dict[str, object]]] = json.loads(data)
-        return found
-
-    def close(self) -> None:
-        """Ends the connection."""
-        self._connection.close()
 
 
 class SqliteVec:
@@ -74,7 +32,7 @@ class SqliteVec:
     def __init__(self, embedding_model: str = EMBEDDING_MODEL) -> None:
         self._model = embedding_model
         self._dim = 0
-        self._embedder: Embedder
+        self._endpoint: Endpoint
         self._db: sqlite3.Connection
 
     def info(self) -> Mapping[str, object]:
@@ -103,7 +61,7 @@ class SqliteVec:
         if model_url is None:
             raise ValueError("sqlite-vec needs embeddings: give the URL of a model")
         self._dim = dim
-        self._embedder = Embedder(model_url, self._model, dim)
+        self._endpoint = Endpoint(model_url, os.environ.get("OPENAI_API_KEY"))
         self._db = sqlite3.connect(workdir / "sqlite_vec.sqlite", isolation_level=None)
         self._db.enable_load_extension(True)
         sqlite_vec.load(self._db)
@@ -121,7 +79,7 @@ class SqliteVec:
         timestamp: float | None = None,
     ) -> Sequence[str]:
         """One row and its vector, at once."""
-        vector = self._embedder.embed(text)
+        vector = self._vector(text)
         about = None if metadata is None else json.dumps(metadata)
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
@@ -132,6 +90,11 @@ class SqliteVec:
             self._db.execute("INSERT INTO memory_vectors (rowid, embedding) VALUES (?, ?)", (row, vector))
         return [str(row)]
 
+    def _vector(self, text: str) -> str:
+        """The text's embedding as JSON, which is how sqlite-vec takes it."""
+        body = {"model": self._model, "input": text, "dimensions": self._dim}
+        return json.dumps(self._endpoint.ask("POST", "/embeddings", body)["data"][0]["embedding"])
+
     def flush(self) -> None:
         """Each memory is on the disk when ``store`` returns."""
 
@@ -141,13 +104,13 @@ class SqliteVec:
             "SELECT memories.id, memories.content, found.distance FROM (SELECT rowid, distance FROM memory_vectors "
             "WHERE embedding MATCH ? AND k = ?) AS found JOIN memories ON memories.id = found.rowid "
             "ORDER BY found.distance",
-            (self._embedder.embed(query), k),
+            (self._vector(query), k),
         )
         return [Hit(str(row), text, 1.0 - distance) for row, text, distance in rows]
 
     def update(self, ident: str, text: str) -> None:
         """Another text, and its vector, in the same row."""
-        vector = self._embedder.embed(text)
+        vector = self._vector(text)
         self._db.execute("BEGIN IMMEDIATE")
         with self._db:
             self._db.execute("UPDATE memories SET content = ? WHERE id = ?", (text, int(ident)))
@@ -170,4 +133,4 @@ class SqliteVec:
     def close(self) -> None:
         """Closes the file and the connection."""
         self._db.close()
-        self._embedder.close()
+        self._endpoint.close()
