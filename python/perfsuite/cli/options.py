@@ -10,6 +10,7 @@ from perfsuite.settings import NOT_YET, OPTIONS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
     from typing import NoReturn
 
     from perfsuite.plan import Plan
@@ -94,10 +95,10 @@ def command_of(arguments: Namespace, *, without: Iterable[str] = ()) -> list[str
     return words
 
 
-def plan_of(arguments: Namespace) -> Plan:
-    """The plan that the arguments, the files and the environment make together."""
+def plan_of(arguments: Namespace, folder: Path | None = None) -> Plan:
+    """The plan that the arguments, the files (of ``folder`` [.]) and the environment make together."""
     from perfsuite.configuration import configure
 
     flags = {option.name: getattr(arguments, option.name, None) for option in OPTIONS}
     names = [*arguments.names, *(flags["phase"] or [])]
-    return configure({**flags, "phase": names or None})
+    return configure({**flags, "phase": names or None}, folder=folder)

@@ -1,0 +1,150 @@
+"""``perfsuite ab --base REF|DIR|URL --head REF|DIR|URL``: two versions on one machine, in turns."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from perfsuite.plan import Plan
+    from perfsuite.suites.ab import AbReport, Step
+
+NOT_PASSED_ON = ("output", "json", "junitxml", "history", "raw", "strict", "verbose")
+DURATION = "2s"
+"""Of each benchmark in each run, where nobody says otherwise."""
+LONGEST_S = 600.0
+"""That a run may take besides what it measures."""
+NAMES = ("baseline",)
+"""The benchmark, where nobody says otherwise: the shortest that shows response time, memory and what is remembered."""
+
+
+def configure(parser: ArgumentParser) -> None:
+    """The sides, and every flag of ``run``, which goes for both."""
+    from perfsuite.cli.options import add_settings
+
+    group = parser.add_argument_group("the comparison")
+    group.add_argument("--base", metavar="REF|DIR|URL", help="the version to compare with")
+    group.add_argument("--head", metavar="REF|DIR|URL", help="the version in question [the current folder]")
+    group.add_argument("--pairs", metavar="N", help="runs of each side, each a fresh process [10]")
+    group.add_argument("--no-build", action="store_true", help="run the sources of a revision without building them")
+    group.add_argument("--markdown", metavar="FILE", help="write the summary for a pull request there too")
+    group.add_argument("--fail-on-inconclusive", action="store_true", help="exit 5 where the verdict is inconclusive")
+    add_settings(parser, without=["verbose"])
+    parser.add_argument("-v", "--verbose", action="store_true", help="list figures that decide nothing; tracebacks")
+
+
+def execute(arguments: Namespace) -> int:
+    """Compares, writes ``ab-TS.json`` and ``.md``, prints the verdict; 4 when head is worse."""
+    from pathlib import Path
+
+    from perfsuite.analysis.regression import FEWEST_RUNS
+    from perfsuite.cli.detect import check_verdict_flags, tell
+    from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter
+    from perfsuite.cli.run import check_folder
+    from perfsuite.errors import Mistakes
+    from perfsuite.suites import ab
+    from perfsuite.units import parse_count
+
+    mistakes = Mistakes()
+    if arguments.base is None:
+        mistakes.add("--base is missing: name the version to compare with, such as --base main")
+    pairs = ab.PAIRS
+    with mistakes.noted():
+        if arguments.pairs is not None:
+            pairs = parse_count(arguments.pairs, "--pairs", least=FEWEST_RUNS, most=1000)
+    mistakes.check()
+    arguments.fail_on_inconclusive = arguments.fail_on_inconclusive or bool(arguments.strict)
+    check_verdict_flags(arguments)
+    head = arguments.head or "."
+    plan = _plan(arguments)
+    check_folder(plan)
+    words = _words(arguments, plan)
+    with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
+        if "://" in arguments.base or "://" in head:
+            meter.say(_announcement(plan, pairs))
+        report = ab.compare(
+            arguments.base,
+            head,
+            words,
+            pairs=pairs,
+            build=not arguments.no_build,
+            run_s=LONGEST_S + 20.0 * sum(phase.duration_s for phase in plan.phases),
+            progress=_progress,
+            stopped=lambda: interrupts.count > 0,
+        )
+    _progress(None)
+    files = write(report, Path(plan.output))
+    code = tell(report.judgements, arguments, title=title_of(report), notes=introduction(report))
+    out = sys.stderr if arguments.json is not None else sys.stdout
+    for text in [*report.notes, *map(str, files)]:
+        print(text if arguments.json is None else f"perfsuite: {text}", file=out)
+    return INTERRUPTED if report.interrupted else code
+
+
+def _plan(arguments: Namespace) -> Plan:
+    """What the base runs: where it is a folder, by that folder's configuration."""
+    from pathlib import Path
+
+    from perfsuite.cli.options import plan_of
+
+    folder = Path(arguments.base)
+    return plan_of(arguments, folder if "://" not in arguments.base and folder.is_dir() else None)
+
+
+def _words(arguments: Namespace, plan: Plan) -> list[str]:
+    """What is passed on to every run; what neither flags nor files say is kept short."""
+    from perfsuite.cli.options import command_of
+
+    words = command_of(arguments, without=NOT_PASSED_ON)
+    origins = {setting.name: setting.origin for setting in plan.settings}
+    if {origins["phase"], origins["plan"]} == {"built-in"}:
+        words = [*NAMES, *words]
+    if {origins["duration"], origins["profile"]} == {"built-in"}:
+        words.append(f"--duration={DURATION}")
+    return words
+
+
+def _announcement(plan: Plan, pairs: int) -> str:
+    from perfsuite.cli.announcing import announcement
+
+    each = announcement(plan)
+    return f"{2 * pairs + 2} runs" + (f", each: {each}" if each is not None else "")
+
+
+def _progress(step: Step | None) -> None:
+    """One line on a terminal; nothing anywhere else."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        return
+    text = "" if step is None else f"{f'pair {step.pair} of {step.pairs}' if step.pair else 'before'}, {step.side}"
+    print(f"\r{text:<40}" + ("\r" if step is None else ""), end="", file=sys.stderr, flush=True)
+
+
+def title_of(report: AbReport) -> str:
+    """What the comparison is called."""
+    return f"{report.head.name} against {report.base.name}: {report.verdict}"
+
+
+def introduction(report: AbReport) -> list[str]:
+    """What the summary says first."""
+    here = report.environment
+    done = [run.side for run in report.runs if run.error is None]
+    runs = f"{done.count('base')} and {done.count('head')} runs in turns, each a fresh process"
+    text = f"{runs}, on {here.host} ({here.cpu}, {here.cores} cores, {here.python})."
+    return [text, *(["It was interrupted: fewer runs than asked for."] if report.interrupted else []), *report.notes]
+
+
+def write(report: AbReport, folder: Path) -> list[Path]:
+    """``ab-TS.json`` and ``ab-TS.md``; nothing is overwritten."""
+    from datetime import datetime
+
+    from perfsuite.reports.changes import markdown
+    from perfsuite.reports.files import write_atomically
+    from perfsuite.suites.ab import dump
+
+    stem = folder / f"ab-{datetime.fromisoformat(report.started):%Y%m%d_%H%M%S}"
+    data = write_atomically(stem.with_suffix(".json"), dump(report))
+    text = markdown(title_of(report), report.judgements, introduction(report))
+    return [data, write_atomically(data.with_suffix(".md"), text.encode("utf-8", "replace"))]
