@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.targets.base import Target
 
+POINTS = 60
+"""Enough for a slope and a peak; each costs the client that measures, and holds up the process that is looked at."""
+OFTENEST_S = 0.25
+
 UNITS = {"bytes": "bytes", "percent": "%", "tokens": "tokens", "seconds": "s"}
 
 __all__ = [
@@ -45,9 +49,10 @@ def collectors_for(process: ProcessCollector | None) -> list[Collector]:
     return [HostCollector(), *([process] if process is not None else [])]
 
 
-def samplers_for(process: ProcessCollector | None, target: Target) -> list[Sampler]:
-    """The samplers of a phase: what a server's page takes to come does not hold up the processes' samples."""
-    samplers = [Sampler(collectors_for(process))]
+def samplers_for(process: ProcessCollector | None, target: Target, duration_s: float) -> list[Sampler]:
+    """The samplers of a phase of that length: as often as it takes for POINTS samples, from OFTENEST_S to INTERVAL_S.
+    What a server's page takes to come does not hold up the processes' samples."""
+    samplers = [Sampler(collectors_for(process), min(INTERVAL_S, max(OFTENEST_S, duration_s / POINTS)))]
     pages = target.metrics_pages if isinstance(target, ShowsMetrics) else ()
     if pages:
         samplers.append(Sampler([ServerCollector(pages)], INTERVAL_S))

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 LONGEST_SERIES = 4096
+MOST_SHARE = 0.01
+"""Of a processor: a look that costs more than this share of the interval is followed by a longer pause."""
 
 
 class Collector(Protocol):
@@ -55,15 +57,16 @@ class BoundedSeries:
 
 
 class Sampler:
-    """Samples collectors every ``interval_s`` in a thread of its own, from ``start`` to ``stop``.
+    """Samples collectors every ``interval_s`` in a thread of its own, from ``start`` to ``stop``; less often where the
+    looks in between would take more than MOST_SHARE of a processor.
 
     A collector that raises, or that becomes absent, is asked no more; what it had given is kept, and ``ended`` has
     (seconds since start, collector, why).  ``cost_s`` is the CPU time that sampling took.
     """
 
-    def __init__(self, collectors: Sequence[Collector], interval_s: float = 0.25) -> None:
+    def __init__(self, collectors: Sequence[Collector], interval_s: float) -> None:
         self._collectors = list(collectors)
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._series: dict[str, BoundedSeries] = {}
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -94,12 +97,12 @@ class Sampler:
             return {name: series.points() for name, series in self._series.items()}
 
     def _run(self) -> None:
-        due = time.monotonic() + self._interval_s
+        due = time.monotonic() + self.interval_s
         while not self._done.wait(max(0.0, due - time.monotonic())):
-            self._look()
-            due = max(due + self._interval_s, time.monotonic())
+            cost = self._look()
+            due = max(due + self.interval_s, time.monotonic() + cost / MOST_SHARE)
 
-    def _look(self) -> None:
+    def _look(self) -> float:
         cpu = time.thread_time()
         for collector in list(self._collectors):
             values: Mapping[str, float] = {}
@@ -116,4 +119,6 @@ class Sampler:
             with self._lock:
                 for name, value in values.items():
                     self._series.setdefault(f"{collector.name}.{name}", BoundedSeries()).add(t_s, value)
-        self.cost_s += time.thread_time() - cpu
+        cost = time.thread_time() - cpu
+        self.cost_s += cost
+        return cost

@@ -130,8 +130,20 @@ def conversations(
         )
 
 
+def spoken(seed: int, *, turns: tuple[int, int] = TURNS) -> Iterator[tuple[str, str, Iterator[Turn]]]:
+    """The same conversations as (id, user, turns), each turn written when it is asked for."""
+    for number in count():
+        writer = _Writer(seed, number, AGES, repeats=True)
+        user, wanted = writer.begin(turns)
+        yield _name(seed, number), user, map(writer.turn, range(wanted))
+
+
+def _name(seed: int, number: int) -> str:
+    return f"c{seed}-{number}"
+
+
 class _Writer:
-    """Writes one conversation."""
+    """Writes one conversation, its turns in order."""
 
     def __init__(self, seed: int, number: int, ages: tuple[int, ...], repeats: bool) -> None:
         self._seed, self._number, self._ages = seed, number, ages
@@ -144,25 +156,30 @@ class _Writer:
         self._asked: list[str] = []
         self._planted = 0
 
+    def begin(self, turns: tuple[int, int]) -> tuple[str, int]:
+        """Whose it is, and how many turns it has at least."""
+        return f"u{Zipf(USERS, EXPONENT, self._rng).draw()}", self._rng.randint(*turns)
+
     def write(self, turns: tuple[int, int], minimum_bytes: int) -> Conversation:
-        user = Zipf(USERS, EXPONENT, self._rng).draw()
-        wanted = self._rng.randint(*turns)
+        user, wanted = self.begin(turns)
         found: list[Turn] = []
         size = 2
         while len(found) < wanted or size < minimum_bytes:
-            turn = self._turn(len(found))
+            turn = self.turn(len(found))
             found.append(turn)
-            answer = acknowledgement(self._number + len(found) - 1)
-            size += len(json.dumps(turn.message, ensure_ascii=False).encode()) + len(answer) + 50
+            if minimum_bytes:
+                answer = acknowledgement(self._number + len(found) - 1)
+                size += len(json.dumps(turn.message, ensure_ascii=False).encode()) + len(answer) + 50
         return Conversation(
-            id=f"c{self._seed}-{self._number}",
-            user_id=f"u{user}",
+            id=_name(self._seed, self._number),
+            user_id=user,
             turns=tuple(found),
             seed=self._seed,
             number=self._number,
         )
 
-    def _turn(self, turn: int) -> Turn:
+    def turn(self, turn: int) -> Turn:
+        """The next one, whose number ``turn`` is."""
         rng = self._rng
         if self._due and self._due[0][0] <= turn:
             return self._ask(heapq.heappop(self._due)[1], turn)

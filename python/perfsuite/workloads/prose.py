@@ -49,6 +49,7 @@ def sentences(seed: int) -> Iterator[str]:
         yield from order
 
 
+@cache
 def passages(count: int) -> tuple[str, ...]:
     """``count`` passages of two to four consecutive sentences, spread over the corpus; the same for every seed, because
     what a user says again is said in the same words."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, cycle, islice
+from itertools import chain, count, cycle, islice, repeat
 from pathlib import Path
 
 from perfsuite.plan import Workload
 from perfsuite.targets.base import Fact, Message, Reply, Request
-from perfsuite.workloads.conversations import ACCESS_PATTERN, TURNS, Turn, acknowledgement, conversations
+from perfsuite.workloads.conversations import ACCESS_PATTERN, TURNS, Turn, acknowledgement, spoken
 from perfsuite.workloads.files import ConversationFile
 from perfsuite.workloads.lengths import draw
 from perfsuite.workloads.prose import corpus
@@ -37,13 +37,20 @@ def access_pattern(workload: Workload) -> str:
 
 
 def requests(
-    seed: int, *, slots: int, workload: Workload, models: Sequence[str] = (), repeat_back: bool = False
+    seed: int,
+    *,
+    slots: int,
+    workload: Workload,
+    models: Sequence[str] = (),
+    repeat_back: bool = False,
+    expecting: bool = True,
 ) -> Conversing:
     """Requests without end, from each of ``slots`` conversations in turn; when one ends its slot begins the next.
 
     ``repeat_back``: the first message of a generated conversation states its fact and asks for it too (age 0), which
     tells whether a system that shows only its answers can show what it remembers at all.  ``models`` are given to
-    conversations in turn; none: the target's default.  Raises UsageError for a file of conversations that cannot be
+    conversations in turn; none: the target's default.  ``expecting`` False: nobody looks whether the facts that are
+    asked for come back, and no request expects one.  Raises UsageError for a file of conversations that cannot be
     used.
     """
     if slots < 1:
@@ -51,7 +58,7 @@ def requests(
     if workload.conversations is not None:
         source = _recorded(workload.conversations, workload.turns)
     else:
-        source = _generated(seed, repeat_back, workload.turns)
+        source = _generated(seed, repeat_back, expecting, workload.turns)
     return Conversing(source, slots, workload, models, random.Random(f"padding {seed}"))
 
 
@@ -166,13 +173,16 @@ class _Slot:
         self.steps, self.history, self.asked = iter(steps), [], 0
 
 
-def _generated(seed: int, repeat_back: bool, turns: int | None) -> Iterator[tuple[str, str, Iterable[_Step]]]:
-    for conversation in conversations(seed, turns=TURNS if turns is None else (turns, turns)):
-        steps = [_step(turn, repeat_back and not number) for number, turn in enumerate(conversation.turns)]
-        yield conversation.id, conversation.user_id, steps
+def _generated(
+    seed: int, repeat_back: bool, expecting: bool, turns: int | None
+) -> Iterator[tuple[str, str, Iterable[_Step]]]:
+    for name, user, said in spoken(seed, turns=TURNS if turns is None else (turns, turns)):
+        yield name, user, map(_step, said, chain((repeat_back,), repeat(False)), repeat(expecting))
 
 
-def _step(turn: Turn, repeat_back: bool) -> _Step:
+def _step(turn: Turn, repeat_back: bool, expecting: bool) -> _Step:
+    if not expecting:
+        return _Step(turn.message)
     if repeat_back and turn.plants is not None:
         return _Step(f"{turn.message} {turn.plants.question}", (), turn.plants, 0)
     return _Step(turn.message, (), turn.expects, turn.age)

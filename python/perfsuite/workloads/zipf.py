@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_left
+from functools import lru_cache
 from itertools import accumulate
+
+
+@lru_cache(maxsize=256)
+def _running_sums(n: int, exponent: float) -> tuple[float, ...]:
+    return tuple(accumulate((rank + 1) ** -exponent for rank in range(n)))
 
 
 class Zipf:
     """Draws ranks 0 … n - 1, the lower the likelier.  ``exponent`` 0 is uniform.
 
-    The running sums take 8 bytes an item; a draw is one random number and one bisection.
+    All of one size and exponent share their running sums; a draw is one random number and one bisection.
     """
 
     def __init__(self, n: int, exponent: float, rng: random.Random) -> None:
@@ -19,7 +25,7 @@ class Zipf:
         if not 0 <= exponent < 100:
             raise ValueError(f"Zipf's exponent must be in 0…100, not {exponent}")
         self.exponent = exponent
-        self._sums = list(accumulate((rank + 1) ** -exponent for rank in range(n)))
+        self._sums = _running_sums(n, exponent)
         self._random = rng.random
 
     def __len__(self) -> int:

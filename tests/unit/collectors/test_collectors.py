@@ -7,12 +7,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from perfsuite.collectors import HostCollector, ProcessCollector, Sampler
-from perfsuite.collectors.base import LONGEST_SERIES, BoundedSeries
+from perfsuite.collectors import HostCollector, ProcessCollector, Sampler, samplers_for
+from perfsuite.collectors.base import LONGEST_SERIES, MOST_SHARE, BoundedSeries
 from perfsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    from perfsuite.targets.base import Target
 
 
 def test_a_long_series_is_bounded_and_keeps_its_peak() -> None:
@@ -100,3 +105,38 @@ def test_a_process_that_ends_under_the_sampler_is_told_and_does_not_count_as_non
     assert [(name, why) for _, name, why in sampler.ended] == [("process", "the process has ended")]
     ((_, value),) = sampler.series()["process.memory_bytes"]
     assert value > 0
+
+
+class Costly:
+    """Takes 3 ms of a processor; writes down when it was asked and what it took."""
+
+    name = "costly"
+    absent = None
+
+    def __init__(self) -> None:
+        self.looks: list[tuple[float, float]] = []
+
+    def sample(self) -> Mapping[str, float]:
+        at, cpu = time.monotonic(), time.thread_time()
+        while time.thread_time() - cpu < 0.003:
+            pass
+        self.looks.append((at, time.thread_time() - cpu))
+        return {"value": 1.0}
+
+
+def test_what_is_costly_is_looked_at_less_often() -> None:
+    costly = Costly()
+    sampler = Sampler([costly], interval_s=0.001)
+    sampler.start()
+    while len(costly.looks) < 4:
+        time.sleep(0.005)
+    sampler.stop()
+    _, *looks, _ = costly.looks  # the first and the last are taken however soon they come
+    for (at, cost), (following, _) in pairwise(looks):
+        assert following - at >= cost / MOST_SHARE
+
+
+@pytest.mark.parametrize(("duration_s", "interval_s"), [(5.0, 0.25), (30.0, 0.5), (14_400.0, 1.0)])
+def test_a_longer_phase_is_looked_at_less_often(duration_s: float, interval_s: float) -> None:
+    (sampler,) = samplers_for(None, cast("Target", object()), duration_s)
+    assert sampler.interval_s == interval_s

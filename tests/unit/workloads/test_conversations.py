@@ -18,7 +18,7 @@ from perfsuite.errors import UsageError
 from perfsuite.plan import Workload
 from perfsuite.targets.base import Reply, Request
 from perfsuite.units import TokenLength
-from perfsuite.workloads.conversations import AGES, conversations
+from perfsuite.workloads.conversations import AGES, Turn, _Writer, conversations, spoken
 from perfsuite.workloads.lengths import draw
 from perfsuite.workloads.prose import corpus, corpus_id, passages, sentences
 from perfsuite.workloads.requests import access_pattern, requests
@@ -97,6 +97,31 @@ def test_a_conversation_is_the_same_wherever_it_is_begun() -> None:
 def test_minimum_bytes(minimum: int) -> None:
     for conversation in islice(conversations(1, minimum_bytes=minimum), 20):
         assert len(json.dumps(conversation.messages(), ensure_ascii=False).encode()) >= minimum
+
+
+def test_spoken_conversations_are_the_same_and_written_as_they_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    for whole, (name, user, turns) in islice(zip(conversations(5), spoken(5), strict=False), 4):
+        assert (name, user, tuple(turns)) == (whole.id, whole.user_id, whole.turns)
+    written = 0
+    write = _Writer.turn
+
+    def counted(self: _Writer, turn: int) -> Turn:
+        nonlocal written
+        written += 1
+        return write(self, turn)
+
+    monkeypatch.setattr(_Writer, "turn", counted)
+    list(islice(requests(3, slots=64, workload=Workload()), 100))
+    assert written == 100
+
+
+def test_where_nobody_looks_no_fact_is_expected() -> None:
+    asked, unasked = (
+        list(islice(requests(3, slots=4, workload=Workload(), expecting=expecting), 300)) for expecting in (True, False)
+    )
+    assert [one.messages for one in asked] == [one.messages for one in unasked]
+    assert any(one.expects for one in asked)
+    assert not any(one.expects for one in unasked)
 
 
 def test_bad_arguments() -> None:

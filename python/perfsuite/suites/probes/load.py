@@ -42,7 +42,9 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     load = session.load
     slots = load.users or load.concurrency or CONCURRENCY
     cache = CacheWatch(session, slots)
-    source = requests(session.seed, slots=slots, workload=session.workload, models=session.target.models[:1])
+    source = requests(
+        session.seed, slots=slots, workload=session.workload, models=session.target.models[:1], expecting=False
+    )
 
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
         source.answered(request, reply)
