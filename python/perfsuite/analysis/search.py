@@ -29,6 +29,9 @@ STEP = 2.0
 GROWING = 0.05
 """A backlog that takes up more than this share of the requests that fall due is growing: random arrivals alone make it
 rise and fall."""
+CHANCE = 1.96
+"""Requests that come at random and wait for nobody are under way in a Poisson number: two looks differ by more than
+this many times the root of twice their mean in one case of twenty."""
 FEWEST_POINTS = 8
 
 LevelVerdict = Literal["passed", "failed", "undecided"]
@@ -204,6 +207,10 @@ def _growth(rate: float, backlog: Sequence[tuple[float, float]]) -> Judgement:
     text = f"backlog {line.slope:+.2g}/s"
     if line.slope <= GROWING * rate:
         return Judgement("passed", True, text)
+    grown = line.slope * (backlog[-1][0] - backlog[0][0])
+    noise = CHANCE * math.sqrt(2.0 * math.fsum(max(0.0, v) for _, v in backlog) / len(backlog))
+    if grown <= noise:
+        return Judgement("undecided", True, f"{text}: no more than random arrivals make of it in that time")
     if line.low > GROWING * rate:
         return Judgement("failed", False, f"{text}: it grows")
     return Judgement("undecided", False, f"{text}: it may grow")

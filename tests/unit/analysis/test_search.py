@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from perfsuite._core import Histogram
-from perfsuite.analysis.search import Judgement, Search, hold, judge_level, slope
+from perfsuite.analysis.search import Judgement, Search, _growth, hold, judge_level, slope
 from perfsuite.evidence import Samples
 from perfsuite.metric import metric
 from perfsuite.plan import Criterion
@@ -163,6 +163,26 @@ def test_a_level_whose_backlog_grows_fails_though_every_answer_is_in_time() -> N
     judged = level(held(times(GOOD)), backlog(3.0))
     assert judged.verdict == "failed"
     assert "it grows" in judged.why
+
+
+def under_way(seed: int, rate: float, capacity: float) -> list[tuple[float, float]]:
+    """What is begun and not ended in a second of random arrivals at a system that ends ``capacity`` a second in turn,
+    each after 120 ms; looked at from a third of it on."""
+    rng = random.Random(seed)
+    at, free, spans = 0.0, 0.0, []
+    while (at := at + rng.expovariate(rate)) < 1.0:
+        free = max(at, free + 1.0 / capacity)
+        spans.append((at, free + 0.12))
+    looks = [i / 200 for i in range(67, 200)]
+    return [(t, float(sum(begin <= t < end for begin, end in spans))) for t in looks]
+
+
+def test_random_arrivals_of_a_short_level_are_no_growing_backlog() -> None:
+    def failed(capacity: float) -> int:
+        return sum(_growth(80.0, under_way(seed, 80.0, capacity)).verdict == "failed" for seed in range(200))
+
+    assert failed(math.inf) <= 10, "one in twenty, of a system that nobody waits for"
+    assert failed(40.0) >= 170, "one that ends half of what comes"
 
 
 def test_slow_answers_and_failed_ones_fail_it() -> None:
