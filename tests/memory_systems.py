@@ -235,10 +235,10 @@ class HangsLater(Faulty):
 
 
 class DiesLater(Faulty):
-    """Aborts at the 96th store."""
+    """Aborts at the 76th store."""
 
     def __init__(self) -> None:
-        super().__init__(fault="die", at=95)
+        super().__init__(fault="die", at=75)
 
 
 class NeverStarts(Faulty):

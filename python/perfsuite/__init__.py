@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from perfsuite.api import arun as arun
     from perfsuite.api import load as load
     from perfsuite.api import run as run
+    from perfsuite.benchmarking import BenchmarkBase as BenchmarkBase
+    from perfsuite.benchmarking import BenchmarkConfig as BenchmarkConfig
+    from perfsuite.benchmarking import BenchmarkResult as BenchmarkResult
+    from perfsuite.benchmarking import BenchmarkRunner as BenchmarkRunner
+    from perfsuite.benchmarking import compute_percentiles as compute_percentiles
     from perfsuite.compression import measure_compression as measure_compression
     from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
     from perfsuite.errors import MissingExtra as MissingExtra
@@ -24,6 +29,7 @@ if TYPE_CHECKING:
     from perfsuite.errors import UsageError as UsageError
     from perfsuite.limits import RateLimiter as RateLimiter
     from perfsuite.limits import TokenBucket as TokenBucket
+    from perfsuite.memory.base import MemorySystem as MemorySystem
     from perfsuite.preservation import text_preservation as text_preservation
     from perfsuite.result import Result as Result
     from perfsuite.trimming import TrimPolicy as TrimPolicy
@@ -34,9 +40,14 @@ __version__ = "0.1.0"
 
 # Public name → the module that has it; a name that is itself a module maps to that module.
 LAZY = {
+    "BenchmarkBase": "perfsuite.benchmarking",
+    "BenchmarkConfig": "perfsuite.benchmarking",
+    "BenchmarkResult": "perfsuite.benchmarking",
+    "BenchmarkRunner": "perfsuite.benchmarking",
     "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
     "LRUCache": "perfsuite._core",
+    "MemorySystem": "perfsuite.memory.base",
     "MissingExtra": "perfsuite.errors",
     "PerfsuiteError": "perfsuite.errors",
     "RateLimiter": "perfsuite.limits",
@@ -47,6 +58,7 @@ LAZY = {
     "TrimReport": "perfsuite.trimming",
     "UsageError": "perfsuite.errors",
     "arun": "perfsuite.api",
+    "compute_percentiles": "perfsuite.benchmarking",
     "load": "perfsuite.api",
     "measure_compression": "perfsuite.compression",
     "run": "perfsuite.api",

@@ -144,8 +144,9 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryLoad:
-    """What is asked of a memory system.  ``workers`` make calls at a time; ``samples`` of each call and ``max_scale``
-    memories at most (None: by the profile); embeddings have ``dimension`` floats."""
+    """What is asked of a memory system.  ``workers`` make calls at a time; ``samples`` of each call of latency (and as
+    many operations of throughput) and ``max_scale`` memories at most (None: by the profile); embeddings have
+    ``dimension`` floats."""
 
     workers: int = 10
     samples: int | None = None

@@ -303,7 +303,13 @@ OPTIONS: tuple[Option, ...] = (
         metavar="N",
         scope="phase",
     ),
-    Option("samples", _at_least(1, 10**7), "of each call of latency [by the profile]", metavar="N", scope="phase"),
+    Option(
+        "samples",
+        _at_least(1, 10**7),
+        "of each call of latency, and operations of throughput [by the profile]",
+        metavar="N",
+        scope="phase",
+    ),
     Option(
         "max_scale",
         _at_least(1, 10**9),

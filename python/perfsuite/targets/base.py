@@ -175,10 +175,19 @@ class MemoryUnderTest(Protocol):
 
     chats: bool
 
+    simulated: tuple[str, ...]
+
     def started(
-        self, *, workdir: Path, dim: int, timeout_s: float, options: Mapping[str, object]
+        self,
+        *,
+        workdir: Path,
+        model_url: str | None,
+        dim: int,
+        timeout_s: float,
+        options: Mapping[str, object],
+        meter: Callable[[], Mapping[str, float]] | None,
     ) -> AbstractAsyncContextManager[Hosted]:
-        """The system in a process of its own, opened on ``workdir``."""
+        """The system in a process of its own, opened on ``workdir``; see ``Hosted.start``."""
 
     def tier_options(self, count: int) -> Mapping[str, object]:
         """The options that let ``count`` memories reach all of the system's tiers."""

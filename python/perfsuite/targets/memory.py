@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,12 +56,27 @@ class MemoryTarget:
 
     @asynccontextmanager
     async def started(
-        self, *, workdir: Path, dim: int, timeout_s: float, options: Mapping[str, object]
+        self,
+        *,
+        workdir: Path,
+        model_url: str | None,
+        dim: int,
+        timeout_s: float,
+        options: Mapping[str, object],
+        meter: Callable[[], Mapping[str, float]] | None,
     ) -> AsyncIterator[Hosted]:
         """The system in a process of its own, opened on ``workdir``."""
         from perfsuite.memory.host import Hosted
 
-        async with Hosted.start(self._asked, workdir=workdir, dim=dim, timeout_s=timeout_s, options=options) as system:
+        async with Hosted.start(
+            self._asked,
+            workdir=workdir,
+            model_url=model_url,
+            dim=dim,
+            timeout_s=timeout_s,
+            options=options,
+            model_meter=meter,
+        ) as system:
             yield system
 
     def tier_options(self, count: int) -> Mapping[str, object]:

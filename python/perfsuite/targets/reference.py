@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -105,10 +105,19 @@ class ReferenceTarget:
         )
 
     def started(
-        self, *, workdir: Path, dim: int, timeout_s: float, options: Mapping[str, object]
+        self,
+        *,
+        workdir: Path,
+        model_url: str | None,
+        dim: int,
+        timeout_s: float,
+        options: Mapping[str, object],
+        meter: Callable[[], Mapping[str, float]] | None,
     ) -> AbstractAsyncContextManager[Hosted]:
         """Its memory alone, in a process of its own."""
-        return MemoryTarget("reference").started(workdir=workdir, dim=dim, timeout_s=timeout_s, options=options)
+        return MemoryTarget("reference").started(
+            workdir=workdir, model_url=model_url, dim=dim, timeout_s=timeout_s, options=options, meter=meter
+        )
 
     def tier_options(self, count: int) -> Mapping[str, object]:
         """Of its memory."""

@@ -23,26 +23,46 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 K = 5
+CLIENT = "system"
+STANDS_IN = (
+    "the model that the memory system asks: canned answers and hashed embeddings without delay, so that its latencies "
+    "are those of the plumbing only"
+)
 NEGLIGIBLE = 0.01
 """The harness's own share of a figure up to which it is told and not subtracted."""
 
 
 @asynccontextmanager
 async def running(session: Session, options: Mapping[str, object] | None = None) -> AsyncIterator[Hosted]:
-    """The system under test, opened on an empty folder that goes away with it."""
+    """The system under test, opened on an empty folder that goes away with it.
+
+    Where it asks a model, the stand-in answers, and the result says so."""
+    from perfsuite.serve.standin import StandIn
+
     target = session.target
     assert isinstance(target, MemoryUnderTest)
     folder = await asyncio.to_thread(
         tempfile.TemporaryDirectory, prefix="perfsuite-memory-", ignore_cleanup_errors=True
     )
     try:
-        async with target.started(
-            workdir=Path(folder.name),
-            dim=session.memory.dimension,
-            timeout_s=session.plan.request_timeout_s,
-            options={**(options or {})},
-        ) as system:
-            yield system
+        async with StandIn(dim=session.memory.dimension) as model:
+
+            def meter() -> Mapping[str, float]:
+                asked = model.counts(CLIENT)
+                characters = asked.chat_characters_in + asked.embedding_characters
+                return {"calls": asked.calls, "characters": characters, "wait_ms": asked.busy_ms}
+
+            async with target.started(
+                workdir=Path(folder.name),
+                model_url=model.url_of(CLIENT),
+                dim=session.memory.dimension,
+                timeout_s=session.plan.request_timeout_s,
+                options={**(options or {})},
+                meter=meter,
+            ) as system:
+                yield system
+            if model.counts(CLIENT).calls and STANDS_IN not in target.simulated:
+                target.simulated = (*target.simulated, STANDS_IN)
     finally:
         await asyncio.to_thread(folder.cleanup)
 
@@ -75,6 +95,7 @@ class Timed:
         self.series: list[tuple[float, float]] = []
         self.failed = 0
         self.longest_wait = 0.0
+        self.model: dict[str, float] = {}
 
     @property
     def count(self) -> int:
@@ -96,6 +117,8 @@ class Timed:
         """All calls of a batch."""
         failed = outcome.failed
         self.add(outcome.good_ms(), [outcome.samples_ms[index] for index in sorted(failed)])
+        for name, value in outcome.model.items():
+            self.model[name] = self.model.get(name, 0.0) + value
         for _, text in outcome.errors:
             self._session.count_failure("target", text)
 
@@ -103,6 +126,8 @@ class Timed:
         """The samples, less what measuring takes where that is more than NEGLIGIBLE of them."""
         share = cost.sample_ms / self.histogram.mean if self.histogram.count and self.histogram.mean > 0 else 0.0
         said: dict[str, object] = {"harness_share": share} if details else {}
+        if self.model.get("calls"):
+            said |= {f"model_{name}_each": value / self.count for name, value in self.model.items()}
         histogram, blocks = self.histogram, self.blocks
         if share > NEGLIGIBLE:
             histogram, blocks = _less(histogram, cost.sample_ms), [_less(block, cost.sample_ms) for block in blocks]

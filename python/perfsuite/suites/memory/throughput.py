@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perfsuite import stats
 from perfsuite.evidence import Estimate, Evidence, NotMeasured, Share
 from perfsuite.memory.host import Operation, SystemFailed
-from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, item, running, tell
+from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item, running, tell
 from perfsuite.workloads.memories import SeededCase
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session
 
 STORED_BEFORE = 200
+SHARE_BEFORE = 0.2
+"""Memories that are there when the clock starts, and the share of the time that they may take."""
 BLOCK_S = 0.25
 FEWEST, MOST = 20, 20_000
 """Operations in a block."""
@@ -55,11 +57,15 @@ class _Study:
     async def make(self, system: Hosted) -> None:
         """Blocks of operations until the time is over."""
         session = self.session
-        await system.store([operation.arguments[0] for operation in islice(self.operations, 0, 2 * STORED_BEFORE, 2)])
+        for batch in batches(islice(self.operations, 0, 2 * STORED_BEFORE, 2), FEWEST):
+            await system.store([operation.arguments[0] for operation in batch])
+            if session.remaining_s() < session.duration_s * (1.0 - SHARE_BEFORE):
+                break
         self.cost = await system.overhead("recall", workers=self.workers)
         begun = time.monotonic()
         size = FEWEST
-        while session.remaining_s() > 0.0 or not self.good:
+        asked = session.memory.samples
+        while (session.remaining_s() > 0.0 or not self.good) and (asked is None or sum(self.made) < asked):
             outcome = await system.mixed(list(islice(self.operations, size)), self.workers)
             good = size - len(outcome.errors)
             self.effective = outcome.workers
