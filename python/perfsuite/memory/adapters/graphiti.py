@@ -23,7 +23,7 @@ KUZU_PATCHES = (
     "made the full-text indexes, which graphiti's Kuzu driver leaves out",
     "gave that driver the name of its database, for want of which add_episode fails",
 )
-KUZU_NOTE = "Kuzu's full-text index leaves out digits by default: a word with a number is not found by it"
+KUZU_NOTE = "Kuzu's full-text index leaves out digits, and does not find a word that a question mark follows"
 
 
 class Graphiti:
