@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from perfsuite.benchmarking import BenchmarkResult as BenchmarkResult
     from perfsuite.benchmarking import BenchmarkRunner as BenchmarkRunner
     from perfsuite.benchmarking import compute_percentiles as compute_percentiles
+    from perfsuite.comparing import ComparisonBenchmark as ComparisonBenchmark
     from perfsuite.compression import measure_compression as measure_compression
     from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
     from perfsuite.errors import MissingExtra as MissingExtra
@@ -44,6 +45,7 @@ LAZY = {
     "BenchmarkConfig": "perfsuite.benchmarking",
     "BenchmarkResult": "perfsuite.benchmarking",
     "BenchmarkRunner": "perfsuite.benchmarking",
+    "ComparisonBenchmark": "perfsuite.comparing",
     "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
     "LRUCache": "perfsuite._core",

@@ -16,7 +16,7 @@ from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reports.figures import printable
 from perfsuite.reports.files import numbered, write_atomically, write_first_free
 from perfsuite.reports.markdown import escape
-from perfsuite.suites.memory.compared import Comparison, Durability, Figure, Group, SystemResult, Timing, dump
+from perfsuite.suites.memory.compared import Comparison, Durability, Figure, Group, ModelUse, SystemResult, Timing, dump
 from perfsuite.units import figure, number
 
 VOID = "void"
@@ -74,6 +74,7 @@ COLUMNS = (
     Column("store p50 / p99", "one store, acknowledged"),
     Column("recall p50 / p99", "one recall"),
     Column("model per store", "calls to the model (chat / embedding), characters of prompts, time of waiting for it"),
+    Column("model per recall", "the same of one recall"),
     Column("durable", "found after kill -9, of what was acknowledged: at once, and after flush"),
     Column("disk", "bytes on disk for all memories"),
 )
@@ -121,13 +122,6 @@ def _name(one: SystemResult) -> str:
 
 def _cells(one: SystemResult, group: Group) -> tuple[str, ...]:
     quality = group.quality
-    use = group.store_model
-    model = "none"
-    if use.chat_calls or use.embedding_calls:
-        model = (
-            f"{number(use.chat_calls)} / {number(use.embedding_calls)}, "
-            f"{number(use.prompt_characters + use.embedded_characters)} characters, {figure(use.wait_ms, 'ms')}"
-        )
     return (
         _name(one),
         one.kind,
@@ -139,7 +133,8 @@ def _cells(one: SystemResult, group: Group) -> tuple[str, ...]:
         value(_figure(quality, "unanswerable", "abstention")),
         took(group.store),
         took(group.recall),
-        model,
+        asked(group.store_model),
+        asked(group.recall_model),
         lasting(one.durability),
         figure(float(group.disk_bytes), "bytes"),
     )
@@ -177,6 +172,16 @@ def took(timing: Timing) -> str:
     failed = f", {timing.failed:,} failed" if timing.failed else ""
     p99 = "> all" if timing.p99 is None else figure(timing.p99, "ms")
     return f"{figure(timing.p50, 'ms')} / {p99}{failed}"
+
+
+def asked(use: ModelUse) -> str:
+    """Calls to the model (chat / embedding), characters of prompts, time of waiting."""
+    if not use.chat_calls and not use.embedding_calls:
+        return "none"
+    return (
+        f"{number(use.chat_calls)} / {number(use.embedding_calls)}, "
+        f"{number(use.prompt_characters + use.embedded_characters)} characters, {figure(use.wait_ms, 'ms')}"
+    )
 
 
 def lasting(durability: Durability | None) -> str:
@@ -343,7 +348,7 @@ def _table(header: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines] + [""]
 
 
-TERMINAL = (0, 1, 2, 4, 6, 8, 9, 11)
+TERMINAL = (0, 1, 2, 4, 6, 8, 9, 12)
 """The columns for which a screen is wide enough."""
 
 

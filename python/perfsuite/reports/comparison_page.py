@@ -233,14 +233,22 @@ def _marks(drawn: Sequence[Point], *, several: bool) -> Iterator[str]:
                 f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{_y(quality.low):.1f}" y2="{_y(quality.high):.1f}" '
                 f'stroke="{one.colour}" stroke-width="2" opacity="0.6"/>'
             )
-        if one.kind == "extracting":
-            yield f'<rect x="{x - 6:.1f}" y="{y - 6:.1f}" width="12" height="12" fill="{one.colour}"/>'
-        else:
-            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6.5" fill="{one.colour}"/>'
+        yield _mark(one, x, y, 6.5)
         labels.append((y, x, one))
-    at = -math.inf
+    at, beside = -math.inf, WIDTH - RIGHT + 14
     for y, x, one in sorted(labels, key=lambda label: label[:2]):
         at = max(y, at + LABEL)
         text = f"{one.name}, {one.group}" if several else one.name
-        yield f'<line class="grid" x1="{x + 8:.1f}" x2="{WIDTH - RIGHT + 6}" y1="{y:.1f}" y2="{at:.1f}"/>'
-        yield f'<text x="{WIDTH - RIGHT + 10}" y="{at + 4:.1f}">{_said(text)}</text>'
+        yield (
+            f'<line x1="{x:.1f}" x2="{beside - 8}" y1="{y:.1f}" y2="{at:.1f}" stroke="{one.colour}" '
+            'stroke-dasharray="1 4" opacity="0.8"/>'
+        )
+        yield _mark(one, beside, at, 4.5)
+        yield f'<text x="{beside + 10}" y="{at + 4:.1f}">{_said(text)}</text>'
+
+
+def _mark(one: Point, x: float, y: float, radius: float) -> str:
+    if one.kind == "extracting":
+        side = 2 * radius
+        return f'<rect x="{x - radius:.1f}" y="{y - radius:.1f}" width="{side}" height="{side}" fill="{one.colour}"/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{one.colour}"/>'

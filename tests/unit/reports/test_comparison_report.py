@@ -160,7 +160,8 @@ def test_the_page_stands_alone_and_draws_what_may_be_drawn(groups: int) -> None:
     checked.feed(text)
     assert checked.open == []
     drawn, left = points(whole)
-    assert len(drawn) == checked.circles == 2 + 2 * (groups - 1)
+    assert len(drawn) == 2 + 2 * (groups - 1)
+    assert checked.circles == 2 * len(drawn)  # the point, and the one beside its name
     assert checked.squares == 0  # the extracting one is void
     assert left == ["void, 240 memories: recall is below the floor"]
     assert "http" not in re.sub(r"http-equiv", "", text)

@@ -1,0 +1,65 @@
+"""``ComparisonBenchmark``: the memory suite's comparison of systems, from Python.
+
+::
+
+    comparison = ComparisonBenchmark(BenchmarkConfig(dimension=384))
+    comparison.add_competitor(MySystemAdapter())
+    result = await comparison.run()
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from perfsuite.errors import UsageError
+
+if TYPE_CHECKING:
+    from perfsuite.suites.memory.compared import Comparison
+    from perfsuite.suites.memory.comparison import Entrant
+
+MEMORIES, QUESTIONS = 240, 120
+
+
+class ComparisonBenchmark:
+    """Compares systems by the rules of ``perfsuite compare``; the two baselines always take part.
+
+    ``config`` may have ``dimension`` (of the embeddings), ``n_samples`` (memories that are stored, 20 or more),
+    ``seed``, and ``output_dir``, where the files go.
+    """
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
+        self._competitors: list[Entrant] = []
+
+    def add_competitor(self, adapter: object) -> None:
+        """A system's name; a class that can be imported, which runs in a process of its own; or an object with the
+        methods of ``MemorySystem``, which runs in this one.  UsageError for what is none."""
+        from perfsuite.suites.memory.competitors import competitor
+
+        found = competitor(adapter)
+        if any(one.name == found.name for one in self._competitors):
+            raise UsageError(f"{found.name} takes part already: give each system a name of its own")
+        self._competitors.append(found)
+
+    async def run(self, **settings: Any) -> Comparison:
+        """Measures, writes ``comparison_TS.json``, ``.md`` and ``.html`` to the configuration's ``output_dir`` where it
+        has one, and returns the comparison.  ``settings`` are those of ``ComparisonSettings``."""
+        from perfsuite.reports.comparison import write
+        from perfsuite.suites.memory.comparison import BASELINES, ComparisonSettings, compare, entrants
+        from perfsuite.workloads.memories import SIZE, Seeded
+
+        config = self.config
+        seed = int(getattr(config, "seed", 0))
+        size = max(SIZE, int(getattr(config, "n_samples", MEMORIES)))
+        settings.setdefault("workload", Seeded(seed, (size,), QUESTIONS))
+        settings.setdefault("dim", int(getattr(config, "dimension", 384)))
+        settings.setdefault("seed", seed)
+        names = {one.name for one in self._competitors}
+        others = [one for one in entrants(list(BASELINES)) if one.name not in names]
+        found = await compare(ComparisonSettings(**settings), [*self._competitors, *others])
+        folder = getattr(config, "output_dir", None)
+        if folder is not None:
+            await asyncio.to_thread(write, found, Path(folder))
+        return found
