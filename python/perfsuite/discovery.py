@@ -22,7 +22,7 @@ from perfsuite.targets.http.splitting import EventTooLarge, Splitter
 from perfsuite.targets.http.target import DIALECTS
 from perfsuite.targets.http.template_file import RequestForm, StreamForm, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
-from perfsuite.targets.template import TemplateTarget
+from perfsuite.targets.template import TemplateTarget, shipped_for
 
 LARGEST_DOCUMENT = 8 << 20
 
@@ -36,6 +36,8 @@ class Found:
     models: Sequence[str] = ()
     operations: Sequence[Operation] = ()
     paths: Sequence[str] = ()
+    shipped: str | None = None
+    """The shipped template that is made for it; ``models`` are what it can be asked for then."""
     key_headers: Mapping[str, str] = field(default_factory=dict)
     """The header that carries a key, where the OpenAPI document says so; ``{key}`` stands for it."""
     wants_key: bool = False
@@ -60,8 +62,10 @@ async def discover(address: Address, key: Secret | None, client: Client) -> Foun
             return Found(dialect, models, tried=tried)
     api = await looking.get(f"{address.path}/openapi.json")
     if api.status == 200 and isinstance(api.document, Mapping) and "paths" in api.document:
-        operations = chat_operations(api.document)
-        return Found(None, (), operations, paths_of(api.document), key_headers(api.document), tried=tried)
+        operations, paths = chat_operations(api.document), paths_of(api.document)
+        name = shipped_for(paths)
+        graphs = await looking.graphs() if name == "langgraph" else ()
+        return Found(None, graphs, operations, paths, name, key_headers(api.document), tried=tried)
     return Found(wants_key=api.status in (401, 403), tried=tried)
 
 
@@ -112,6 +116,14 @@ class _Looking:
         """Ollama itself: others answer its /api/tags too, but not its version."""
         version = await self.get(f"{self._address.path}/api/version")
         return version.status == 200 and isinstance(version.document, Mapping) and "version" in version.document
+
+    async def graphs(self) -> list[str]:
+        """What a LangGraph server can be asked to run."""
+        path = f"{self._address.path}/assistants/search"
+        got = await self._ask(Call("POST", path, (*JSON_HEADERS, *bearer(self._key)), b"{}", "none"))
+        listed = got.document if got.status == 200 and isinstance(got.document, list) else []
+        names = (one.get("graph_id") for one in listed if isinstance(one, Mapping))
+        return list(dict.fromkeys(name for name in names if isinstance(name, str) and name))
 
     async def models(self, name: str) -> list[str] | None:
         """The models as the dialect lists them; None when it cannot."""

@@ -13,6 +13,7 @@ import pytest
 
 import perfsuite
 from perfsuite._core import Events, Row
+from perfsuite.cli import main
 from perfsuite.plan import ModelChoice, Plan
 from perfsuite.result import load
 from perfsuite.targets import open_target
@@ -51,6 +52,17 @@ def asked(server: Started, *messages: tuple[str, str]) -> tuple[list[Reply], lis
 
     replies, rows = asyncio.run(asyncio.wait_for(go(), 60))
     return replies, rows, events
+
+
+def test_init_finds_the_template_and_the_graph(
+    server: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["init", server.url]) == 0
+    out = capsys.readouterr().out
+    assert "by template:langgraph, graphs: agent" in out
+    assert "got      You said: Hello!" in out
+    assert 'model = ["agent"]' in (tmp_path / "perfsuite.toml").read_text()
 
 
 def test_a_thread_for_each_conversation_and_its_memory_is_the_servers(server: Started) -> None:

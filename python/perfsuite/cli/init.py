@@ -77,6 +77,8 @@ class _Init:
                 print(f"perfsuite: tried {line}", file=sys.stderr)
         if found.dialect is not None:
             return await self._dialect(found, found.dialect)
+        if found.shipped is not None:
+            return await self._shipped(found, found.shipped)
         if found.operations:
             return await self._service(found)
         raise PerfsuiteError("\n".join(self._nothing(found)))
@@ -156,12 +158,48 @@ class _Init:
         name = self.arguments.api_key_env
         return [f"api_key_env = {_toml(name)}  # holds the key, which itself is never written"] if name else []
 
+    # ── a service that a template is shipped for ──────────────────────────────────────────────────────────────────────
+
+    async def _shipped(self, found: Found, name: str) -> tuple[str, list[str]]:
+        from typing import cast
+
+        from perfsuite.targets.http.template_file import parse_template
+        from perfsuite.targets.template import TemplateTarget, shipped_table
+
+        table = {**shipped_table(name), "base": self.address.url}
+        form = cast("dict[str, dict[str, object]]", table["request"])["json"]
+        model = self.arguments.model or next(iter(found.models), None)
+        if model is not None and "assistant_id" in form:
+            form["assistant_id"] = "{model}"
+        headers, _ = self._headers(found, {})
+        if headers:
+            table["headers"] = headers
+        target = TemplateTarget(parse_template(table, str(FILE)), [model] if model else [])
+        try:
+            shown = await self._ask(target, model or "of its own")
+        finally:
+            await target.close()
+        listed = f", graphs: {', '.join(found.models[:LISTED])}" if found.models else ""
+        text = self._template_text(table, [], f"template:{name}, which is made for it", model)
+        return text, [f"{self.address.url}: by template:{name}{listed}", *shown]
+
+    def _headers(self, found: Found, wanted: dict[str, str]) -> tuple[dict[str, str], list[str]]:
+        """The headers of a template, and the names of those that carry a key."""
+        from perfsuite.targets.http.openapi import BEARER
+
+        variable = self.arguments.api_key_env
+        headers = {**found.key_headers, **wanted}
+        keyed = [name for name, text in headers.items() if "{key}" in text]
+        if variable is None:
+            return {name: text for name, text in headers.items() if name not in keyed}, keyed
+        headers |= {} if keyed else BEARER
+        return {name: text.replace("{key}", f"{{env:{variable}}}") for name, text in headers.items()}, keyed
+
     # ── any other service ─────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _service(self, found: Found) -> tuple[str, list[str]]:
         from perfsuite.discovery import learn
         from perfsuite.targets.base import Failure
-        from perfsuite.targets.http.openapi import BEARER
         from perfsuite.targets.template import TemplateTarget
 
         operation = found.operations[0]
@@ -172,14 +210,9 @@ class _Init:
             "request": {key: value for key, value in request_table.items() if value is not None},
         }
         variable = self.arguments.api_key_env
-        headers = {**found.key_headers, **operation.headers}
-        keyed = [name for name, text in headers.items() if "{key}" in text]
-        if variable is None:
-            headers = {name: text for name, text in headers.items() if name not in keyed}
-        elif not keyed:
-            headers |= BEARER
+        headers, keyed = self._headers(found, dict(operation.headers))
         if headers:
-            table["headers"] = {n: text.replace("{key}", f"{{env:{variable}}}") for n, text in headers.items()}
+            table["headers"] = headers
         request = self._request(self.arguments.model)
         try:
             learned = await learn(table, request, str(FILE), operation.setup, operation.created)
@@ -202,14 +235,15 @@ class _Init:
             *measurable(target),
         ]
         await target.close()
-        return self._template_text(learned.table, list(operation.guessed)), shown
+        text = self._template_text(learned.table, list(operation.guessed), "its /openapi.json", self.arguments.model)
+        return text, shown
 
-    def _template_text(self, table: dict[str, object], guessed: list[str]) -> str:
+    def _template_text(self, table: dict[str, object], guessed: list[str], source: str, model: str | None) -> str:
         lines = [
-            f"# The service at {self.address.url}, found by perfsuite init from its /openapi.json.",
+            f"# The service at {self.address.url}, found by perfsuite init from {source}.",
             "# Any setting of perfsuite run can stand here.",
             f'target = "template:{FILE}"',
-            *([f"model = [{_toml(self.arguments.model)}]"] if self.arguments.model else []),
+            *([f"model = [{_toml(model)}]"] if model else []),
             *COMMON,
             "",
             "[template]",

@@ -6,7 +6,8 @@ A ``perfsuite.toml`` may hold the template too, in its table ``[template]``: ``t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+import re
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -55,6 +56,28 @@ def shipped() -> list[str]:
     """The names of the templates that come with the package."""
     folder = files("perfsuite") / "data" / "templates"
     return sorted(one.name.removesuffix(".toml") for one in folder.iterdir() if one.name.endswith(".toml"))
+
+
+def shipped_table(name: str) -> dict[str, object]:
+    """A template that comes with the package, as its file has it."""
+    import tomllib
+
+    return tomllib.loads((files("perfsuite") / "data" / "templates" / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+def shipped_for(operations: Collection[str]) -> str | None:
+    """The shipped template all of whose requests are among these operations (``POST /a/{b}``, whatever b is called)."""
+    there = {_unnamed(one) for one in operations}
+    for name in shipped():
+        template = load_template(name)
+        requests = [*(setup.request for setup in template.setup), template.request]
+        if {_unnamed(f"{one.method} {one.path}") for one in requests} <= there:
+            return name
+    return None
+
+
+def _unnamed(operation: str) -> str:
+    return re.sub(r"\{[^}]*\}", "{}", operation)
 
 
 def load_template(name: str) -> Template:

@@ -39,6 +39,14 @@ def fastapi(path: str, schema: dict[str, object], **more: object) -> dict[str, o
     }
 
 
+def two_chats() -> dict[str, object]:
+    document = fastapi("/chat", ASK)
+    paths = document["paths"]
+    assert isinstance(paths, dict)
+    paths["/say"] = {"post": {**paths["/chat"]["post"], "summary": "", "operationId": "say"}}
+    return document
+
+
 ASK = {
     "properties": {
         "message": {"type": "string", "title": "Message"},
@@ -175,7 +183,7 @@ def test_ollama(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ),
         (fastapi("/chat", ASK), whole("200 OK", {"error": "no credit"}), ["no credit"]),
         (fastapi("/chat", ASK), whole("200 OK", {"id": "3"}), ["no text was found"]),
-        (fastapi("/chat", ASK), b"", ["POST /chat", "404", "POST /upload"]),
+        (two_chats(), b"", ["POST /chat", "404", "other operations that take a message: POST /say"]),
     ],
 )
 def test_what_does_not_work_is_named(
@@ -214,11 +222,10 @@ def test_which_operation_chats_and_what_it_is_sent() -> None:
         {"name": "question", "in": "query", "required": True, "schema": {"type": "string"}},
         {"name": "lang", "in": "query", "schema": {"type": "string"}},
         {"name": "n", "in": "query", "required": True, "schema": {"type": "integer", "default": 2}}]}}  # fmt: skip
-    first, second, third = chat_operations(document)
+    first, second = chat_operations(document)  # and not /upload, which takes a text too
     assert first.request.path == "/v2/{user_id}/chat/{conversation_id}"
     assert first.request.json == {"messages": "{messages}", "stream": True}
     assert (second.request.path, second.request.json) == ("/ask?question={message}&n=2", None)
-    assert third.request.path == "/upload"
 
 
 STRING = {"type": "string"}
@@ -279,6 +286,42 @@ def test_a_conversation_that_has_to_be_made_first_and_a_key_in_a_header_of_its_o
     template = load_template("perfsuite.toml")
     assert template.request.path == "/sessions/{session_id}/messages"
     assert template.setup[0].capture["session_id"].text == "$.data.id"
+
+
+def test_a_langgraph_server_by_the_template_that_is_made_for_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = {"schema": {"properties": {"query": STRING}}}
+    search = {"post": {"operationId": "search_items", "requestBody": {"content": {"application/json": query}}}}
+    paths = {"/threads": {"post": {}}, "/threads/{thread}/runs/stream": {"post": {}}, "/store/items/search": search}
+
+    def service(asked: Asked) -> bytes:
+        said = {"messages": [{"content": "hi"}, {"content": "Hello you"}]}
+        return {
+            "/openapi.json": lambda: whole("200 OK", {"paths": paths}),
+            "/assistants/search": lambda: whole("200 OK", [{"graph_id": "helper"}, {"graph_id": "helper"}, 3]),
+            "/threads": lambda: whole("200 OK", {"thread_id": "t1"}),
+            "/threads/t1/runs/stream": lambda: chunked(*sse(said, name="values")),
+        }.get(asked.path, lambda: b"")()
+
+    with beside(service) as server:
+        assert main(["init", server.url]) == 0
+        asked = [one.json for one in server.asked if one.path == "/threads/t1/runs/stream"]
+    assert [one["assistant_id"] for one in asked] == ["helper"]
+    out = capsys.readouterr().out
+    assert "by template:langgraph, graphs: helper" in out
+    assert "got      Hello you" in out
+    written = tomllib.loads((tmp_path / "perfsuite.toml").read_text())
+    assert written["model"] == ["helper"]
+    assert written["template"]["base"] == server.url
+    assert written["template"]["request"]["json"]["assistant_id"] == "{model}"
+    assert load_template("perfsuite.toml").stream.cumulative
+
+
+def test_what_only_looks_something_up_is_no_chat() -> None:
+    query = {"schema": {"properties": {"query": STRING}}}
+    search = {"post": {"operationId": "search_items", "requestBody": {"content": {"application/json": query}}}}
+    assert chat_operations({"paths": {"/store/items/search": search}}) == []
 
 
 def test_a_get_is_a_chat_only_where_its_path_says_so() -> None:

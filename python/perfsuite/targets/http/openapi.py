@@ -12,7 +12,7 @@ from perfsuite.targets.http.template_file import RequestForm
 
 _WORDS = {
     "chat": 5, "complet": 4, "message": 4, "ask": 4, "conversation": 3, "question": 3, "generat": 3, "respon": 2,
-    "prompt": 3, "answer": 3, "assist": 3, "invoke": 2, "query": 2, "run": 1, "stream": 2,
+    "prompt": 3, "answer": 3, "assist": 3, "talk": 4, "dialog": 4, "invoke": 2, "query": 2, "run": 1, "stream": 2,
     "feedback": -9, "upload": -9, "embed": -9, "token": -6, "login": -9, "auth": -6, "delete": -9, "history": -4,
     "search": -3, "admin": -6, "user": -2,
 }  # fmt: skip
@@ -28,6 +28,8 @@ _KEY = re.compile(r"authorization|.*(key|token|secret).*")
 DEEPEST = 8
 SURE = 3
 """The least score at which a GET is taken for a chat: most of them only look something up."""
+UNLIKELY = -2
+"""Below this it is something else that takes a text: a search, an upload, a log-in."""
 BEARER = {"Authorization": "Bearer {key}"}
 
 Document = Mapping[str, object]
@@ -104,7 +106,7 @@ class _Reading:
         named = re.sub(r"\{[^}]*\}", "", path)
         words = f"{named} {operation.get('operationId', '')} {operation.get('summary', '')}".lower()
         score = sum(weight for word, weight in _WORDS.items() if word in words)
-        if method == "GET" and score < SURE:
+        if score < (SURE if method == "GET" else UNLIKELY):
             return None
         return Operation(
             request, score - (method == "GET"), self._guessed, headers, setup, created if setup is not None else ""
