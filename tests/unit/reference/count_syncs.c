@@ -1,4 +1,5 @@
-/* Preloaded before SQLite: counts the syncs of files, and those of files that had grown since their last one. */
+/* Preloaded before SQLite: counts the syncs of files, and those of files that had grown since their
+ * last one. */
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -9,7 +10,8 @@ long counted_syncs;
 long counted_grown;
 static off_t sizes[FILES];
 
-static void note(int fd) {
+static void note(int fd)
+{
     struct stat found;
     counted_syncs++;
     if (fd >= 0 && fd < FILES && fstat(fd, &found) == 0) {
@@ -18,12 +20,14 @@ static void note(int fd) {
     }
 }
 
-int fsync(int fd) {
+int fsync(int fd)
+{
     note(fd);
     return (int)syscall(SYS_fsync, fd);
 }
 
-int fdatasync(int fd) {
+int fdatasync(int fd)
+{
     note(fd);
     return (int)syscall(SYS_fdatasync, fd);
 }
