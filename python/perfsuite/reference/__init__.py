@@ -1,6 +1,7 @@
 """An embedded chat system with memory: real software, of which only the language model is simulated.
 
 store.py         users, sessions, messages, memories, agent logs and archives in SQLite
+journal.py       what is durable before the database is synced
 memory.py        hot, warm and cold memories, and their ranking by embeddings
 retrieval.py     which of them a question's words point to, by full text
 embedding.py     hashed n-grams, and the cache in front of them

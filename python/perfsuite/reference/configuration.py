@@ -34,7 +34,8 @@ class ReferenceConfig:
     ``path``: the SQLite file; None: a file in a temporary folder that goes away with the system; ``":memory:"``: none.
     ``models``: those that answer, the first by default; one is loaded at a time.  ``utility`` is what the planner and
     memory agents call; it stays loaded.  ``message_budget``: tokens that all agents together may use for one user
-    message.  ``max_*`` are the bounds that keep a run of hours flat.
+    message.  ``embeds_stored``: memories are embedded as they are stored; else when a question first points to them.
+    ``max_*`` are the bounds that keep a run of hours flat.
     """
 
     path: str | Path | None = None
@@ -57,6 +58,7 @@ class ReferenceConfig:
     max_archives: int = 4_000
     max_agent_logs: int = 20_000
     embedding_entries: int = 5_000
+    embeds_stored: bool = True
     rate_per_s: float = 10_000.0
     rate_burst: float = 10_000.0
     max_users: int = 10_000

@@ -75,6 +75,7 @@ class Memories:
         self._blocks: LRUCache[int, list[str]] = LRUCache(OPEN_BLOCKS)
         self._touched: dict[int, int] = {}
         self._count()
+        self._store_again()
         from perfsuite.embeddings import EmbeddingCache
 
         self.cache = EmbeddingCache(maxsize=config.embedding_entries)
@@ -83,29 +84,46 @@ class Memories:
         """Stores memories, all or none, at once; returns their ids.  They can be found when this returns."""
         owner = self._store.user(user)
         now = time.time()
+        keeps = self._store.keeps(sum(map(len, texts)))
         try:
-            with self._store.transaction() as db:
+            with self._store.passing() if keeps else self._store.transaction() as db:
                 start = self._unused(db, owner)
-                db.executemany(
-                    "INSERT INTO memories (id, profile_id, user_id, content, created_at, accessed_at) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    ((row, owner, owner, text, now, now) for row, text in enumerate(texts, start)),
-                )
-                db.executemany("INSERT INTO memory_index (rowid, content) VALUES (?, ?)", enumerate(texts, start))
-                self._warm += len(texts)
+                self._insert(db, owner, start, now, texts)
                 self._note(db, NOTED)
                 if self._warm > self._config.warm_memories + self._config.cold_block:
                     self._cool(db)
+            if keeps:
+                self._store.keep(json.dumps([user, owner, start, now, texts], ensure_ascii=False).encode())
         except BaseException:
             self._count()  # what the transaction had moved is where it was
             raise
         newest = len(texts) - self._config.hot_memories
         for row, text in enumerate(texts[max(0, newest) :], start + max(0, newest)):
             self._hot[row] = text
-        if len(texts) <= EMBEDDED_AT_ONCE:
+        if self._config.embeds_stored and len(texts) <= EMBEDDED_AT_ONCE:
             for text in texts:
                 self.cache.get_or_compute(text, embed)
         return [f"m{row}" for row in range(start, start + len(texts))]
+
+    def _insert(self, db: sqlite3.Connection, owner: int, start: int, now: float, texts: Sequence[str]) -> None:
+        db.executemany(
+            "INSERT INTO memories (id, profile_id, user_id, content, created_at, accessed_at) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            ((row, owner, owner, text, now, now) for row, text in enumerate(texts, start)),
+        )
+        db.executemany("INSERT INTO memory_index (rowid, content) VALUES (?, ?)", enumerate(texts, start))
+        self._warm += len(texts)
+
+    def _store_again(self) -> None:
+        """Stores what the database lost with the machine's power.  It lost the last commits and none before them: a row
+        that is missing, with a later one there or gone, was let go of."""
+        for record in self._store.kept():
+            user, owner, start, now, texts = json.loads(record)
+            with self._store.transaction() as db:
+                db.execute("INSERT OR IGNORE INTO users (id, name, created_at) VALUES (?, ?, ?)", (owner, user, now))
+                known = self._unused(db, owner) - start
+                if known < len(texts):
+                    self._insert(db, owner, start + max(0, known), now, texts[max(0, known) :])
 
     @staticmethod
     def _unused(db: sqlite3.Connection, owner: int) -> int:

@@ -5,8 +5,8 @@ the write-ahead log.  (After a loss of power too with ``synchronous="FULL"``; NO
 the kernel.)  The tables are capped: beyond the caps of ReferenceConfig the oldest rows go, and SQLite uses their pages
 again.
 
-With FULL the log has its size before the first commit and is written over in place from then on: a sync of a file that
-grows has its new size to write in the file system's journal too, and took twice as long.
+With FULL, what one transaction can tell in a record of its own (memories: ``keep``) waits for the sync of that record
+instead of the log's: see journal.py.
 
 All calls are short and are made on the event loop's thread: see system.py for why.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,6 +27,7 @@ from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.reference.agents import Spent
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.context import Message
+from perfsuite.reference.journal import Journal
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS users (
@@ -58,8 +60,6 @@ CREATE VIRTUAL TABLE IF NOT EXISTS memory_index USING fts5 (
 """
 FORMAT = 2
 """Of the file; kept as its ``user_version``.  Up from 1, a memory's row says whose it is (memory.py)."""
-LOG_PAGES = 1000
-"""Pages of the write-ahead log after which SQLite copies them to the database and begins the log again."""
 INDEXES = {
     "idx_sessions_user_id": "sessions (user_id)",
     "idx_messages_session_id": "messages (session_id)",
@@ -83,23 +83,27 @@ class Store:
         self._config = config
         self._insertions = 0
         self._users: dict[str, int] = {}
+        self._journal: Journal | None = None
         opened: sqlite3.Connection | None = None
         try:
             self.connection = opened = sqlite3.connect(self.path, isolation_level=None)
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA cache_size = -8192")
-            self._check_format()
+            fresh = self._check_format()
             self.connection.executescript(TABLES)
             if config.indexes:
                 self.create_indexes()
-            if config.synchronous == "FULL":
-                self._size_log()
             self.connection.execute(f"PRAGMA synchronous = {config.synchronous}")
+            self._open_journal(fresh)
         except PerfsuiteError:
             assert opened is not None
             opened.close()
             raise
+        except OSError as error:
+            assert opened is not None
+            opened.close()
+            raise PerfsuiteError(f"cannot open the journal of {self.path}: {error}") from error
         except sqlite3.Error as error:
             if opened is not None:
                 opened.close()
@@ -107,8 +111,8 @@ class Store:
                 raise UsageError("the reference system needs SQLite with FTS5, which this Python's lacks") from error
             raise PerfsuiteError(f"cannot open the database {self.path}: {error}") from error
 
-    def _check_format(self) -> None:
-        """Refuses a file of another form, before anything is written into it."""
+    def _check_format(self) -> bool:
+        """Whether the file is new.  Refuses one of another form, before anything is written into it."""
         found = self.connection.execute("PRAGMA user_version").fetchone()[0]
         tables = self.connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if tables and found != FORMAT:
@@ -116,16 +120,52 @@ class Store:
                 f"the database {self.path} has form {found}, this version writes form {FORMAT}: name another file"
             )
         self.connection.execute(f"PRAGMA user_version = {FORMAT}")
+        return not tables
 
-    def _size_log(self) -> None:
-        """Writes the whole write-ahead log once, by commits that change nothing, and begins it again."""
-        self.connection.execute("PRAGMA synchronous = OFF")
-        self.connection.execute("PRAGMA wal_autocheckpoint = 0")
-        for _ in range(LOG_PAGES + LOG_PAGES // 8):  # a transaction may go on beyond the last page
-            self.connection.execute(f"PRAGMA user_version = {FORMAT}")
+    def _open_journal(self, fresh: bool) -> None:
+        """With FULL, for a file.  What is left there of a process that was killed is for ``kept``, whatever is set now;
+        of another file that had this name it is nothing."""
+        path = f"{self.path}-kept"
+        in_file = self.connection.execute("PRAGMA database_list").fetchone()[2]
+        if in_file and (self._config.synchronous == "FULL" or os.path.exists(path)):
+            self._journal = Journal(path)
+            if fresh:
+                self._journal.clear()
+
+    def kept(self) -> Iterator[bytes]:
+        """The records of ``keep`` that the database may have lost with the machine's power, in order.  To be gone
+        through to the end, before anything else is stored."""
+        if self._journal is not None:
+            yield from self._journal.records()
+            self.sync()
+
+    def keeps(self, size: int) -> bool:
+        """Whether a ``passing`` transaction with a record of so many bytes is a way to be durable now: with FULL, on
+        its own."""
+        return (
+            self._config.synchronous == "FULL"
+            and self._journal is not None
+            and self._journal.takes(size)
+            and not self.connection.in_transaction
+        )
+
+    def keep(self, record: bytes) -> None:
+        """Returns when the record is on the disk; ``kept`` gives it until the database has what it tells there too."""
+        assert self._journal is not None
+        try:
+            if not self._journal.add(record):
+                self.sync()
+                self._journal.add(record)
+        except OSError as error:
+            raise PerfsuiteError(f"cannot write the journal of {self.path}: {error}") from error
+
+    def sync(self) -> None:
+        """Returns when all that was committed is on the disk."""
         self.connection.execute("PRAGMA synchronous = FULL")
-        self.connection.execute("PRAGMA wal_checkpoint(RESTART)").fetchall()
-        self.connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+        self.connection.execute(f"PRAGMA user_version = {FORMAT}")  # the sync of a commit is of all before it too
+        self.connection.execute(f"PRAGMA synchronous = {self._config.synchronous}")
+        if self._journal is not None:
+            self._journal.clear()
 
     def create_indexes(self) -> None:
         """The seven named indexes."""
@@ -310,5 +350,15 @@ class Store:
         return int(self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def close(self) -> None:
-        """Closes the file."""
-        self.connection.close()
+        """Closes the file, with all of it on the disk where that was asked for."""
+        if self._journal is None:
+            self.connection.close()
+            return
+        try:
+            self.sync()
+        except BaseException:
+            self._journal.close(remove=False)
+            raise
+        finally:
+            self.connection.close()
+        self._journal.close(remove=True)

@@ -20,7 +20,7 @@ class Reference:
     """The reference memory.  ``options`` are fields of ReferenceConfig."""
 
     def __init__(self, **options: object) -> None:
-        self._config = ReferenceConfig(synchronous="FULL", cold_memories=10_000_000)
+        self._config = ReferenceConfig(synchronous="FULL", cold_memories=10_000_000, embeds_stored=False)
         if options:
             self._config = replace(self._config, **options)  # type: ignore[arg-type]
         self._codec: NamedCodec = codec_at(self._config.codec)

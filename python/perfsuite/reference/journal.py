@@ -1,0 +1,118 @@
+"""What was stored since the database was last synced: records in a file that never changes its size.
+
+To be durable on its own, a memory in SQLite takes some twelve pages of the write-ahead log (rows, indexes, full text)
+and a sync of them; in a log that grows, the file system writes the new size as well, in a journal of its own.  Here it
+takes a part of one page that is there already, and a sync of that.  The database gets the memory at the same time,
+without waiting for the disk; after a loss of power the records of what it has lost are stored again.
+
+A record is the epoch of the file's present use, its number in it, its length, a CRC-32 of all that, and its bytes.
+Where that is not what comes next, the records end: what was torn, or is of an earlier use, is not read.
+
+One process at a time: the file is locked while it is open.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from zlib import crc32
+
+BYTES = 1 << 20
+"""Of the file."""
+_HEAD = struct.Struct("<QIII")
+_UNSUMMED = struct.Struct("<QII")
+
+
+class Journal:
+    """The file.  OSError: it cannot be read or written."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            self._lock()
+            missing = BYTES - os.fstat(self._file).st_size
+            if missing > 0:
+                _write(self._file, bytes(missing), BYTES - missing)
+                os.fsync(self._file)
+                _sync_folder(self.path)
+        except BaseException:
+            os.close(self._file)
+            raise
+        self._epoch = int.from_bytes(os.urandom(8), "little")
+        self._number = 0
+        self._position = 0
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = "another process has it open; end that one, or name another file"
+            raise BlockingIOError(errno.EWOULDBLOCK, why, self.path) from None
+
+    def records(self) -> Iterator[bytes]:
+        """What is there, in order.  To be read before anything is added."""
+        data = os.pread(self._file, BYTES, 0)
+        position, epoch, number = 0, None, 0
+        while position + _HEAD.size <= len(data):
+            found, at, length, total = _HEAD.unpack_from(data, position)
+            begin = position + _HEAD.size
+            payload = data[begin : begin + length]
+            epoch = found if epoch is None else epoch
+            if found != epoch or at != number or total != _sum(found, at, payload) or len(payload) < length:
+                return
+            yield payload
+            position, number = begin + length, number + 1
+
+    def takes(self, size: int) -> bool:
+        """Whether a record of so many bytes is worth adding: many fit."""
+        return size <= BYTES // 4
+
+    def add(self, payload: bytes) -> bool:
+        """Adds a record; it is on the disk when this returns True.  False: there is no room before a ``clear``."""
+        end = self._position + _HEAD.size + len(payload)
+        if end > BYTES:
+            return False
+        head = _HEAD.pack(self._epoch, self._number, len(payload), _sum(self._epoch, self._number, payload))
+        _write(self._file, head + payload, self._position)
+        os.fdatasync(self._file)
+        self._position, self._number = end, self._number + 1
+        return True
+
+    def clear(self) -> None:
+        """Forgets all records: the database has them, on the disk."""
+        _write(self._file, bytes(_HEAD.size), 0)
+        os.fdatasync(self._file)
+        self._epoch = int.from_bytes(os.urandom(8), "little")
+        self._number = self._position = 0
+
+    def close(self, *, remove: bool) -> None:
+        """Closes the file, and removes it where all is in the database."""
+        os.close(self._file)
+        if remove:
+            with suppress(FileNotFoundError):  # its folder may be gone already
+                os.unlink(self.path)
+
+
+def _sum(epoch: int, number: int, payload: bytes) -> int:
+    return crc32(payload, crc32(_UNSUMMED.pack(epoch, number, len(payload))))
+
+
+def _write(file: int, data: bytes, position: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(file, view, position)
+        position, view = position + written, view[written:]
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
