@@ -68,7 +68,9 @@ async def running(session: Session, options: Mapping[str, object] | None = None)
 
 
 def tell(session: Session, error: SystemFailed) -> None:
-    """A system that is gone fails the phase; what was measured of it before stays."""
+    """A system that is gone fails the phase, unless the run was stopped; what was measured of it before stays."""
+    if session.stop.is_set():
+        return
     session.fail(str(error))
 
 
