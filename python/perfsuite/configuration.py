@@ -265,6 +265,8 @@ class _Builder:
                 chosen |= {one: known[one] for one in memory_suite()}
             elif name in known:
                 chosen[name] = known[name]
+            elif name == "compare":
+                self.mistakes.add("'compare' runs by itself: perfsuite compare, or perfsuite.ComparisonBenchmark")
             elif name in LATER_BENCHMARKS:
                 self.mistakes.add(f"{name!r} is not in this version; it has: {', '.join([*known, *GROUPS])}")
             else:

@@ -391,6 +391,5 @@ LATER_BENCHMARKS = (
     "chat-loop",
     "checkpoint",
     "database",
-    "compare",
 )
 """Benchmarks that are documented and not in this version."""

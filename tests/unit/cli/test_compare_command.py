@@ -36,6 +36,13 @@ def test_json_is_all_of_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert data == json.loads(next(tmp_path.glob("*.json")).read_bytes())
 
 
+def test_it_is_a_benchmark_of_run_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "compare", "fts5", *QUICK, "-o", str(tmp_path)]) == 0
+    assert "fts5*" in capsys.readouterr().out
+    assert main(["run", "latency", "compare", "-o", str(tmp_path)]) == 2
+    assert "'compare' runs by itself: perfsuite compare" in capsys.readouterr().err
+
+
 def test_a_published_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "set.json", longmemeval())
     assert run(tmp_path / "out", "fts5", "--data", str(path), "--no-lasting") == 0
