@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from argparse import ArgumentParser, Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from perfsuite.analysis.judging import Judgement
     from perfsuite.history.baselines import Taken
@@ -35,6 +36,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--allow-different-host", action="store_true", help="compare with a baseline of another host, and say so"
     )
+    parser.add_argument(
+        "--against-history", action="store_true", help="hold each run against what the runs before it predict instead"
+    )
+    parser.add_argument("--history", metavar="URL|FILE", help="the history [~/.local/share/perfsuite/history.db]")
+    parser.add_argument(
+        "--rerun", metavar="N", help="make up to so many fresh runs where one is suspicious, to decide it [0]"
+    )
     add_verdict_flags(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="list figures that decide nothing; tracebacks")
 
@@ -52,19 +60,58 @@ def add_verdict_flags(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Judges every benchmark that has a baseline; 4 when one regressed, 2 when a baseline cannot be used."""
     from perfsuite.cli.choosing import chosen
+    from perfsuite.cli.driving import INTERRUPTED
     from perfsuite.errors import Mistakes
     from perfsuite.history.baselines import take
 
     check_verdict_flags(arguments)
+    _check_history_flags(arguments)
     taken = take(chosen(arguments.files, arguments.output or ()))
     mistakes = Mistakes()
     judgements = []
-    for benchmark, runs in taken.items():
-        with mistakes.noted():
-            judgements.append(_against_baseline(benchmark, runs, arguments))
+    with _judging(arguments) as (judge, interrupted):
+        for benchmark, runs in taken.items():
+            with mistakes.noted():
+                judgements.append(judge(benchmark, runs))
     code = tell(judgements, arguments, title="perfsuite detect")
+    if interrupted():
+        return INTERRUPTED
     mistakes.check()
     return code
+
+
+@contextlib.contextmanager
+def _judging(arguments: Namespace) -> Iterator[tuple[Callable[[str, list[Taken]], Judgement], Callable[[], bool]]]:
+    """What judges a benchmark's runs, and whether somebody asked to stop."""
+    if not arguments.against_history:
+        yield (lambda benchmark, runs: _against_baseline(benchmark, runs, arguments)), lambda: False
+        return
+    from perfsuite.cli.confirming import against_history
+    from perfsuite.cli.driving import Interrupts
+    from perfsuite.cli.history import place_of
+    from perfsuite.history.store import History
+
+    def say(text: str) -> None:
+        print(f"perfsuite: {text}", file=sys.stderr)
+
+    with History(place_of(arguments.history)) as history, Interrupts(say) as interrupts:
+        stopped = lambda: interrupts.count > 0  # noqa: E731
+        yield (lambda benchmark, runs: against_history(benchmark, runs, history, arguments, stopped)), stopped
+
+
+def _check_history_flags(arguments: Namespace) -> None:
+    """``--rerun`` as a number, and flags that do not go together.  Raises UsageError."""
+    from perfsuite.errors import UsageError
+    from perfsuite.units import parse_count
+
+    if not arguments.against_history and (arguments.history is not None or arguments.rerun is not None):
+        raise UsageError("--history and --rerun are for --against-history: add it, or leave them out")
+    if arguments.against_history and (arguments.baselines is not None or arguments.allow_different_host):
+        raise UsageError(
+            "--against-history compares with runs of the same host in the history: leave --baselines and "
+            "--allow-different-host out"
+        )
+    arguments.rerun = 0 if arguments.rerun is None else parse_count(arguments.rerun, "--rerun", least=0, most=1000)
 
 
 def check_verdict_flags(arguments: Namespace) -> None:

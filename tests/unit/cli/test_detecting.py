@@ -9,7 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from perfsuite.cli import main
-from runs_made import series, written
+from perfsuite.history.store import History
+from perfsuite.suites import fresh
+from runs_made import result, series, written
 
 FOLDER = Path("test-results")
 
@@ -135,3 +137,87 @@ def test_a_page_that_cannot_be_written_changes_no_verdict(
     written(FOLDER, [1.2 * x for x in series(10, seed=2)], first=20)
     assert main(["detect", "test-results/*.json"]) == 4
     assert "GITHUB_STEP_SUMMARY" in capsys.readouterr().err
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Thirty runs before, as they were recorded."""
+    file = tmp_path / "history.db"
+    monkeypatch.setenv("PERFSUITE_HISTORY", str(file))
+    with History(str(file)) as kept:
+        for number, value in enumerate(series(30, seed=1)):
+            kept.record(result(number, value), command=["load", "--raw=rows.csv"], folder=tmp_path)
+    return file
+
+
+def recorded(file: Path, number: int, value: float, folder: Path) -> str:
+    """A run that ended just now: its file, and its row in the history."""
+    with History(str(file)) as kept:
+        kept.record(result(number, value), command=["load", "--raw=rows.csv"], folder=folder)
+    (path,) = written(FOLDER, [value], first=number)
+    return str(path)
+
+
+def test_against_the_history(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    usual, unusual = recorded(history, 40, 100.0, tmp_path), recorded(history, 41, 115.0, tmp_path)
+    assert main(["detect", "--against-history", usual]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"OK  load   against 30 runs in {history}")
+    assert main(["detect", "--against-history", unusual]) == 0
+    assert "suspicious, z" in capsys.readouterr().out
+    assert main(["detect", "--against-history", unusual, "--strict"]) == 5
+
+
+@pytest.mark.parametrize(("level", "code", "word", "runs"), [(115.0, 4, "REGRESSED", 5), (100.0, 0, "OK", 1)])
+def test_fresh_runs_decide_a_suspicion(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    level: float, code: int, word: str, runs: int,
+) -> None:  # fmt: skip
+    given: list[list[str]] = []
+    values = series(20, seed=7, level=level)
+
+    def measure(words: list[str], *, folder: Path, **more: object) -> object:
+        assert folder == tmp_path
+        given.append(list(words))
+        return result(100 + len(given), values[len(given)])
+
+    monkeypatch.setattr(fresh, "measure", measure)
+    path = recorded(history, 41, 115.0, tmp_path)
+    assert main(["detect", "--against-history", "--rerun", "16", path]) == code
+    assert capsys.readouterr().out.startswith(word)
+    assert given == [["load"]] * len(given)
+    assert runs <= len(given) <= runs + 2
+    with History(str(history)) as kept:
+        assert len(kept.runs()) == 31  # fresh runs were made because one was bad: they are no part of what is usual
+
+
+def test_fresh_runs_that_fail_are_said_to(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def measure(words: list[str], **more: object) -> object:
+        raise fresh.RunFailed("target gone")
+
+    monkeypatch.setattr(fresh, "measure", measure)
+    path = recorded(history, 41, 115.0, tmp_path)
+    assert main(["detect", "--against-history", "--rerun", "16", path]) == 0
+    assert "a fresh run failed: target gone" in capsys.readouterr().out
+    (alone,) = written(FOLDER, [115.0], first=50)
+    assert main(["detect", "--against-history", "--rerun", "16", str(alone)]) == 0
+    assert "does not know the command" in capsys.readouterr().out
+
+
+def test_a_history_of_others_predicts_nothing(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = written(FOLDER, [300.0], first=60, host="elsewhere")
+    assert main(["detect", "--against-history", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "the history has 0 earlier runs of load on this host and configuration" in out
+    assert "30 runs of other hosts or configurations" in out
+
+
+def test_flags_of_the_history_belong_together(history: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (path,) = map(str, written(FOLDER, [100.0], first=60))
+    assert main(["detect", path, "--rerun", "3"]) == 2
+    assert main(["detect", path, "--against-history", "--baselines", "b"]) == 2
+    assert main(["detect", path, "--against-history", "--rerun", "some"]) == 2
+    assert main(["detect", path, "--against-history", "--history", "off"]) == 2
+    capsys.readouterr()
