@@ -3,7 +3,7 @@
 One run cannot tell a change from a bad minute, so there are two steps.  A run is suspicious when it lies beyond what
 the history predicts, by 1.5 standard deviations or, where runs vary so much that a change of the size that is watched
 for would slip through there, by as much less.  Then fresh runs are made, one at a time: from the fifth on they confirm
-the change where it is more than 3 % and z > 3.3 (they are looked at after each, so 3.1 would not be strict enough), and
+the change where it is more than 3 % and z > 3.4 (they are looked at after each, so 3.1 would not be strict enough), and
 they dismiss it as soon as a change of the size watched for is as good as excluded.  The run that raised the suspicion
 has no say in that: it was chosen for being bad.
 
@@ -34,14 +34,14 @@ LONGEST = 200
 """Of a longer history the newest so many count."""
 SHORTEST_SEGMENT = 3
 SUSPICION = 1.5
-CONFIRMATION = 3.3
+CONFIRMATION = 3.4
 CAUGHT = 1.9
 """So many deviations below a change of the size watched for, at most: it is suspicious 97 times in 100."""
-EXCLUDED = 2.5
+EXCLUDED = 2.75
 FRESH_OUTLYING = 1.5
 FEWEST_FRESH = 5
-MOST_FRESH = 16
-STEP_ALPHA = 0.01
+MOST_FRESH = 20
+STEP_ALPHA = 0.003
 
 State = Literal["more", "confirmed", "dismissed", "open"]
 
@@ -103,7 +103,7 @@ def expect(history: Sequence[float], *, absolute: bool = False, seed: int = 0) -
     n = len(y)
     if max(y) - min(y) <= 4e-16 * (1.0 + abs(y[0])) * n:
         return Expectation(y[-1], 0.0, 0.0, 0.0, n - 1.0, 0.0, 0.0, (), n, absolute)
-    steps = tuple(change_points(y, SHORTEST_SEGMENT, alpha=STEP_ALPHA, permutations=499, seed=seed))
+    steps = tuple(change_points(y, SHORTEST_SEGMENT, alpha=STEP_ALPHA, permutations=999, seed=seed))
     bounds = [0, *steps, n]
     segments = [y[a:b] for a, b in itertools.pairwise(bounds)]
     residuals = [x - math.fsum(part) / len(part) for part in segments for x in part]
