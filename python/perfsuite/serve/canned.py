@@ -18,6 +18,7 @@ from perfsuite.serve.http import BadRequest
 Object: TypeAlias = Mapping[str, object]
 
 MOST_DEPTH = 32
+MOST_VALUES = 10_000
 MOST_ENTITIES = 4
 FEW_WORDS = 60
 SUMMARY_CHARACTERS = 240
@@ -194,52 +195,64 @@ def fill(schema: Object, prompt: Prompt) -> tuple[Object, bool]:
     for names, make in SHAPES:
         if names <= set(properties):
             return make(prompt), True
-    value = _value(schema, schema, prompt.subject, 0)
+    value = Filling(schema, prompt.subject).value(schema)
     made = value if isinstance(value, Mapping) else {}
     return made, bool(set(properties) & KEEPING)
 
 
-def _value(schema: object, root: Object, text: str, depth: int) -> object:
-    """The least value that a JSON schema allows; its strings are ``text``."""
-    if not isinstance(schema, Mapping) or depth > MOST_DEPTH:
-        return None
-    if isinstance(reference := schema.get("$ref"), str):
-        return _value(_resolved(reference, root), root, text, depth + 1)
-    for key in ("anyOf", "oneOf", "allOf"):
-        if isinstance(ones := schema.get(key), list) and ones:
-            nothing = next((one for one in ones if isinstance(one, Mapping) and one.get("type") == "null"), None)
-            return None if nothing is not None else _value(ones[0], root, text, depth + 1)
-    if "const" in schema:
-        return schema["const"]
-    if isinstance(choices := schema.get("enum"), list) and choices:
-        return choices[0]
-    if "default" in schema:
-        return schema["default"]
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = "null" if "null" in kind else kind[0] if kind else None
-    if kind == "object" or (kind is None and "properties" in schema):
+class Filling:
+    """Makes the least value of a JSON schema; its strings are ``text``.  A schema that asks for itself without end gets
+    null beyond a bound."""
+
+    def __init__(self, root: Object, text: str) -> None:
+        self._root = root
+        self._text = text
+        self._left = MOST_VALUES
+
+    def value(self, schema: object, depth: int = 0) -> object:
+        """The least value that a schema allows."""
+        self._left -= 1
+        if not isinstance(schema, Mapping) or depth > MOST_DEPTH or self._left < 0:
+            return None
+        if isinstance(reference := schema.get("$ref"), str):
+            return self.value(self._resolved(reference), depth + 1)
+        for key in ("anyOf", "oneOf", "allOf"):
+            if isinstance(ones := schema.get(key), list) and ones:
+                nullable = any(isinstance(one, Mapping) and one.get("type") == "null" for one in ones)
+                return None if nullable else self.value(ones[0], depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if isinstance(choices := schema.get("enum"), list) and choices:
+            return choices[0]
+        if "default" in schema:
+            return schema["default"]
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = "null" if "null" in kind else kind[0] if kind else None
+        if kind == "object" or (kind is None and "properties" in schema):
+            return self._object(schema, depth)
+        if kind == "array":
+            least = schema.get("minItems", 0)
+            count = min(least, MOST_ENTITIES) if isinstance(least, int) else 0
+            return [self.value(schema.get("items"), depth + 1) for _ in range(count)]
+        if kind == "string":
+            most = schema.get("maxLength")
+            return self._text[: max(0, most)] if isinstance(most, int) else self._text
+        if kind in ("integer", "number"):
+            least = schema.get("minimum", 0)
+            return least if isinstance(least, int | float) else 0
+        return False if kind == "boolean" else None
+
+    def _object(self, schema: Object, depth: int) -> Object:
         required = schema.get("required")
         names = required if isinstance(required, list) else list(_properties(schema))
-        return {str(name): _value(_properties(schema).get(name, {}), root, text, depth + 1) for name in names}
-    if kind == "array":
-        least = schema.get("minItems", 0)
-        count = min(least, MOST_ENTITIES) if isinstance(least, int) else 0
-        return [_value(schema.get("items"), root, text, depth + 1) for _ in range(count)]
-    if kind == "string":
-        most = schema.get("maxLength")
-        return text[:most] if isinstance(most, int) else text
-    if kind in ("integer", "number"):
-        least = schema.get("minimum", 0)
-        return least if isinstance(least, int | float) else 0
-    return False if kind == "boolean" else None
+        return {str(name): self.value(_properties(schema).get(str(name), {}), depth + 1) for name in names}
 
-
-def _resolved(reference: str, root: Object) -> object:
-    found: object = root
-    for part in reference.removeprefix("#/").split("/"):
-        found = found.get(part) if isinstance(found, Mapping) else None
-    return found
+    def _resolved(self, reference: str) -> object:
+        found: object = self._root
+        for part in reference.removeprefix("#/").split("/"):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
 
 
 # ── what the known systems ask for ───────────────────────────────────────────────────────────────────────────────────

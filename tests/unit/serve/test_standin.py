@@ -8,12 +8,16 @@ import json
 import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from math import hypot
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from perfsuite.serve import canned
+from perfsuite.serve.http import BadRequest
 from perfsuite.serve.standin import MOST_CLIENTS, Counts, StandIn
 from serving import CHAT, Client
 
@@ -197,6 +201,35 @@ def test_a_schema_that_refers_to_itself_ends() -> None:
     value, known = canned.fill(shape, canned.read([{"role": "user", "content": FACT}]))
     assert json.dumps(value)
     assert not known
+
+
+def test_a_schema_that_grows_without_end_is_cut() -> None:
+    both = {name: {"$ref": "#/$defs/Tree"} for name in ("left", "right")}
+    tree = {"type": "object", "properties": both, "required": ["left", "right"]}
+    shape = {"type": "object", "properties": {"tree": {"$ref": "#/$defs/Tree"}}, "$defs": {"Tree": tree}}
+    value, _ = canned.fill(shape, canned.read([{"role": "user", "content": FACT}]))
+    assert json.dumps(value).count("left") < canned.MOST_VALUES
+
+
+WORDS = """
+    $ref $defs anyOf const default enum items maxLength minItems minimum properties required type content edges summary
+    text function name parameters
+"""
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS.split()), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(JSON, JSON, st.sampled_from(["json_schema", "json_object", "text"]), st.text(max_size=80))
+def test_whatever_is_asked_is_answered_or_refused(shape: Any, tools: Any, kind: str, text: str) -> None:
+    wanted = {"type": kind, "json_schema": {"schema": shape}}
+    body = {"messages": [{"role": "user", "content": text}], "tools": tools, "response_format": wanted}
+    with suppress(BadRequest):
+        said = canned.answer(body)
+        assert json.dumps([said.text, *(call.arguments for call in said.calls)])
 
 
 def test_a_streamed_answer_says_the_same_as_a_whole_one() -> None:
