@@ -9,6 +9,7 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite.result import Result
+    from perfsuite.suites.memory.compared import Comparison
 
 SCREEN = "terminal"
 
@@ -17,7 +18,8 @@ def configure(parser: ArgumentParser) -> None:
     """Files, a folder, formats."""
     from perfsuite.reports.formats import REPORTS
 
-    parser.add_argument("files", nargs="+", metavar="FILE", help="results-TS.json, of an interrupted run too")
+    files = "results-TS.json, of an interrupted run too, or comparison_TS.json"
+    parser.add_argument("files", nargs="+", metavar="FILE", help=files)
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for the reports [beside each result]")
     parser.add_argument(
         "-f",
@@ -45,17 +47,45 @@ def execute(arguments: Namespace) -> int:
         with mistakes.noted():
             path = Path(name)
             folder = Path(arguments.output) if arguments.output else path.parent
-            render(load(path), path, folder, formats, verbose=arguments.verbose)
+            comparison = compared(path)
+            if comparison is not None:
+                render_comparison(comparison, path, folder, formats)
+            else:
+                render(load(path), path, folder, formats, verbose=arguments.verbose)
     mistakes.check()
     return 0
 
 
-def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:
-    """Writes the reports of one result; a report of that name is replaced, for it is made from the same figures."""
-    from perfsuite.errors import PerfsuiteError, UsageError
-    from perfsuite.reports import terminal
+def compared(path: Path) -> Comparison | None:
+    """The comparison of memory systems that a file holds; None for any other file, and for none that can be read."""
+    from perfsuite.suites.memory.compared import parse
+
+    if not path.is_file():
+        return None
+    try:
+        return parse(path.read_bytes(), str(path))
+    except OSError:
+        return None  # what is wrong with it is said where it is read as a result
+
+
+def render_comparison(comparison: Comparison, path: Path, folder: Path, formats: tuple[str, ...]) -> None:
+    """Writes the reports of a comparison, in the place of those that are there."""
+    from perfsuite.reports.comparison import markdown, terminal
+    from perfsuite.reports.comparison_page import page
     from perfsuite.reports.files import write_atomically
-    from perfsuite.reports.formats import REPORTS, stem_of
+
+    make(folder)
+    if SCREEN in formats:
+        sys.stdout.write(terminal(comparison))
+    for name, rendered in (("md", markdown), ("html", page)):
+        if name in formats:
+            data = rendered(comparison).encode("utf-8", "replace")
+            print(write_atomically(folder / f"{path.stem}.{name}", data, replace=True))
+
+
+def make(folder: Path) -> None:
+    """The folder for the reports."""
+    from perfsuite.errors import PerfsuiteError, UsageError
 
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--output {folder}: is a file; name a folder")
@@ -63,6 +93,15 @@ def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise PerfsuiteError(f"--output {folder}: cannot make it: {error.strerror or error}; name another") from error
+
+
+def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:
+    """Writes the reports of one result; a report of that name is replaced, for it is made from the same figures."""
+    from perfsuite.reports import terminal
+    from perfsuite.reports.files import write_atomically
+    from perfsuite.reports.formats import REPORTS, stem_of
+
+    make(folder)
     written = [
         write_atomically(one.path(folder, stem_of(path)), one.render(result), replace=True)
         for name, one in REPORTS.items()

@@ -160,16 +160,13 @@ class _LongMemEval:
         if not isinstance(text, str) or not text.strip() or not isinstance(sessions, list):
             self._report("no question, or no list of sessions, in it")
             return None
-        dates, names = value.get("haystack_dates"), value.get("haystack_session_ids")
         stored: list[Memory] = []
         evidence: list[str] = []
-        for number, session in enumerate(sessions):
+        for number, name, when, session in self._sessions(sessions):
             turns = session if isinstance(session, list) else None
             if turns is None:
                 self._report(f"session {number + 1} is no list of turns")
                 continue
-            name = _at(names, number) or f"session {number + 1}"
-            when = _longmemeval_time(_at(dates, number))
             for index, turn in enumerate(turns):
                 content = turn.get("content") if isinstance(turn, dict) else None
                 if not isinstance(content, str):
@@ -183,7 +180,7 @@ class _LongMemEval:
                         key=key,
                         text=content,
                         cluster=self.id,
-                        session=str(name),
+                        session=name,
                         timestamp=None if when is None else when + index,
                         role=str(turn.get("role", "user")),
                     )
@@ -201,6 +198,17 @@ class _LongMemEval:
             relevant=() if unanswerable else tuple(evidence),
         )
         return PublishedCase(self.id, self._file.set, tuple(stored), (question, *_own_words(stored, 1)))
+
+    def _sessions(self, sessions: list[object]) -> list[tuple[int, str, float | None, object]]:
+        """(number, name, time, turns), in the order of time: the oracle file has them in another."""
+        dates, names = self._value.get("haystack_dates"), self._value.get("haystack_session_ids")
+        found = [
+            (number, _at(names, number) or f"session {number + 1}", _longmemeval_time(_at(dates, number)), session)
+            for number, session in enumerate(sessions)
+        ]
+        if all(when is not None for _, _, when, _ in found):
+            found.sort(key=lambda one: one[2] or 0.0)
+        return found
 
 
 class _LoCoMo:

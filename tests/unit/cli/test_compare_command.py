@@ -36,6 +36,24 @@ def test_json_is_all_of_stdout(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert data == json.loads(next(tmp_path.glob("*.json")).read_bytes())
 
 
+def test_its_reports_can_be_written_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(tmp_path, "fts5", *QUICK) == 0
+    (data,) = tmp_path.glob("*.json")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for path in (*tmp_path.glob("*.md"), *tmp_path.glob("*.html")):
+        path.unlink()
+    capsys.readouterr()
+    assert main(["report", str(data)]) == 0
+    assert "fts5*" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    data.write_bytes(data.read_bytes().replace(b'"schema_version": 1', b'"schema_version": 99'))
+    assert main(["report", str(data)]) == 2
+    assert "schema version 99" in capsys.readouterr().err
+    data.write_bytes(data.read_bytes().replace(b'"systems": [', b'"systems": 3, "more": ['))
+    assert main(["report", str(data)]) == 2
+    assert "no comparison of this version" in capsys.readouterr().err
+
+
 def test_it_is_a_benchmark_of_run_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "compare", "fts5", *QUICK, "-o", str(tmp_path)]) == 0
     assert "fts5*" in capsys.readouterr().out

@@ -34,6 +34,18 @@ def test_longmemeval(tmp_path: Path, indent: int | None) -> None:
     assert "LongMemEval" in file.described
 
 
+def test_sessions_are_stored_in_the_order_of_time(tmp_path: Path) -> None:
+    values = longmemeval(1 + 1)
+    values[0]["haystack_dates"].reverse()
+    file = PublishedFile(written(tmp_path / "s.json", values))
+    case = next(iter(file.cases()))
+    times = [memory.timestamp or 0.0 for memory in case.memories()]
+    assert times == sorted(times)
+    assert [memory.session for memory in case.memories()][:2] == ["s0-2", "s0-2"]
+    evidence = {key for question in case.questions() if question.kind == "asked" for key in question.relevant}
+    assert {memory.key for memory in case.memories() if "parrot" in memory.text} == evidence
+
+
 def test_locomo(tmp_path: Path) -> None:
     file = PublishedFile(written(tmp_path / "l.json", locomo()))
     first, second = file.cases()

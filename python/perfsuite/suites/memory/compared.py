@@ -6,10 +6,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from perfsuite.errors import UsageError
 from perfsuite.result import Environment
 
 Status = Literal["measured", "failed", "not installed"]
 PLUMBING = "plumbing only"
+SCHEMA_VERSION = 1
 
 
 class Figure(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -150,7 +152,7 @@ class Paired(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 class Comparison(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     """A whole comparison.  ``heading``: what must stand above every figure of it; empty where nothing must."""
 
-    schema_version: int = 1
+    schema_version: int = SCHEMA_VERSION
     kind: str = "comparison"
     id: str
     started: str
@@ -178,6 +180,25 @@ class Comparison(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def group_names(self) -> list[str]:
         """The sizes or sets, in the order in which they were taken."""
         return list(dict.fromkeys(group.name for one in self.systems for group in one.groups))
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
+def parse(data: bytes, where: str) -> Comparison | None:
+    """A comparison's file; None for anything else, UsageError for one that is damaged or of another version."""
+    try:
+        if msgspec.json.decode(data, type=_Kind).kind != "comparison":
+            return None
+        found = msgspec.json.decode(data, type=Comparison)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{where} is no comparison of this version: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    if found.schema_version != SCHEMA_VERSION:
+        raise UsageError(f"{where} is of schema version {found.schema_version}; this is for {SCHEMA_VERSION}")
+    return found
 
 
 def dump(comparison: Comparison) -> bytes:
