@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from compilers import ROOT
 from perfsuite.cli import main
@@ -60,6 +61,22 @@ def test_the_commands_exist(capsys: pytest.CaptureFixture[str]) -> None:
         with contextlib.suppress(SystemExit):
             assert main([name, "--help"]) == 0
         assert "usage" in capsys.readouterr().out
+
+
+def test_the_workflow_is_one_and_its_commands_take_their_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    (text,) = blocks("yaml")
+    workflow = yaml.safe_load(text)
+    assert set(workflow[True]) == {"push", "pull_request"}  # YAML 1.1 reads the key "on" as true
+    steps = workflow["jobs"]["benchmark"]["steps"]
+    assert steps[0]["with"]["fetch-depth"] == 0
+    assert all("${{" not in step.get("run", "") for step in steps), "what an event says is text, not shell"
+    commands = [line for step in steps for line in step.get("run", "").splitlines() if "-m perfsuite" in line]
+    assert len(commands) == 2
+    for command in commands:
+        name, *words = command.split("-m perfsuite ")[1].split()
+        assert main([name, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert all(word in told for word in words if word.startswith("--")), command
 
 
 def test_the_links_lead_somewhere() -> None:
