@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfsuite.reports.comparison import Files
+    from perfsuite.settings import Place
     from perfsuite.suites.memory.compared import Comparison
     from perfsuite.suites.memory.comparison import ComparisonSettings
     from perfsuite.suites.memory.models import ModelSettings
@@ -46,6 +47,7 @@ def configure(parser: ArgumentParser) -> None:
     add("--no-lasting", action="store_true", help="leave out visibility, and durability by kill -9")
     add("--request-timeout", default="60s", metavar="TIME", help="a call that takes longer hangs [60s]")
     add("-o", "--output", default=OUTPUT, metavar="DIR", help=f"folder for the files [{OUTPUT}]")
+    add("--history", metavar="URL|FILE|off", help="where the run is recorded [as the other runs]")
     add("--json", metavar="-", help="-: print the comparison as JSON")
     add("-v", "--verbose", action="store_true", help="show tracebacks")
 
@@ -54,6 +56,7 @@ def execute(arguments: Namespace) -> int:
     """Compares, writes the files, prints one screen; 1 when a system that was named could not be measured."""
     import asyncio
 
+    from perfsuite.configuration import configure as configure_
     from perfsuite.reports.comparison import terminal, write
     from perfsuite.suites.memory.compared import dump
     from perfsuite.suites.memory.comparison import compare, entrants
@@ -61,6 +64,7 @@ def execute(arguments: Namespace) -> int:
     if arguments.setup:
         return _set_up(arguments.names)
     settings, folder = settings_of(arguments)
+    history = configure_({"history": arguments.history}).history
     systems = entrants(arguments.names)
     _check_writable(folder)
     say, done = _progress()
@@ -71,9 +75,41 @@ def execute(arguments: Namespace) -> int:
         sys.stdout.write(dump(comparison).decode())
     else:
         sys.stdout.write(terminal(comparison, files))
-    if comparison.interrupted:
-        return INTERRUPTED
-    return FAILED if _failed(comparison, {one.name for one in systems if one.asked_for}) else 0
+    code = FAILED if _failed(comparison, {one.name for one in systems if one.asked_for}) else 0
+    code = INTERRUPTED if comparison.interrupted else code
+    _remember(comparison, code, history, arguments)
+    return code
+
+
+def _remember(comparison: Comparison, code: int, history: Place | None, arguments: Namespace) -> None:
+    """Puts the run into the history, or says why not: the files are written by now, and the exit code stays."""
+    from pathlib import Path
+
+    from perfsuite.errors import PerfsuiteError
+    from perfsuite.history.store import History
+    from perfsuite.suites.memory.recorded import as_result
+
+    if history is not None and history.off:
+        return
+    result = as_result(comparison, code)
+    if not result.phases:
+        return
+    try:
+        with History(None if history is None else history.reveal()) as store:
+            store.record(result, command=_command(arguments), folder=Path.cwd())
+    except PerfsuiteError as error:
+        print(f"perfsuite: the run is not in the history: {error}", file=sys.stderr)
+
+
+def _command(arguments: Namespace) -> list[str]:
+    """The words after ``perfsuite run`` that make it again."""
+    words = ["compare", *arguments.names]
+    for name, value in vars(arguments).items():
+        flag = f"--{name.replace('_', '-')}"
+        if name in ("names", "json", "history", "verbose", "setup") or value in (None, False):
+            continue
+        words.append(flag if value is True else f"{flag}={value}")
+    return words
 
 
 def _failed(comparison: Comparison, asked_for: set[str]) -> bool:

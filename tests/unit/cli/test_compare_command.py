@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite.cli import main
+from perfsuite.history.store import History
 from published_made import longmemeval, written
 
 QUICK = ("--memories", "40", "--questions", "20", "--rounds", "1", "--no-lasting")
@@ -52,6 +53,23 @@ def test_its_reports_can_be_written_again(tmp_path: Path, capsys: pytest.Capture
     data.write_bytes(data.read_bytes().replace(b'"systems": [', b'"systems": 3, "more": ['))
     assert main(["report", str(data)]) == 2
     assert "no comparison of this version" in capsys.readouterr().err
+
+
+def test_it_is_in_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "history.db"
+    for _ in range(2):
+        assert run(tmp_path / "out", "fts5", "systems_made:Nothing", *QUICK, "--history", str(place)) == 0
+    with History(str(place)) as history:
+        first, second = history.runs()
+        assert first.id != second.id
+        assert first.command[:3] == ("compare", "fts5", "systems_made:Nothing")
+        groups = {one.benchmark: one.runs for one in history.groups()}
+        assert groups["compare fts5, 40 memories"] == 2  # of one configuration
+        figures = {(one["benchmark"], one["metric"], one["stat"]) for one in history.export()}
+    assert ("compare fts5, 40 memories", "recall_latency", "p50") in figures
+    assert ("compare fts5, 40 memories", "recall_500", "value") in figures
+    assert ("compare Nothing, 40 memories", "recall_latency", "p50") not in figures  # void
+    assert not any(phase.startswith("compare sqlite-vec") and name == "recall_500" for phase, name, _ in figures)
 
 
 def test_it_is_a_benchmark_of_run_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
