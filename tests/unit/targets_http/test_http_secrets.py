@@ -110,6 +110,8 @@ def test_init_masks_what_a_service_repeats(
         (f"cut {KEY[:12]}…", f"cut {MASK}…"),
         (f"{KEY}{KEY}", f"{MASK}{MASK}"),
         (f"too short to tell: {KEY[:7]}", f"too short to tell: {KEY[:7]}"),
+        (f"its middle {KEY[3:17]}, its end {KEY[-13:]}", f"its middle {MASK}, its end {MASK}"),
+        (f"too short of its middle {KEY[3:14]}", f"too short of its middle {KEY[3:14]}"),
         ("nothing", "nothing"),
     ],
 )

@@ -223,6 +223,22 @@ def test_what_a_service_refuses_is_found_out_before_the_load() -> None:
     assert events.chunks == 24
 
 
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (whole("200 OK", b"<html><body>Welcome</body></html>", kind="text/html"), "is it a chat that answers there?"),
+        (whole("307 Moved", b"", "Location: /v2"), "redirects to"),
+    ],
+)
+def test_what_is_no_chat_is_named_whoever_reads_it(answer: bytes, says: str) -> None:
+    async def service(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer if asked.method == "POST" else whole("200 OK", {"data": [{"id": "m1"}]}))
+
+    for delivered, _, _ in run(service, chat):
+        (texts,) = delivered.examples.values()
+        assert says in texts[0]
+
+
 def test_a_service_that_changes_its_mind_is_met_from_then_on() -> None:
     seen = 0
 

@@ -106,6 +106,9 @@ async def converse(
         except EventTooLarge as error:
             raise Failure("too_large", f"{where}: {error}") from error
         if marks_end and not hearing.ended:
+            kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if not hearing.chunks and kind in ("text/html", "text/xml", "application/xml", "application/xhtml+xml"):
+                raise Failure("malformed", f"{where}: the answer is {kind}, a page: is it a chat that answers there?")
             raise Failure(
                 "incomplete", f"{where}: the stream ended after {hearing.chunks} chunks without saying it was complete"
             )

@@ -13,6 +13,9 @@ SHORTEST = 6
 BEGINNING = 8
 """Characters of a key that are taken for it; the mark that a service's keys begin with may be masked with them."""
 
+PIECE = 12
+"""So many characters in a row of a key are, wherever in it they stand: no word is as long that is no part of one."""
+
 
 class Secret:
     """A value that no repr, format, pickle or comparison shows; ``reveal`` gives it to what sends it."""
@@ -29,20 +32,24 @@ class Secret:
     def hidden_in(self, text: str) -> str:
         """``text`` with the value masked: a server may repeat a key in its error message.
 
-        Its beginning is masked, too, where the rest was cut off with the message.
+        So is its beginning, where the rest was cut off with the message, and a PIECE out of its middle.
         """
         value = self._value
         if len(value) < SHORTEST:
             return text
-        start = value[:BEGINNING]
-        at = text.find(start)
-        while at >= 0:
-            end = at + len(start)
-            while end < len(text) and end - at < len(value) and text[end] == value[end - at]:
-                end += 1
-            text = f"{text[:at]}{MASK}{text[end:]}"
-            at = text.find(start, at + len(MASK))
-        return text
+        pieces = {value[at : at + PIECE]: at for at in range(len(value) - PIECE, -1, -1)}
+        masked: list[str] = []
+        at = 0
+        while at < len(text):
+            start = 0 if text.startswith(value[:BEGINNING], at) else pieces.get(text[at : at + PIECE])
+            if start is None:
+                masked.append(text[at])
+                at += 1
+                continue
+            while at < len(text) and start < len(value) and text[at] == value[start]:
+                at, start = at + 1, start + 1
+            masked.append(MASK)
+        return "".join(masked)
 
     def __repr__(self) -> str:
         return f"Secret({MASK})"

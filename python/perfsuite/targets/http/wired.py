@@ -128,6 +128,8 @@ def failure_of(ended: WireReply, where: str, timeout_s: float) -> Failure:
     text = f"{where}: {ended.why or kind}"
     if kind == "protocol" and ended.http_status:
         text += f": {ended.http_status} {phrase_of(ended.http_status)}".rstrip()
+        if 300 <= ended.http_status < 400:
+            text += " (give the address that it redirects to; perfsuite init names it)"
     if kind == "timeout":
         text += f" of {timeout_s:g} s"
     elif ended.error_number:
@@ -135,4 +137,6 @@ def failure_of(ended: WireReply, where: str, timeout_s: float) -> Failure:
     said = message_in(ended.last) if kind in ("target", "malformed") else ""
     if kind == "incomplete":
         text += f", after {ended.chunks:,} chunks"
+        if not ended.chunks and ended.bytes:
+            text += f"; {ended.bytes:,} bytes came, and no text in them: is it a chat that answers there?"
     return Failure(kind, f"{text}: {said}" if said else text)
