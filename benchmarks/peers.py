@@ -130,7 +130,8 @@ def ranked(rows: list[Row]) -> list[Row]:
 def measured(figures: dict[str, float]) -> list[Row]:
     """Figures that are not times, as rows."""
     own = figures.get(OURS, math.nan)
-    return ranked([Row(label, x, x / own, x / own) for label, x in figures.items()])
+    ratios = {label: x / own if own else (math.inf if x else 1.0) for label, x in figures.items()}
+    return ranked([Row(label, x, ratios[label], ratios[label]) for label, x in figures.items()])
 
 
 def readable(nanoseconds: float) -> str:

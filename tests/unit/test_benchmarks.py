@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -69,6 +70,32 @@ def test_every_contender_can_be_called_once(subject: str) -> None:
             called += 1
         getattr(module, "close", lambda: None)()
     assert called >= len(module.PEERS)
+
+
+def test_the_memory_benchmark_measures_what_it_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With fewer memories: the figures are there, ours lose no answer, and the files go."""
+    module = dict(peers.modules())["memory"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "MEMORIES", 1_000)
+    monkeypatch.setattr(module, "ASKED", 50)
+    monkeypatch.setattr(module, "TURNS", 2)
+    try:
+        for title, build in module.PEERS:
+            contenders = build()
+            assert set(module.GOALS[title]) <= set(contenders)
+            for call, _ in contenders.values():
+                call()
+        figures = {title: measure() for title, _, measure, _ in module.FIGURES}
+        assert all(found[peers.OURS] >= 0 for found in figures.values())
+        assert figures["resident, 1,000 memories"][peers.OURS] > 0
+        (lost,) = [found for title, found in figures.items() if title.startswith("missed")]
+        assert lost[peers.OURS] < 10 < lost["FTS5, any word, by bm25"]
+        folder = module._folder()
+        assert folder.is_dir()
+    finally:
+        module.close()
+    assert not folder.exists()
+    assert [row.ratio for row in peers.measured({peers.OURS: 0.0, "peer": 2.0})] == [1.0, math.inf]
 
 
 def test_goals_are_about_contests() -> None:
