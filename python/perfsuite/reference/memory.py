@@ -147,6 +147,55 @@ class Memories:
             self._touch(row, text)
         return text
 
+    def update(self, identifier: str, text: str) -> bool:
+        """Gives a memory another text, at once; it keeps its id and its age.  False: there is none of that id."""
+        row = _row(identifier)
+        try:
+            with self._store.transaction() as db:
+                if row is None or not self._unindex(db, row):
+                    return False
+                db.execute(
+                    "UPDATE memories SET content = ?, block_id = NULL, slot = NULL, accessed_at = ? WHERE id = ?",
+                    (text, time.time(), row),
+                )
+                db.execute("INSERT INTO memory_index (rowid, content) VALUES (?, ?)", (row, text))
+                self._warm += 1
+        except BaseException:
+            self._count()
+            raise
+        self._hot[row] = text
+        return True
+
+    def delete(self, identifier: str) -> bool:
+        """Forgets a memory for good.  False: there is none of that id."""
+        row = _row(identifier)
+        try:
+            with self._store.transaction() as db:
+                if row is None or not self._unindex(db, row):
+                    return False
+                self._forget(db, row)
+        except BaseException:
+            self._count()
+            raise
+        return True
+
+    def _unindex(self, db: sqlite3.Connection, row: int) -> bool:
+        """Takes a memory out of the index and out of its block; its row is no more counted.  Whether there is one."""
+        text = self._text(row)
+        found = db.execute("SELECT block_id FROM memories WHERE id = ?", (row,)).fetchone()
+        if text is None or found is None:
+            return False
+        # The index keeps no text: to delete from it, it must be told what it was given.
+        db.execute("INSERT INTO memory_index (memory_index, rowid, content) VALUES ('delete', ?, ?)", (row, text))
+        (block,) = found
+        if block is None:
+            self._warm -= 1
+            return True
+        self._cold -= 1
+        db.execute("UPDATE memories SET block_id = NULL, slot = NULL WHERE id = ?", (row,))
+        self._drop_if_empty(db, block)
+        return True
+
     def tier_of(self, identifier: str) -> Tier | None:
         """Where a memory is; None when there is none of that id."""
         row = _row(identifier)
@@ -280,6 +329,9 @@ class Memories:
         )
         self._warm += 1
         self._cold -= 1
+        self._drop_if_empty(db, block)
+
+    def _drop_if_empty(self, db: sqlite3.Connection, block: int) -> None:
         if db.execute("SELECT 1 FROM memories WHERE block_id = ? LIMIT 1", (block,)).fetchone() is None:
             db.execute("DELETE FROM memory_blocks WHERE id = ?", (block,))
             self._blocks.pop(block, None)
@@ -309,17 +361,11 @@ class Memories:
 
     def _drop_oldest_block(self, db: sqlite3.Connection) -> None:
         (block,) = db.execute("SELECT min(id) FROM memory_blocks").fetchone()
-        texts = self._block(block)
-        rows = db.execute("SELECT id, slot FROM memories WHERE block_id = ?", (block,)).fetchall()
-        for row, slot in rows:
-            self._forget(db, row, texts[slot])
-        db.execute("DELETE FROM memory_blocks WHERE id = ?", (block,))
-        self._blocks.pop(block, None)
-        self._cold -= len(rows)
+        for (row,) in db.execute("SELECT id FROM memories WHERE block_id = ? ORDER BY id", (block,)).fetchall():
+            self._unindex(db, row)
+            self._forget(db, row)
 
-    def _forget(self, db: sqlite3.Connection, row: int, text: str) -> None:
-        # The index keeps no text: to delete from it, it must be told what it was given.
-        db.execute("INSERT INTO memory_index (memory_index, rowid, content) VALUES ('delete', ?, ?)", (row, text))
+    def _forget(self, db: sqlite3.Connection, row: int) -> None:
         db.execute("DELETE FROM memories WHERE id = ?", (row,))
         db.execute("UPDATE users SET last_gone = max(last_gone, ?) WHERE id = ?", (row, row >> OWNER_BITS))
         self._hot.pop(row, None)

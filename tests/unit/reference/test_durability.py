@@ -241,8 +241,12 @@ def test_what_was_let_go_of_does_not_come_back(tmp_path: Path) -> None:
     ids = [memories.add("u", [f"The code of cabinet{number} is {number}."])[0] for number in range(40)]
     there = [memories.get(one) is not None for one in ids]
     assert there.count(False) > 10
+    memories.delete(ids[-2])
+    memories.update(ids[-1], "The code has changed.")
+    there[-2] = False
     again = Memories(store, config)
     assert [again.get(one) is not None for one in ids] == there
+    assert again.get(ids[-1]) == "The code has changed."
     store.close()
 
 

@@ -158,6 +158,52 @@ def test_blocks_go_when_all_in_them_are_rows_again(store: Store) -> None:
     assert [memories.get(one) for one in ids] == [fact(number) for number in range(len(ids))]
 
 
+def test_updates_and_deletions_in_every_tier(store: Store) -> None:
+    memories = Memories(store, SMALL)
+    ids = [memories.add("u", [fact(number)])[0] for number in range(40)]
+    by_tier = {tier: [one for one in ids if memories.tier_of(one) == tier] for tier in ("hot", "warm", "cold")}
+    before = memories.counts()
+    for tier, some in by_tier.items():
+        changed, gone = some[-1], some[-2]
+        number = ids.index(gone)
+        assert memories.update(changed, f"The lamp{tier} is new."), tier
+        assert memories.get(changed) == f"The lamp{tier} is new."
+        assert memories.search("u", f"What of the lamp{tier}?", 5)[0].id == changed
+        assert memories.search("u", f"code of cabinet{ids.index(changed)}?", 5) == [], "the old text is gone"
+        assert memories.delete(gone), tier
+        assert memories.get(gone) is None
+        assert memories.tier_of(gone) is None
+        assert memories.search("u", f"code of cabinet{number}?", 5) == []
+        assert not memories.delete(gone)
+        assert not memories.update(gone, "again")
+    assert not memories.update("nonsense", "x")
+    memories.flush()
+    after = memories.counts()
+    assert after["warm"] + after["cold"] == store.count("memories") == before["warm"] + before["cold"] - 3
+    assert Memories(store, SMALL).counts()["cold"] == after["cold"]
+    # An id is not given twice, though the newest memory goes.
+    (newest,) = memories.add("u", ["The last one."])
+    memories.delete(newest)
+    assert memories.add("u", ["Another last one."])[0] != newest
+    for block in by_tier["cold"]:
+        memories.delete(block)
+    assert memories.counts()["cold"] == 0
+    assert store.count("memory_blocks") == 0
+    store.connection.execute("INSERT INTO memory_index (memory_index) VALUES ('integrity-check')")
+
+
+def test_an_update_that_fails_leaves_all_as_it_was(store: Store) -> None:
+    memories = Memories(store, SMALL)
+    (one,) = memories.add("u", [fact(1)])
+    before = memories.counts()
+    with pytest.raises(UnicodeEncodeError):
+        memories.update(one, "\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        memories.add("u", ["fine", "\ud800"])
+    assert memories.counts() == before
+    assert memories.search("u", "code of cabinet1?", 5)[0].text == fact(1)
+
+
 def test_search(store: Store) -> None:
     memories = Memories(store, replace(SMALL, warm_memories=1000))
     memories.add("u", [fact(number) for number in range(50)])

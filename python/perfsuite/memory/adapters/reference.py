@@ -69,6 +69,16 @@ class Reference:
         """Full text narrows, embeddings rank."""
         return [Hit(*found) for found in self._memories.recall(USER, query, k)]
 
+    def update(self, id: str, text: str) -> None:
+        """Gives a memory another text.  KeyError: there is none of that id."""
+        if not self._memories.update(id, text):
+            raise KeyError(f"there is no memory {id}")
+
+    def delete(self, id: str) -> None:
+        """Forgets a memory.  KeyError: there is none of that id."""
+        if not self._memories.delete(id):
+            raise KeyError(f"there is no memory {id}")
+
     def tier_of(self, id: str) -> Tier | None:
         """Where a memory is."""
         return self._memories.tier_of(id)
