@@ -1,7 +1,7 @@
 """Real memory systems, each in a process and an environment of its own, over the stand-in for their model.
 
-An environment that is not in the cache is made where ``PERFSUITE_INSTALL=1`` is set (minutes, and hundreds of MB), as
-CONTRIBUTING.md has it; else the test of that system is skipped and names the command.
+An environment that is not in the cache is made where ``PERFSUITE_INSTALL`` names the system, or is 1 for all (minutes,
+and gigabytes), as CONTRIBUTING.md has it; else the test of that system is skipped and names the command.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import pytest
 
+from perfsuite.errors import UsageError
 from perfsuite.memory import environments, registry
 from perfsuite.memory.host import Hosted, Item
 from perfsuite.serve.standin import Counts, StandIn
@@ -95,13 +96,18 @@ def question(number: int) -> str:
 def available(name: str) -> None:
     """Installs the system where that was asked for; skips where it is not here."""
     system = registry.find(name)
-    asked = bool(os.environ.get(INSTALL))
+    names = os.environ.get(INSTALL, "").split()
+    asked = name in names or "1" in names
     if name in SLOW and not asked:
-        pytest.skip(f"it takes a minute to start: {INSTALL}=1 python -m pytest tests/systems -k {name}")
+        pytest.skip(f"it takes a minute to start: {INSTALL}={name} python -m pytest tests/systems")
     if registry.missing(name) is None:
         return
     if not asked:
-        pytest.skip(f"not installed: {INSTALL}=1 python -m pytest tests/systems -k {name}")
+        pytest.skip(f"not installed: {INSTALL}={name} python -m pytest tests/systems")
+    try:
+        environments.base_for(system)
+    except UsageError as error:
+        pytest.skip(str(error))
     environments.make(system)
 
 

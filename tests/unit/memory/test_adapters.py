@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import sqlite3
 from contextlib import closing
@@ -85,3 +87,17 @@ def test_a_given_letta_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LETTA_URL", "http://127.0.0.1:9")
     with pytest.raises(RuntimeError, match=r"Letta's server does not answer: .*refused"):
         Letta().initialize(tmp_path, "http://127.0.0.1:9/v1", 8)
+
+
+@pytest.mark.parametrize("name", ["sqlite-vec", "langmem", "mem0", "mem0-raw", "graphiti", "letta"])
+def test_a_system_that_needs_a_model_says_so_where_there_is_none(name: str, tmp_path: Path) -> None:
+    module, _, attribute = registry.find(name).factory.partition(":")
+    system = getattr(importlib.import_module(module), attribute)()
+
+    async def open_it() -> None:
+        opening = system.initialize(tmp_path, None, 8)
+        if opening is not None:
+            await opening
+
+    with pytest.raises(ValueError, match=r"needs .*: give (its|the) URL"):
+        asyncio.run(open_it())

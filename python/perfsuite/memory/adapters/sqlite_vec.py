@@ -56,10 +56,10 @@ class SqliteVec:
 
     def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
         """Opens the file."""
-        import sqlite_vec
-
         if model_url is None:
             raise ValueError("sqlite-vec needs embeddings: give the URL of a model")
+        import sqlite_vec
+
         self._dim = dim
         self._endpoint = Endpoint(model_url, os.environ.get("OPENAI_API_KEY"))
         self._db = sqlite3.connect(workdir / "sqlite_vec.sqlite", isolation_level=None)
