@@ -260,3 +260,10 @@ class AlwaysRefuses(Refuser):
 
     def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
         raise ValueError("refused as well")
+
+
+class Lingering(Plain):
+    """Takes three milliseconds for a store."""
+
+    def __init__(self) -> None:
+        super().__init__(delay_s=0.003)

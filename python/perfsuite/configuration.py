@@ -30,7 +30,7 @@ from perfsuite.plan import (
     Workload,
     overridden,
 )
-from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option, Place
+from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OF_CHAT, OF_MEMORY, OPTIONS, Option, Place
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 from perfsuite.units import TokenLength
 
@@ -189,7 +189,12 @@ class _Builder:
     def _target(self, phases: tuple[Phase, ...]) -> str:
         """The memory suite on the embedded reference system is of its memory."""
         target = cast("str", self.values["target"])
-        return "memory:reference" if target == "reference" and _of_memory(phases) else target
+        if not _of_memory(phases) or target.startswith("memory:"):
+            return target
+        if target != "reference":
+            names = " and ".join(phase.name for phase in phases)
+            self.mistakes.add(f"--target {target}: {names} measure a memory system: name one with --target memory:NAME")
+        return "memory:reference"
 
     def _output(self, phases: tuple[Phase, ...]) -> Path:
         """The folder; unless somebody names one, each of the documents' suites has its own."""
@@ -204,6 +209,11 @@ class _Builder:
                 self.mistakes.add(
                     text if load.contradiction() == text else f"{phase.origin}: phase {phase.name}: {text}"
                 )
+        for kind, others in ((OF_MEMORY, "memory"), (OF_CHAT, "chat")):
+            if phases and not any(phase.of == others for phase in phases):
+                names = ", ".join(phase.name for phase in phases)
+                for name in sorted(kind & self.typed):
+                    self.mistakes.add(f"{BY_NAME[name].flag}: has no meaning for {names}; leave it out")
         searching = [phase for phase in phases if overridden(load, phase).find_max]
         if load.find_max and phases and not any(showing([phase], "max_rate") for phase in searching):
             names = ", ".join(phase.name for phase in phases)

@@ -381,6 +381,15 @@ BY_NAME = {option.name: option for option in OPTIONS}
 
 PHASE_OPTIONS = frozenset(option.name for option in OPTIONS if option.scope == "phase")
 
+OF_MEMORY = frozenset({"workers", "samples", "max_scale", "dimension"})
+"""What only phases of a memory system heed."""
+OF_CHAT = frozenset(
+    {"concurrency", "rate", "arrivals", "users", "pace", "think", "find_max", "max_requests", "max_tokens", "raw"}
+    | {"prompt_tokens", "output_tokens", "turns", "prefix_cache", "conversations", "max_window_size", "tokenizer"}
+    | {"model", "pid", "api_key_env"}
+)
+"""What only phases of a chat system heed."""
+
 NOT_YET = {
     "cluster": "leave it out: one machine drives the load",
     "live": "leave it out: metrics-TS.html has the charts when the run ends",

@@ -90,6 +90,19 @@ def test_chat_phases_keep_their_target_and_folder() -> None:
     assert plan(phase="suite", target="memory:fts5").target == "memory:fts5"
 
 
+def test_what_has_no_meaning_for_the_phases_is_a_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--workers: has no meaning for load; leave it out"):
+        plan(phase="load", workers="3")
+    with pytest.raises(UsageError, match="--rate: has no meaning for latency; leave it out"):
+        plan(phase="latency", rate="3")
+    with pytest.raises(UsageError, match="latency measure a memory system: name one with --target memory:NAME"):
+        plan(phase="latency", target="http://127.0.0.1:9")
+    (tmp_path / "perfsuite.toml").write_text("workers = 3\nrate = 3\n")  # of a project with both kinds
+    assert plan(tmp_path, phase="load").load.rate == 3
+    assert plan(tmp_path, phase="throughput").memory.workers == 3
+    assert plan(tmp_path, phase="throughput", workers="4").memory.workers == 4
+
+
 def test_no_workers_and_no_scale_are_mistakes() -> None:
     with pytest.raises(UsageError, match="--workers"):
         plan(phase="throughput", workers="0")
@@ -179,7 +192,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         where = str(tmp_path / "perfsuite.toml")
         assert origin(plan(tmp_path), shown) == where
         assert origin(plan(environment={BY_NAME[name].variable: str(value)}), shown) == BY_NAME[name].variable
-        assert origin(plan(**{name: value}), shown) == BY_NAME[name].flag
+        assert origin(plan(**{"phase": "all", name: value}), shown) == BY_NAME[name].flag
 
 
 def test_the_documented_troubleshooting_flags() -> None:

@@ -186,6 +186,21 @@ def test_scales_that_would_take_too_long_are_left_out_unless_they_were_named() -
     assert "name --max-scale" in str(footprint._too_long(200, [last], 0.0, 1.0))
 
 
+def test_where_scales_are_left_out_others_lie_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    def reading(memories: int) -> Reading:
+        return Reading(memories=memories, memory_bytes=1, resident_bytes=1, disk_bytes=1, peak_bytes=1, seconds=1.0)
+
+    assert footprint.between([reading(n) for n in (62, 125, 250, 500)]) == [375]
+    assert footprint.between([reading(n) for n in (62, 125, 250)]) == [187, 93]
+    assert footprint.between([reading(62)]) == []
+    assert footprint.between([reading(n) for n in (1, 2, 3, 4, 5)]) == []
+    monkeypatch.setattr(footprint, "SHORTEST_S", 0.0)
+    phase = measured("footprint", "Lingering", duration="1s")  # whose larger scales take longer than that
+    found = metric(phase, "memory_per_1000")
+    assert len(found.details["left_out"]) > 0
+    assert all("name --max-scale" in text for text in found.details["left_out"])
+
+
 def test_chat_phases_are_not_measurable_on_a_memory_system() -> None:
     result = asyncio.run(arun("load", "memory:fts5", duration="1s"))
     assert result.verdict == "not measured"

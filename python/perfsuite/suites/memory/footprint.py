@@ -7,9 +7,9 @@ and again when the scale's memories are stored, flushed and asked for a while.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 from perfsuite import stats
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session
 
 MAX_SCALE = {"quick": 2000, "standard": 10_000, "full": 50_000}
+FEWEST = 5
+"""Scales without which the line through them has no interval."""
 HALVINGS = 5
 """The scales are the largest and so many halves of it: six points, the fewest that give a line a useful interval."""
 WARMUP = 40
@@ -52,33 +54,59 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     """Evidence for ``memory_per_1000`` and ``disk_per_1000``."""
     asked = session.memory.max_scale
     largest = asked or MAX_SCALE[session.plan.profile]
-    readings: list[Reading] = []
-    left_out: list[str] = []
-    kind = "PSS"
-    begun = time.monotonic()
-    budget = None if asked else max(session.duration_s, SHORTEST_S)
+    study = _Study(session, largest, None if asked else max(session.duration_s, SHORTEST_S))
     for scale in scales(largest):
-        if session.stop.is_set():
-            break
-        reason = _too_large(scale, readings) or _too_long(scale, readings, begun, budget)
-        if reason is not None:
-            left_out.append(f"{scale:,} memories: {reason}")
-            session.note(f"footprint: {left_out[-1]}")
-            continue
-        try:
-            async with running(session) as system:
-                reading, kind = await _read(session, system, scale)
-            readings.append(reading)
-        except SystemFailed as error:
-            left_out.append(f"{scale:,} memories: {error}")
-            tell(session, error)
-            break
-        session.progress(sum(one.memories for one in readings) / (2 * largest))
+        await study.take(scale)
+    for scale in between(study.readings):
+        await study.take(scale, whatever_it_takes=True)
+    readings, left_out, kind = study.readings, study.left_out, study.kind
     details: dict[str, object] = {"kind": kind, "left_out": left_out} if left_out else {"kind": kind}
     return {
         "memory_per_1000": _slope(readings, "memory_bytes", {**details, "scales": [asdict(one) for one in readings]}),
         "disk_per_1000": _slope(readings, "disk_bytes", details),
     }
+
+
+class _Study:
+    def __init__(self, session: Session, largest: int, budget: float | None) -> None:
+        self.session = session
+        self.largest = largest
+        self.budget = budget
+        self.begun = time.monotonic()
+        self.readings: list[Reading] = []
+        self.left_out: list[str] = []
+        self.kind = "PSS"
+        self.failed = False
+
+    async def take(self, scale: int, *, whatever_it_takes: bool = False) -> None:
+        """Measures a scale, or says why it is left out; after one that failed there is no other."""
+        session = self.session
+        if session.stop.is_set() or self.failed:
+            return
+        budget = None if whatever_it_takes else self.budget
+        reason = _too_large(scale, self.readings) or _too_long(scale, self.readings, self.begun, budget)
+        if reason is not None:
+            self.left_out.append(f"{scale:,} memories: {reason}")
+            session.note(f"footprint: {self.left_out[-1]}")
+            return
+        try:
+            async with running(session) as system:
+                reading, self.kind = await _read(session, system, scale)
+            self.readings.append(reading)
+        except SystemFailed as error:
+            self.failed = True
+            self.left_out.append(f"{scale:,} memories: {error}")
+            tell(session, error)
+        session.progress(sum(one.memories for one in self.readings) / (2 * self.largest))
+
+
+def between(readings: Sequence[Reading]) -> list[int]:
+    """Where so many scales were left out that a line through the others has no interval: what lies between those."""
+    if not 2 <= len(readings) < FEWEST:
+        return []
+    pairs = pairwise(sorted(reading.memories for reading in readings))
+    middle = [(low + high) // 2 for low, high in pairs if high - low > 1]
+    return list(reversed(middle))[: FEWEST - len(readings)]
 
 
 def scales(largest: int) -> list[int]:
@@ -131,7 +159,7 @@ def _too_large(scale: int, readings: list[Reading]) -> str | None:
 
     if not readings:
         return None
-    last = readings[-1]
+    last = max(readings, key=lambda reading: reading.memories)
     expected = last.memory_bytes / last.memories * scale
     free = psutil.virtual_memory().available
     if expected <= SPARE * free:
@@ -145,7 +173,7 @@ def _too_large(scale: int, readings: list[Reading]) -> str | None:
 def _too_long(scale: int, readings: list[Reading], begun: float, budget: float | None) -> str | None:
     if budget is None or not readings:
         return None
-    last = readings[-1]
+    last = max(readings, key=lambda reading: reading.memories)
     expected = last.seconds / last.memories * scale
     if time.monotonic() - begun + expected <= budget:
         return None
@@ -164,6 +192,6 @@ def _slope(readings: list[Reading], what: str, details: Mapping[str, object]) ->
         details={
             **details,
             "intercept_bytes": line.intercept,
-            "to_decide": f"let it grow more: --max-scale {4 * readings[-1].memories}",
+            "to_decide": f"let it grow more: --max-scale {4 * max(one.memories for one in readings)}",
         },
     )
