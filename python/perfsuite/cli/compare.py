@@ -55,6 +55,7 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Compares, writes the files, prints one screen; 1 when a system that was named could not be measured."""
     import asyncio
+    import signal
 
     from perfsuite.configuration import configure as configure_
     from perfsuite.reports.comparison import terminal, write
@@ -68,7 +69,14 @@ def execute(arguments: Namespace) -> int:
     systems = entrants(arguments.names)
     _check_writable(folder)
     say, done = _progress()
-    comparison = asyncio.run(compare(settings, systems, say))
+
+    async def until_told() -> Comparison:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as Ctrl-C does
+        return await compare(settings, systems, say)
+
+    comparison = asyncio.run(until_told())
     done()
     files: Files = write(comparison, folder)
     if arguments.json is not None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -53,6 +55,24 @@ def test_its_reports_can_be_written_again(tmp_path: Path, capsys: pytest.Capture
     data.write_bytes(data.read_bytes().replace(b'"systems": [', b'"systems": 3, "more": ['))
     assert main(["report", str(data)]) == 2
     assert "no comparison of this version" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_was_measured_is_written_when_it_is_interrupted(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def say(text: str) -> None:
+        if "round 2" in text:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr("perfsuite.cli.compare._progress", lambda: (say, lambda: None))
+    before = signal.getsignal(number)
+    assert run(tmp_path, "fts5", *QUICK[:4], "--rounds", "5", "--no-lasting") == 130
+    assert signal.getsignal(number) == before
+    assert "interrupted" in capsys.readouterr().out.lower()
+    data = json.loads(next(tmp_path.glob("*.json")).read_bytes())
+    assert data["interrupted"]
+    assert data["systems"][0]["groups"][0]["rounds"] == 1
 
 
 def test_it_is_in_the_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
