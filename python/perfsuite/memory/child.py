@@ -367,6 +367,7 @@ async def _serve(channel: Channel) -> None:
                 )
                 opened = time.perf_counter_ns()
                 answer: dict[str, Any] = {"import_ns": made - begun, "initialize_ns": opened - made}
+                answer["pid"] = os.getpid()
             else:
                 assert driver is not None
                 answer = await _answer(request, driver)

@@ -1,8 +1,8 @@
 """A memory system in a process of its own, and the batches of calls that are made on it.
 
-The child (child.py) times each call around it alone and sends the samples back with the results: pipes, encoding and
-this process are in no figure.  A child that hangs, dies or talks nonsense is a SystemFailed with what it said last; the
-process tree never outlives the ``async with``.
+The child (child.py, held by guard.py) times each call around it alone and sends the samples back with the results:
+pipes, encoding and this process are in no figure.  A child that hangs, dies or talks nonsense is a SystemFailed with
+what it said last; no process of the tree, and none that left it, outlives the ``async with``.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ __all__ = ["Failing", "Hosted", "Item", "Operation", "Outcome", "Overhead", "Sys
 TIMEOUT_S = 60.0
 START_TIMEOUT_S = 180.0
 LOOK_S = 0.5
+GUARD_S = 10.0
+"""For the guard to kill what is left, before it is killed itself."""
 TAIL_BYTES = 8192
 BATCH = 2000
 """Calls that are sent at once: it bounds what the child holds for the measuring's sake."""
@@ -66,6 +68,7 @@ class Hosted:
         self.import_ms = 0.0
         self.initialize_ms = 0.0
         self._process = process
+        self._pid = process.pid
         self._timeout_s = timeout_s
         self._meter: Callable[[], Mapping[str, float]] | None = None
         self._reader: asyncio.StreamReader
@@ -128,6 +131,7 @@ class Hosted:
                 "dim": dim,
             }
             answer = await hosted._ask(request, "start", start_timeout_s)
+            hosted._pid = answer["pid"]
             hosted.import_ms = answer["import_ns"] / 1e6
             hosted.initialize_ms = answer["initialize_ns"] / 1e6
             await hosted.info()
@@ -139,8 +143,8 @@ class Hosted:
 
     @property
     def pid(self) -> int:
-        """The child's process id; it leads a process group of its own."""
-        return self._process.pid
+        """The system's process id; it leads a process group of its own."""
+        return self._pid
 
     @property
     def last_words(self) -> str:
@@ -217,7 +221,7 @@ class Hosted:
 
     def rusage(self) -> Usage:
         """What its process tree holds and has used by now, and the bytes of its folder."""
-        return usage_of(self.pid, self.workdir)
+        return usage_of(self._process.pid, self.pid, self.workdir)
 
     async def overhead(self, method: str, *, workers: int = 1, count: int = 2000) -> Overhead:
         """What measuring a call of ``method`` takes here and now, by calls that do nothing."""
@@ -305,7 +309,7 @@ class Hosted:
 
     def _end(self) -> None:
         """Kills the tree, and returns when all of its output is read."""
-        _kill_tree(self.pid, self._process)
+        _kill_tree(self._process)
         self._process.wait()
         self._drain.join(timeout=2.0)
 
@@ -344,7 +348,7 @@ def _spawn(
     if foreign:  # its own packages, not those of this environment
         for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
             environment.pop(name, None)
-    command = [str(python), str(Path(__file__).with_name("child.py")), str(number)]
+    command = [str(python), "-I", "-S", str(Path(__file__).with_name("guard.py")), str(number)]
     try:
         return subprocess.Popen(
             command,
@@ -360,18 +364,17 @@ def _spawn(
         raise SystemFailed("start", f"cannot start {python}: {error.strerror or error}") from error
 
 
-def _kill_tree(pid: int, process: subprocess.Popen[bytes]) -> None:
+def _kill_tree(guard: subprocess.Popen[bytes]) -> None:
+    """Kills what the guard holds; it ends of itself when nothing is left of that, and the host need not see it all."""
     import psutil
 
-    below: list[psutil.Process] = []
-    if process.poll() is None:
-        with contextlib.suppress(psutil.Error):
-            below = psutil.Process(pid).children(recursive=True)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)  # the group may outlive its leader
-    for one in below:  # those that left the group
-        with contextlib.suppress(psutil.Error):
-            one.kill()
+    with contextlib.suppress(psutil.Error):
+        for one in psutil.Process(guard.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        guard.wait(GUARD_S)
+    guard.kill()
 
 
 def _how_it_ended(code: int) -> str:

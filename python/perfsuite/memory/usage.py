@@ -16,9 +16,10 @@ BLOCK = 512
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """``resident_bytes``: resident set size, summed over the tree.  ``memory_bytes``: its proportional set size where
-    the kernel shows it (``memory_kind`` "PSS"), else the resident one ("RSS").  ``peak_bytes``: the most that the root
-    process was resident with, 0 where the kernel does not say.  ``cpu_s``: processor time of the tree, that of children
-    that have ended included.  ``disk_bytes``: what the folder's files occupy; ``file_bytes``: their lengths."""
+    the kernel shows it (``memory_kind`` "PSS"), else the resident one ("RSS").  ``peak_bytes``: the most that the
+    system's own process was resident with, 0 where the kernel does not say.  ``cpu_s``: processor time of the tree,
+    that of children that have ended included.  ``disk_bytes``: what the folder's files occupy; ``file_bytes``: their
+    lengths."""
 
     resident_bytes: int
     memory_bytes: int
@@ -31,8 +32,9 @@ class Usage:
     file_bytes: int
 
 
-def usage_of(pid: int, folder: Path) -> Usage:
-    """Of the tree with that root, and of the folder; a process that has ended counts nothing."""
+def usage_of(guard: int, system: int, folder: Path) -> Usage:
+    """Of all that ``guard`` holds but itself, ``system`` the first of them, and of the folder.  Of processes that have
+    ended the processor time counts alone."""
     import psutil
 
     resident = proportional = threads = processes = 0
@@ -40,8 +42,10 @@ def usage_of(pid: int, folder: Path) -> Usage:
     kind = "PSS"
     tree: list[psutil.Process] = []
     with contextlib.suppress(psutil.Error):
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
+        root = psutil.Process(guard)
+        tree = root.children(recursive=True)
+        times = root.cpu_times()
+        cpu = times.children_user + times.children_system  # of detached processes that have ended
     for process in tree:
         with contextlib.suppress(psutil.Error):
             rss = int(process.memory_info().rss)
@@ -51,9 +55,7 @@ def usage_of(pid: int, folder: Path) -> Usage:
                 kind = "RSS"
             resident += rss
             proportional += rss if pss is None else pss
-            cpu += times.user + times.system
-            if process.pid == pid:
-                cpu += times.children_user + times.children_system
+            cpu += times.user + times.system + times.children_user + times.children_system
             threads += process.num_threads()
             processes += 1
     disk, length = folder_bytes(folder)
@@ -61,7 +63,7 @@ def usage_of(pid: int, folder: Path) -> Usage:
         resident_bytes=resident,
         memory_bytes=proportional,
         memory_kind=kind,
-        peak_bytes=_peak(pid),
+        peak_bytes=_peak(system),
         cpu_s=cpu,
         threads=threads,
         processes=processes,

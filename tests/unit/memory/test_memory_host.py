@@ -16,6 +16,7 @@ import pytest
 
 from perfsuite.errors import UsageError
 from perfsuite.memory.host import BATCH, Hosted, Item, Operation, Outcome, SystemFailed
+from perfsuite.memory.usage import Usage
 
 PLAIN = "memory_systems:Plain"
 
@@ -264,11 +265,11 @@ def test_an_unknown_system_is_named_with_those_that_are_near(tmp_path: Path) -> 
         run_on("fts4", tmp_path, lambda system: system.info())
 
 
-def test_the_child_ends_when_its_host_is_killed(tmp_path: Path) -> None:
+def test_the_child_and_what_it_detached_end_when_its_host_is_killed(tmp_path: Path) -> None:
     program = (
         "import asyncio, os, sys; from pathlib import Path; from perfsuite.memory.host import Hosted\n"
         "async def main():\n"
-        "    async with Hosted.start('memory_systems:Plain', workdir=Path(sys.argv[1])) as system:\n"
+        "    async with Hosted.start('memory_systems:Detaching', workdir=Path(sys.argv[1])) as system:\n"
         "        print(system.pid, flush=True)\n"
         "        os.kill(os.getpid(), 9)\n"
         "asyncio.run(main())"
@@ -276,10 +277,39 @@ def test_the_child_ends_when_its_host_is_killed(tmp_path: Path) -> None:
     path = os.pathsep.join(sys.path)
     command = [sys.executable, "-c", program, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, timeout=60)
-    pid = int(done.stdout)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        psutil.Process(pid).wait(timeout=30)
-    assert is_gone(pid)
+    for pid in (int(done.stdout), int((tmp_path / "daemon").read_text())):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(timeout=30)
+        assert is_gone(pid)
+
+
+@pytest.mark.parametrize("end", ["close", "kill", "die", "leave"])
+def test_what_a_system_detaches_ends_with_it(end: str, tmp_path: Path) -> None:
+    daemons = []
+
+    async def work(system: Hosted) -> None:
+        daemons.append(int((tmp_path / "daemon").read_text()))
+        assert psutil.Process(daemons[0]).is_running()
+        if end == "close":
+            await system.close()
+        elif end == "kill":
+            await system.kill()
+        elif end == "die":
+            with pytest.raises(SystemFailed, match=r"died in store .SIGABRT"):
+                await system.store(items(1))
+
+    run_on("memory_systems:Detaching", tmp_path, work, options={"die": end == "die"})
+    assert is_gone(daemons[0])
+
+
+def test_what_a_system_detaches_counts_as_its_own(tmp_path: Path) -> None:
+    async def work(system: Hosted) -> Usage:
+        return system.rusage()
+
+    plain = run_on(PLAIN, tmp_path / "plain", work)
+    detaching = run_on("memory_systems:Detaching", tmp_path / "detaching", work)
+    assert (plain.processes, detaching.processes) == (1, 2)
+    assert detaching.resident_bytes - plain.resident_bytes >= 32 << 20
 
 
 def test_usage_is_that_of_the_child(tmp_path: Path) -> None:
