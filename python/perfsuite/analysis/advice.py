@@ -6,6 +6,7 @@ advice.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from perfsuite.units import figure, goal
 
 Sign = tuple[str, str]
 """What points to an issue: the figure in words, and the metric (``phase.metric``) that it is."""
+
+_LENGTH = re.compile(
+    r"context.{0,40}(length|size|window|exceed)|(exceed|maximum).{0,60}context|(prompt|input) is too long"
+)
 
 BUSY = 0.9
 """A share of the CPU or the memory of the machine above which others than the system under test shape the figures."""
@@ -101,7 +106,8 @@ def _queueing(phase: PhaseResult) -> Iterable[Sign]:
 
 def _undelivered(phase: PhaseResult) -> Iterable[Sign]:
     """Less was sent than was asked for."""
-    wanted, got = phase.requested.get("rate"), phase.delivered.get("rate")
+    # What fell due: a ramp's is less than the rate that it climbs to.
+    wanted, got = phase.delivered.get("due_rate") or phase.requested.get("rate"), phase.delivered.get("rate")
     if isinstance(wanted, int | float) and isinstance(got, int | float) and wanted > 0 and got < 0.95 * wanted:
         yield f"{got:.3g} of {wanted:.3g} requests/s were delivered in {phase.name}", f"{phase.name}.response_time"
 
@@ -123,6 +129,14 @@ def _late(phase: PhaseResult) -> Iterable[Sign]:
     late, requests = phase.delivered.get("late_sends"), phase.delivered.get("requests")
     if isinstance(late, int) and isinstance(requests, int) and requests and late > 0.05 * requests:
         yield f"{late:,} of {requests:,} requests were sent late in {phase.name}", f"{phase.name}.response_time"
+
+
+def _too_long(phase: PhaseResult) -> Iterable[Sign]:
+    """Refused for their length."""
+    for error in phase.errors:
+        text = next((text for text in error.first if _LENGTH.search(text.lower())), None)
+        if error.kind == "http_4xx" and text is not None:
+            yield f'"{text}" in {phase.name}', f"{phase.name}.error_rate"
 
 
 def _any(*conditions: Callable[[PhaseResult], Iterable[Sign]]) -> Callable[[PhaseResult], Iterable[Sign]]:
@@ -190,6 +204,12 @@ ISSUES: tuple[Issue, ...] = (
         "Rate limiting",
         "The service refused requests by their rate: lower --rate or --concurrency, or raise the limit.",
         _kinds("http_429"),
+    ),
+    Issue(
+        "Prompts too long",
+        "Conversations grow until the model's context has no room for them, and what is refused then counts as failed: "
+        "keep them shorter with --turns, or send your own with --conversations.",
+        _too_long,
     ),
     Issue(
         "Errors of the system under test",

@@ -17,6 +17,8 @@ from perfsuite.units import number
 MOST_ROWS = 24
 NARROWEST = 40
 MOST_WARNINGS = 3
+MOST_ERRORS = 4
+LONGEST_ERROR = 200
 _COLOURS = {"passed": "32", "failed": "31;1", "undecided": "33", "interrupted": "33", "not measured": "35"}
 
 
@@ -47,9 +49,25 @@ def render(
             lines.append(
                 f"  {printable(phase.name)} {_paint(phase.verdict, phase.verdict, colour)}: {_said(phase.reason)}"
             )
+    lines += _errors(result, verbose)
     lines += _about_the_client(result, verbose)
     lines += [printable(str(path), 4096) for path in files]
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _errors(result: Result, verbose: bool) -> list[str]:
+    """What failed, most first: each kind with the first that was said of it, where the phase's reason does not say it."""
+    found = [(phase, error) for phase in result.phases for error in phase.errors if error.kind != "cancelled"]
+    found.sort(key=lambda pair: -pair[1].count)
+    shown = found if verbose else found[:MOST_ERRORS]
+    lines = []
+    for phase, error in shown:
+        first = error.first[0] if error.first and error.first[0] not in phase.reason else ""
+        text = f": {printable(first, LONGEST_ERROR)}" if first else ""
+        lines.append(f"  {printable(phase.name)} errors: {error.count:,} {printable(error.kind)}{text}")
+    if len(shown) < len(found):
+        lines.append(f"  … and {len(found) - len(shown)} more kinds of errors (--verbose lists them)")
+    return lines
 
 
 def _about_the_client(result: Result, verbose: bool) -> list[str]:

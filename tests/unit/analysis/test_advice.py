@@ -75,6 +75,27 @@ def test_a_busy_machine_is_a_conflict_for_resources(level: float, advised: bool)
     assert issues(phase(resources={"process.cpu_percent": busy})) == [], "the system under test may be busy"
 
 
+@pytest.mark.parametrize(
+    ("text", "advised"),
+    [
+        ("400 Bad Request: request (4220 tokens) exceeds the available context size (4096 tokens)", True),
+        ("400: This model's maximum context length is 8192 tokens", True),
+        ("400: prompt is too long: 201000 tokens > 200000 maximum", True),
+        ("401 Unauthorized: bad key", False),
+        ("404 Not Found: no such context", False),
+    ],
+)
+def test_a_prompt_that_was_refused_for_its_length(text: str, advised: bool) -> None:
+    found = issues(phase(errors=[ErrorCount(kind="http_4xx", count=3, first=["else", text])]))
+    assert ("Prompts too long" in found) is advised
+
+
+def test_a_ramp_that_was_delivered_is_no_undelivered_rate() -> None:
+    for due_rate, advised in ((10.0, False), (20.0, True), (None, True)):
+        one = phase(requested={"rate": 20.0}, delivered={"rate": 9.9, "due_rate": due_rate})
+        assert ("Queueing" in issues(one)) is advised
+
+
 def test_slow_is_what_took_long() -> None:
     fast = metric("response_time", stat="mean", value=44.0, target=1000.0)
     assert issues(phase(fast)) == [], "it failed for the errors beside it"

@@ -10,7 +10,7 @@ import pytest
 
 import results_made
 from perfsuite.reports import terminal
-from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
 
 
 def screen(result: Result, **options: object) -> str:
@@ -34,6 +34,19 @@ def test_the_delivered_rate_is_in_the_headline() -> None:
     load = msgspec.structs.replace(load, requested={"rate": 10.0})
     text = screen(msgspec.structs.replace(results_made.full(), phases=[load]))
     assert text.splitlines()[0].endswith("412 sent, 7 failed, 9.9 of 10 requests/s delivered")
+
+
+def test_what_failed_is_on_the_screen_with_its_first_words() -> None:
+    lines = screen(results_made.full()).splitlines()
+    assert any(line.startswith("  load errors: 5 timeout: ") for line in lines)
+    assert "  load errors: 2 http_5xx: 503" in lines
+    load = results_made.full().phases[0]
+    kinds = [ErrorCount(kind=f"k{n}", count=n, first=[f"said {n}"]) for n in range(1, 7)]
+    many = msgspec.structs.replace(load, errors=kinds, reason="none was answered (k6: said 6)")
+    text = screen(msgspec.structs.replace(results_made.full(), phases=[many]))
+    assert [line.split()[3] for line in text.splitlines() if " errors: " in line] == ["k6", "k5:", "k4:", "k3:"]
+    assert "… and 2 more kinds of errors" in text
+    assert "k1: said 1" in screen(msgspec.structs.replace(results_made.full(), phases=[many]), verbose=True)
 
 
 def test_the_headline_tells_the_warm_up_apart() -> None:
