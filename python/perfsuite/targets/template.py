@@ -19,9 +19,9 @@ from perfsuite.loadgen.engines import drivable
 from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
 from perfsuite.targets.http.address import metrics_pages, parse_address
 from perfsuite.targets.http.client import STAMPS, Call, DirectClient, rendered
-from perfsuite.targets.http.counting import Counter, counter_for
+from perfsuite.targets.http.counting import Counter, counter_for, reply_of
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
-from perfsuite.targets.http.failures import HttpFailure, status_failure
+from perfsuite.targets.http.failures import masked, status_failure
 from perfsuite.targets.http.filling import Values, filled, filled_path, header_secrets, with_secrets
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
 from perfsuite.targets.http.listening import listeners
@@ -217,19 +217,12 @@ class TemplateTarget:
     def _reply(self, request: Request, model: str | None, heard: Hearing) -> Reply:
         if not heard.text and not heard.hidden:
             raise Failure("malformed", self._nothing())
-        usage, counted_by = heard.usage, "usage"
-        if usage.completion_tokens is None or usage.prompt_tokens is None:
-            counter = self._counters.setdefault(model, counter_for(model))
-            usage = counter.completed(usage, request.messages, heard.text, heard.hidden)
-            counted_by = counter.name
-        return Reply(
-            text=heard.text,
-            model=heard.model or model,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-            counted_by=counted_by,
-        )
+        return reply_of(heard, request, model, self._counter)
+
+    def _counter(self, model: str | None) -> Counter:
+        if model not in self._counters:  # made once: it may read a tokenizer's file
+            self._counters[model] = counter_for(model)
+        return self._counters[model]
 
     def _nothing(self) -> str:
         form = self.template.stream
@@ -240,11 +233,7 @@ class TemplateTarget:
 
     def masked(self, failure: Failure) -> Failure:
         """The same failure, without a key that a server repeated in its words."""
-        for secret in self._secrets.values():
-            failure.args = (secret.hidden_in(str(failure)),)
-            if isinstance(failure, HttpFailure):
-                failure.message = secret.hidden_in(failure.message)
-        return failure
+        return masked(failure, self._secrets.values())
 
     async def values(self, request: Request, model: str | None) -> dict[str, object]:
         """What fills the placeholders of a request: its own fields, and what the set-up requests gave."""

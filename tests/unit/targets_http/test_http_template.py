@@ -17,7 +17,7 @@ from perfsuite.targets.base import Failure, Reply, Request
 from perfsuite.targets.http.filling import filled, filled_path
 from perfsuite.targets.http.paths import MISSING, parse_path
 from perfsuite.targets.http.template_file import parse_template
-from perfsuite.targets.template import TemplateTarget, load_template
+from perfsuite.targets.template import TemplateTarget, load_template, shipped
 from served import Asked, Server, a_request, a_row, chunked, serving, sse, whole
 
 CHAT = """
@@ -298,3 +298,8 @@ def test_paths(path: str, value: object) -> None:
 def test_what_is_no_path(path: object) -> None:
     with pytest.raises(UsageError, match=r"t\.toml: text"):
         parse_path(path, "t.toml: text")
+
+
+def test_what_counts_a_models_tokens_is_made_once() -> None:
+    target = TemplateTarget(load_template(shipped()[0]))
+    assert target._counter("gpt-4o") is target._counter("gpt-4o")

@@ -21,9 +21,11 @@ from perfsuite.targets.http.dialect import (
     Piece,
     Reader,
     Usage,
+    decoding,
     encoded,
     flat,
-    wrong,
+    lacking,
+    reported,
 )
 from perfsuite.targets.http.failures import worded
 from perfsuite.targets.http.openai_chat import OpenAIChat
@@ -75,8 +77,8 @@ class _Event(msgspec.Struct):
     error: object = None
 
 
-_decode = msgspec.json.Decoder(_Event).decode
-_decode_whole = msgspec.json.Decoder(_Message).decode
+_decode = decoding(_Event)
+_decode_whole = decoding(_Message)
 
 
 RULES = (
@@ -162,10 +164,7 @@ class Anthropic:
 
 class _MessagesReader:
     def classify(self, name: str, payload: bytes) -> Piece:
-        try:
-            event = _decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        event = _decode(payload)
         kind = event.type
         if kind == "content_block_delta" or kind == "content_block_start":
             delta = event.delta or event.content_block
@@ -180,18 +179,15 @@ class _MessagesReader:
         if kind == "message_stop":
             return END
         if kind == "error":
-            return Piece(error=worded(event.error) or "an error without words")
+            return reported(worded(event.error))
         return NOTHING
 
     def whole(self, payload: bytes) -> Piece:
-        try:
-            message = _decode_whole(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        message = _decode_whole(payload)
         if message.error is not None:
-            return Piece(error=worded(message.error) or "an error without words")
+            return reported(worded(message.error))
         if message.content is None:
-            raise wrong(payload, msgspec.ValidationError("there is no `content` in it"))
+            raise lacking(payload, "no `content`")
         text = "".join(block.text or "" for block in message.content)
         return Piece(text=text, end=True, usage=message.usage.usage() if message.usage else None, model=message.model)
 

@@ -13,11 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from perfsuite.errors import UsageError
+from perfsuite.targets.base import Reply, Request
 from perfsuite.targets.http.chat_template import template_beside
 from perfsuite.targets.http.dialect import Usage, flat
+
+if TYPE_CHECKING:
+    from perfsuite.targets.http.hearing import Hearing
 
 CHARACTERS_A_TOKEN = 4.0
 """Of English text, about: https://help.openai.com/en/articles/4936856"""
@@ -55,6 +59,23 @@ class Counter:
         if self.prompt is not None:
             return self.prompt(messages)
         return sum(self.count(flat(message.get("content"))) for message in messages)
+
+
+def reply_of(heard: Hearing, request: Request, model: str | None, counter: Callable[[str | None], Counter]) -> Reply:
+    """What was heard, as a reply: what the service did not count is counted by ``counter(model)``."""
+    usage, counted_by = heard.usage, "usage"
+    if usage.completion_tokens is None or usage.prompt_tokens is None:
+        own = counter(model)
+        usage = own.completed(usage, request.messages, heard.text, heard.hidden)
+        counted_by = own.name
+    return Reply(
+        text=heard.text,
+        model=heard.model or model,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        cached_tokens=usage.cached_tokens,
+        counted_by=counted_by,
+    )
 
 
 def counter_for(model: str | None, tokenizer: Path | None = None) -> Counter:

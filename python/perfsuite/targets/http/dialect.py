@@ -5,8 +5,8 @@ Nothing here touches a socket or a clock: the asyncio client and the wire engine
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -129,6 +129,32 @@ def plain(messages: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
     """Messages with the fields that services know: a workload's own marks (``pinned``) are not sent."""
     known = ("role", "content", "name", "tool_calls", "tool_call_id")
     return [{name: message[name] for name in known if name in message} for message in messages]
+
+
+Shape = TypeVar("Shape")
+
+
+def decoding(shape: type[Shape]) -> Callable[[bytes], Shape]:
+    """What reads payloads of that shape; it raises WrongShape."""
+    decode = msgspec.json.Decoder(shape).decode
+
+    def decoded(payload: bytes) -> Shape:
+        try:
+            return decode(payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise wrong(payload, error) from error
+
+    return decoded
+
+
+def lacking(payload: bytes, what: str) -> WrongShape:
+    """The error for a payload in which there is not what makes it one; ``what`` as in "there is no answer"."""
+    return wrong(payload, msgspec.ValidationError(f"there is {what} in it"))
+
+
+def reported(words: str) -> Piece:
+    """An error that the service reports, in its words where it has some."""
+    return Piece(error=words or "an error without words")
 
 
 def wrong(payload: bytes, error: Exception) -> WrongShape:

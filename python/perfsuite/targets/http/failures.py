@@ -6,9 +6,10 @@ import json
 import os
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from perfsuite.targets.base import Failure
+from perfsuite.targets.http.secret import Secret
 
 LONGEST_MESSAGE = 300
 
@@ -35,6 +36,15 @@ def network_failure(error: BaseException, where: str, *, handshake: bool = False
     if isinstance(error, ConnectionResetError | ConnectionAbortedError | BrokenPipeError):
         return Failure("tls", f"{text} during the TLS handshake") if handshake else Failure("reset", text)
     return Failure("connect", text)
+
+
+def masked(failure: Failure, secrets: Iterable[Secret]) -> Failure:
+    """The same failure, without keys that a server repeated in its words."""
+    for secret in secrets:
+        failure.args = (secret.hidden_in(str(failure)),)
+        if isinstance(failure, HttpFailure):
+            failure.message = secret.hidden_in(failure.message)
+    return failure
 
 
 def remedy(failure: Failure) -> str:

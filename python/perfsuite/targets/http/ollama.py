@@ -11,7 +11,19 @@ import msgspec
 
 from perfsuite.targets.base import Request
 from perfsuite.targets.http.client import Call
-from perfsuite.targets.http.dialect import JSON_HEADERS, Dialect, Piece, Reader, Usage, bearer, encoded, plain, wrong
+from perfsuite.targets.http.dialect import (
+    JSON_HEADERS,
+    Dialect,
+    Piece,
+    Reader,
+    Usage,
+    bearer,
+    decoding,
+    encoded,
+    lacking,
+    plain,
+    reported,
+)
 from perfsuite.targets.http.failures import worded
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import StreamKind
@@ -40,8 +52,8 @@ class _Tags(msgspec.Struct):
     models: list[_Model]
 
 
-_decode = msgspec.json.Decoder(_Line).decode
-_decode_tags = msgspec.json.Decoder(_Tags).decode
+_decode = decoding(_Line)
+_decode_tags = decoding(_Tags)
 
 
 RULES = (
@@ -89,10 +101,7 @@ class Ollama:
 
     def models(self, payload: bytes) -> list[str]:
         """The models that were pulled."""
-        try:
-            return [model.name for model in _decode_tags(payload).models]
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        return [model.name for model in _decode_tags(payload).models]
 
     def reader(self, request: Request) -> Reader:
         """Has no state."""
@@ -105,14 +114,11 @@ class Ollama:
 
 class _LineReader:
     def classify(self, name: str, payload: bytes) -> Piece:
-        try:
-            line = _decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        line = _decode(payload)
         if line.error is not None:
-            return Piece(error=worded(line.error) or "an error without words")
+            return reported(worded(line.error))
         if line.message is None and not line.done:
-            raise wrong(payload, msgspec.ValidationError("there is neither `message` nor `done` in it"))
+            raise lacking(payload, "neither `message` nor `done`")
         message = line.message or _Message()
         hidden = message.thinking or ""
         if message.tool_calls:

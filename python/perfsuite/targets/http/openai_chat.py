@@ -23,12 +23,14 @@ from perfsuite.targets.http.dialect import (
     Reader,
     Usage,
     bearer,
+    decoding,
     encoded,
     flat,
+    lacking,
     plain,
-    wrong,
+    reported,
 )
-from perfsuite.targets.http.failures import worded
+from perfsuite.targets.http.failures import message_in, worded
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import StreamKind
 
@@ -85,8 +87,8 @@ class _Models(msgspec.Struct):
     data: list[_Model]
 
 
-_decode = msgspec.json.Decoder(_Chunk).decode
-_decode_models = msgspec.json.Decoder(_Models).decode
+_decode = decoding(_Chunk)
+_decode_models = decoding(_Models)
 
 
 RULES = (
@@ -153,10 +155,7 @@ class OpenAIChat:
 
     def models(self, payload: bytes) -> list[str]:
         """The models that the service lists."""
-        try:
-            return [model.id for model in _decode_models(payload).data]
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        return [model.id for model in _decode_models(payload).data]
 
     def reader(self, request: Request) -> Reader:
         """Has no state but the finish reason."""
@@ -179,7 +178,7 @@ class _ChatReader:
         if payload == b"[DONE]":
             return END
         if name == "error":
-            return Piece(error=_error_words(payload))
+            return reported(message_in(payload))
         return self._piece(payload)
 
     def whole(self, payload: bytes) -> Piece:
@@ -188,14 +187,11 @@ class _ChatReader:
         return piece if piece.error is not None else msgspec.structs.replace(piece, end=True)
 
     def _piece(self, payload: bytes) -> Piece:
-        try:
-            chunk = _decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        chunk = _decode(payload)
         if chunk.error is not None:
-            return Piece(error=worded(chunk.error) or "an error without words")
+            return reported(worded(chunk.error))
         if chunk.choices is None and chunk.usage is None:
-            raise wrong(payload, msgspec.ValidationError("there is neither `choices` nor `usage` nor `error` in it"))
+            raise lacking(payload, "neither `choices` nor `usage` nor `error`")
         usage = chunk.usage.usage() if chunk.usage is not None else None
         if not chunk.choices:
             return Piece(usage=usage, end=self._finished, model=chunk.model)
@@ -211,9 +207,3 @@ class _ChatReader:
                 hidden += (call.function.name or "") + (call.function.arguments or "")
         text = flat(delta.content) or delta.refusal or ""
         return Piece(text=text, hidden=hidden, usage=usage, end=self._finished, model=chunk.model)
-
-
-def _error_words(payload: bytes) -> str:
-    from perfsuite.targets.http.failures import message_in
-
-    return message_in(payload) or "an error without words"

@@ -21,8 +21,10 @@ from perfsuite.targets.http.dialect import (
     Reader,
     Usage,
     bearer,
+    decoding,
     encoded,
-    wrong,
+    lacking,
+    reported,
 )
 from perfsuite.targets.http.failures import worded
 from perfsuite.targets.http.openai_chat import OpenAIChat
@@ -79,8 +81,8 @@ class _Event(msgspec.Struct):
     error: object = None
 
 
-_decode = msgspec.json.Decoder(_Event).decode
-_decode_whole = msgspec.json.Decoder(_Response).decode
+_decode = decoding(_Event)
+_decode_whole = decoding(_Response)
 
 
 RULES = (
@@ -149,10 +151,7 @@ class _ResponsesReader:
     def classify(self, name: str, payload: bytes) -> Piece:
         if payload == b"[DONE]":
             return END
-        try:
-            event = _decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        event = _decode(payload)
         kind = event.type
         if kind in _VISIBLE:
             return Piece(text=event.delta if isinstance(event.delta, str) else "")
@@ -163,18 +162,15 @@ class _ResponsesReader:
         if kind == "response.failed":
             return Piece(error=worded(event.response.error if event.response else None) or "the response failed")
         if kind == "error":
-            return Piece(error=event.message or worded(event.error) or "an error without words")
+            return reported(event.message or worded(event.error))
         return NOTHING
 
     def whole(self, payload: bytes) -> Piece:
-        try:
-            response = _decode_whole(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise wrong(payload, error) from error
+        response = _decode_whole(payload)
         if response.error is not None:
-            return Piece(error=worded(response.error) or "an error without words")
+            return reported(worded(response.error))
         if response.output is None:
-            raise wrong(payload, msgspec.ValidationError("there is no `output` in it"))
+            raise lacking(payload, "no `output`")
         parts = [part for item in response.output for part in item.content or ()]
         return _ended(response, "".join(part.text or part.refusal or "" for part in parts))
 

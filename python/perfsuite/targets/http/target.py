@@ -15,10 +15,10 @@ from perfsuite.targets.base import Failure, Inspection, Message, MetricsPage, Re
 from perfsuite.targets.http.address import Address, metrics_pages, parse_address
 from perfsuite.targets.http.anthropic import Anthropic
 from perfsuite.targets.http.client import STAMPS, Call, Client, DirectClient, rendered
-from perfsuite.targets.http.counting import Counter, counter_for
+from perfsuite.targets.http.counting import Counter, counter_for, reply_of
 from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
-from perfsuite.targets.http.failures import HttpFailure, remedy, status_failure
-from perfsuite.targets.http.hearing import Hearing, converse, read_all
+from perfsuite.targets.http.failures import HttpFailure, masked, remedy, status_failure
+from perfsuite.targets.http.hearing import converse, read_all
 from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.ollama import Ollama
 from perfsuite.targets.http.openai_chat import OpenAIChat
@@ -282,32 +282,14 @@ class ChatTarget:
         except Failure as failure:
             self._mask(failure)
             raise
-        return self._reply(request, model, heard)
+        return reply_of(heard, request, model, self._counter)
 
     def _call(self, served: _Served, request: Request, model: str | None) -> Call:
         call = served.dialect.call(request, model)
         return replace(call, headers=(*call.headers, *request.headers)) if request.headers else call
 
     def _mask(self, failure: Failure) -> Failure:
-        failure.args = (self._masked(str(failure)),)
-        if isinstance(failure, HttpFailure):
-            failure.message = self._masked(failure.message)
-        return failure
-
-    def _reply(self, request: Request, model: str | None, heard: Hearing) -> Reply:
-        usage, counted_by = heard.usage, "usage"
-        if usage.completion_tokens is None or usage.prompt_tokens is None:
-            counter = self._counter(model)
-            usage = counter.completed(usage, request.messages, heard.text, heard.hidden)
-            counted_by = counter.name
-        return Reply(
-            text=heard.text,
-            model=heard.model or model,
-            prompt_tokens=usage.prompt_tokens,
-            completion_tokens=usage.completion_tokens,
-            cached_tokens=usage.cached_tokens,
-            counted_by=counted_by,
-        )
+        return masked(failure, () if self._key is None else (self._key,))
 
     def _counter(self, model: str | None) -> Counter:
         if model not in self._counters:
@@ -383,7 +365,8 @@ class ChatTarget:
         if ended.body is None:
             return told(ended, model)
         dialect = self._served[self._models.get(model or "", self.address)].dialect
-        return self._reply(request, model, read_back(dialect.reader(request), dialect.stream, ended.body))
+        heard = read_back(dialect.reader(request), dialect.stream, ended.body)
+        return reply_of(heard, request, model, self._counter)
 
     def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
         """What went wrong; a refusal that can be met is met from the next request on."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from perfsuite.targets.http.dialect import NOTHING, Piece, Usage, WrongShape, flat, wrong
+from perfsuite.targets.http.dialect import NOTHING, Piece, Usage, WrongShape, decoding, flat, reported
 from perfsuite.targets.http.failures import message_in, worded
 from perfsuite.targets.http.paths import MISSING, JsonPath
 from perfsuite.targets.http.template_file import StreamForm
@@ -17,7 +17,7 @@ COMPLETION_NAMES = ("completion_tokens", "output_tokens", "eval_count")
 _DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
 _CACHED = ("cached_tokens", "cache_read", "cache_read_input_tokens")
 
-_decode = msgspec.json.Decoder().decode
+_decode = decoding(object)
 
 
 class TemplateReader:
@@ -37,38 +37,32 @@ class TemplateReader:
         if form.kind == "text":  # a piece may end within a character
             return Piece(text=self._decoder.decode(payload))
         if name == "error" and name not in form.events:
-            return Piece(error=message_in(payload) or "an error without words")
+            return reported(message_in(payload))
         if form.events and name not in form.events:
             return NOTHING
         if form.text is None and form.usage is None and form.error is None and not isinstance(form.done, JsonPath):
             return self._text(payload.decode("utf-8", "replace"), False)
         if payload == b"[DONE]":
             return Piece(end=True)
-        return self._document(self._parsed(payload), payload)
+        return self._document(_decode(payload), payload)
 
     def whole(self, payload: bytes) -> Piece:
         """A body that is one JSON document, or with no path to its text, text."""
         form = self._form
         if form.text is None and form.error is None and form.usage is None:
             return Piece(text=payload.decode("utf-8", "replace"), end=True)
-        document = self._parsed(payload)
+        document = _decode(payload)
         piece = self._document(document, payload)
         if piece.error is None and form.text is not None and not isinstance(form.text.find(document), str | list):
             raise WrongShape(f"there is no text at {form.text.text} in {_start(payload)}")
         return piece if piece.error is not None else msgspec.structs.replace(piece, end=True)
-
-    def _parsed(self, payload: bytes) -> object:
-        try:
-            return _decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise wrong(payload, error) from error
 
     def _document(self, document: object, payload: bytes) -> Piece:
         form = self._form
         if form.error is not None:
             error = form.error.find(document)
             if error is not MISSING and error not in (None, False, "", 0):
-                return Piece(error=worded(error) or "an error without words")
+                return reported(worded(error))
         usage = usage_of(form.usage.find(document)) if form.usage is not None else None
         end = isinstance(form.done, JsonPath) and form.done.find(document) not in (MISSING, None, False, "", 0)
         found = document if form.text is None else form.text.find(document)
