@@ -56,7 +56,7 @@ def render(
 
 
 def _errors(result: Result, verbose: bool) -> list[str]:
-    """What failed, most first: each kind with the first that was said of it, where the phase's reason does not say it."""
+    """What failed, most first, each kind with the first that was said of it unless the phase's reason says it."""
     found = [(phase, error) for phase in result.phases for error in phase.errors if error.kind != "cancelled"]
     found.sort(key=lambda pair: -pair[1].count)
     shown = found if verbose else found[:MOST_ERRORS]
