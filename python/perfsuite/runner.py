@@ -21,6 +21,7 @@ from perfsuite.analysis.advice import advise
 from perfsuite.analysis.verdict import exit_code, run_verdict
 from perfsuite.environment import environment
 from perfsuite.errors import PerfsuiteError
+from perfsuite.heap import give_back
 from perfsuite.loadgen import RawWriter
 from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
@@ -170,6 +171,7 @@ class _Run:
         try:
             async with self._saving:  # the end of a phase and the ten seconds may fall together
                 await asyncio.to_thread(self._save, self._result(ended=None))
+                await asyncio.to_thread(give_back)
         except OSError as error:
             note = f"the result so far could not be saved: {error}"
             if note not in self._notes:

@@ -32,7 +32,7 @@ LAYERS = [
     {"reference"},
     {"result", "evidence", "phases", "criteria", "plan"},
     {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
-    {"errors", "atomic", "_core", "__init__", "data"},
+    {"errors", "atomic", "heap", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""
 

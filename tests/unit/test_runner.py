@@ -215,6 +215,8 @@ def test_a_system_that_hangs_from_the_first_request_on_has_failed(monkeypatch: p
 
 def test_the_result_is_saved_by_one_thread_at_a_time_and_never_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runner, "SAVE_EVERY_S", 0.01)
+    given_back: list[None] = []
+    monkeypatch.setattr(runner, "give_back", lambda: given_back.append(None))
     saving, most, saved = 0, 0, []
     lock = threading.Lock()
 
@@ -242,6 +244,7 @@ def test_the_result_is_saved_by_one_thread_at_a_time_and_never_after_the_end(mon
     assert most == 1
     assert still_saving == 0
     assert len(saved) > 2
+    assert len(given_back) == len(saved), "what building a result leaves free is given back"
     assert set(saved) == {result.run.id}
 
 
