@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from perfsuite._core import LRUCache as LRUCache
     from perfsuite._core import Stopwatch as Stopwatch
     from perfsuite.api import arun as arun
+    from perfsuite.api import compare as compare
     from perfsuite.api import load as load
     from perfsuite.api import run as run
     from perfsuite.benchmarking import BenchmarkBase as BenchmarkBase
@@ -60,6 +61,7 @@ LAZY = {
     "TrimReport": "perfsuite.trimming",
     "UsageError": "perfsuite.errors",
     "arun": "perfsuite.api",
+    "compare": "perfsuite.api",
     "compute_percentiles": "perfsuite.benchmarking",
     "load": "perfsuite.api",
     "measure_compression": "perfsuite.compression",

@@ -12,10 +12,11 @@ from perfsuite.errors import UsageError
 if TYPE_CHECKING:
     import os
 
+    from perfsuite.analysis.judging import Judgement
     from perfsuite.plan import Plan
     from perfsuite.result import Result
 
-__all__ = ["arun", "load", "run"]
+__all__ = ["arun", "compare", "load", "run"]
 
 
 def run(names: str | Sequence[str] | None = None, target: str | None = None, **settings: object) -> Result:
@@ -52,6 +53,35 @@ def load(path: str | os.PathLike[str]) -> Result:
     from perfsuite import result
 
     return result.load(Path(path))
+
+
+def compare(
+    before: Result | Sequence[Result], after: Result | Sequence[Result], *, allow_different_host: bool = False
+) -> list[Judgement]:
+    """Whether ``after`` is slower than ``before``: a judgement of each benchmark that both ran, as ``detect`` makes it.
+
+    Several results of a side are several runs of it; from three on each side a change can be told from noise, ten are
+    better.  Raises UsageError for results of different hosts, units or configurations, and where no benchmark is in
+    both.
+    """
+    from perfsuite.history.baselines import Taken, hold, make
+    from perfsuite.result import Result
+
+    sides: list[dict[str, list[Taken]]] = []
+    for name, given in (("before", before), ("after", after)):
+        results = [given] if isinstance(given, Result) else list(given)
+        taken: dict[str, list[Taken]] = {}
+        for one in sorted(results, key=lambda result: result.run.started):
+            for phase in one.phases:
+                taken.setdefault(phase.name, []).append(Taken(Path(name), one, phase.name))
+        sides.append(taken)
+    old, new = sides
+    both = [name for name in old if name in new]
+    if not both:
+        raise UsageError(
+            f"no benchmark is in both: before has {', '.join(old) or 'none'}, after {', '.join(new) or 'none'}"
+        )
+    return [hold(make(name, old[name]), new[name], "before", different_host=allow_different_host) for name in both]
 
 
 def _plan(names: str | Sequence[str] | None, target: str | None, settings: dict[str, object]) -> Plan:

@@ -41,3 +41,31 @@ def test_wrong_settings_are_named_as_they_were_given() -> None:
         perfsuite.run(duration="soon")
     with pytest.raises(UsageError, match="cannot read"):
         perfsuite.load("missing.json")
+
+
+def test_results_are_compared_from_python() -> None:
+    from runs_made import result, series
+
+    before = [result(n, value) for n, value in enumerate(series(10, seed=1))]
+    after = [result(50 + n, 1.15 * value) for n, value in enumerate(series(10, seed=2))]
+    (judged,) = perfsuite.compare(before, after)
+    assert judged.verdict == "regressed"
+    (same,) = perfsuite.compare(before[:5], before[5:])
+    assert same.verdict == "ok"
+    (one,) = perfsuite.compare(before[0], after[0])
+    assert one.verdict == "inconclusive"
+
+
+def test_results_that_cannot_be_compared_are_refused() -> None:
+    from runs_made import result
+
+    for other, words in (
+        (result(1, 100.0, host="elsewhere"), "another host"),
+        (result(1, 100.0, unit="s"), "different units"),
+        (result(1, 100.0, duration_s=9.0), "another configuration"),
+        (result(1, 100.0, phase="token"), "no benchmark is in both: before has load, after token"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            perfsuite.compare(result(0, 100.0), other)
+    (judged,) = perfsuite.compare(result(0, 100.0), result(1, 100.0, host="elsewhere"), allow_different_host=True)
+    assert "of different hosts: host box and elsewhere" in judged.notes

@@ -172,9 +172,6 @@ def code_of(judgements: Sequence[Judgement], *, strict: bool) -> int:
 def _against_baseline(benchmark: str, runs: list[Taken], arguments: Namespace) -> Judgement:
     from pathlib import Path
 
-    import msgspec
-
-    from perfsuite.analysis.judging import judge
     from perfsuite.cli.init_baselines import folder_of
     from perfsuite.history import baselines
 
@@ -183,32 +180,7 @@ def _against_baseline(benchmark: str, runs: list[Taken], arguments: Namespace) -
     else:
         path = baselines.place(folder_of(runs), benchmark)
     baseline = baselines.read(path)
-    known = {one.key: one for one in baseline.figures}
-    notes: dict[str, None] = {}
-    for one in runs:
-        allowed = arguments.allow_different_host
-        noted = baselines.check_same(baseline.host, baseline.configuration, one, str(path), different_host=allowed)
-        notes |= dict.fromkeys(noted)
-        baselines.check_units(known, one.run.figures, str(one.path))
-    count = f"{len(baseline.runs)} run{'s' if len(baseline.runs) != 1 else ''}"
-    judged = judge(benchmark, baseline.comparable_runs(), [one.run for one in runs], against=f"{path} ({count})")
-    notes |= dict.fromkeys(_other_versions(baseline, runs))
-    return msgspec.structs.replace(judged, notes=[*notes, *judged.notes])
-
-
-def _other_versions(baseline: object, runs: list[Taken]) -> list[str]:
-    from perfsuite.history.baselines import Baseline
-
-    assert isinstance(baseline, Baseline)
-    notes = []
-    here = runs[-1].result.environment
-    for name, before, now in (
-        ("Python", baseline.runs[-1].python, here.python),
-        ("perfsuite", baseline.runs[-1].perfsuite, here.perfsuite),
-    ):
-        if before != now:
-            notes.append(f"the baseline was measured with {name} {before}, this with {now}")
-    return notes
+    return baselines.hold(baseline, runs, str(path), different_host=arguments.allow_different_host)
 
 
 def _coloured() -> bool:

@@ -23,7 +23,7 @@ from perfsuite.analysis.comparable import (
     figures,
     host_of,
 )
-from perfsuite.analysis.judging import RunFigures
+from perfsuite.analysis.judging import Judgement, RunFigures, judge
 from perfsuite.errors import UsageError
 from perfsuite.result import Result, load
 
@@ -155,6 +155,25 @@ def make(benchmark: str, runs: Sequence[Taken]) -> Baseline:
     return Baseline(
         benchmark=benchmark, made=made, host=host, configuration=configuration, figures=list(known.values()), runs=kept
     )
+
+
+def hold(baseline: Baseline, runs: Sequence[Taken], where: str, *, different_host: bool = False) -> Judgement:
+    """Runs held against a baseline; ``where`` names it.  Raises UsageError where they cannot be compared."""
+    known = {one.key: one for one in baseline.figures}
+    notes: dict[str, None] = {}
+    for one in runs:
+        notes |= dict.fromkeys(
+            check_same(baseline.host, baseline.configuration, one, where, different_host=different_host)
+        )
+        check_units(known, one.run.figures, str(one.path))
+    count = f"{len(baseline.runs)} run{'s' if len(baseline.runs) != 1 else ''}"
+    against = f"{where} ({count})"
+    judged = judge(baseline.benchmark, baseline.comparable_runs(), [one.run for one in runs], against=against)
+    before, now = baseline.runs[-1], runs[-1].result.environment
+    for name, old, new in (("Python", before.python, now.python), ("perfsuite", before.perfsuite, now.perfsuite)):
+        if old != new:
+            notes[f"the baseline was measured with {name} {old}, this with {new}"] = None
+    return msgspec.structs.replace(judged, notes=[*notes, *judged.notes])
 
 
 def check_same(
