@@ -300,3 +300,11 @@ class Lingering(Plain):
 
     def __init__(self) -> None:
         super().__init__(delay_s=0.003)
+
+
+class MySystemAdapter(Plain):
+    """As the document's example makes one."""
+
+    def __init__(self, config: object) -> None:
+        super().__init__()
+        self.config = config

@@ -45,8 +45,14 @@ class Chart:
 
 
 def charts(phase: PhaseResult) -> list[Chart]:
-    """The charts of a phase: metrics over time, distributions, requests by second, resources."""
-    return [*_over_time(phase), *_distributions(phase), *_windows(phase), *_resources(phase)]
+    """The charts of a phase: growth, metrics over time, distributions, requests by second, resources."""
+    return [
+        *_growth(phase),
+        *_over_time(phase),
+        *_distributions(phase),
+        *_windows(phase),
+        *_resources(phase),
+    ]
 
 
 def layout(result: Result) -> LayoutDOM:
@@ -86,6 +92,23 @@ def _distributions(phase: PhaseResult) -> Iterator[Chart]:
             yield _chart(phase, title, some, "share of samples at or below", unit, percentiles=True)
 
 
+def _growth(phase: PhaseResult) -> Iterator[Chart]:
+    """What a memory system holds at each scale."""
+    names = {"memory": "memory_bytes", "disk": "disk_bytes"}
+    points = [tuple(row.get(key) for key in ("memories", *names.values())) for row in _scales(phase)]
+    if len(points) < 2 or not all(isinstance(value, int | float) for point in points for value in point):
+        return
+    x, *columns = ([float(value) for value in column] for column in zip(*sorted(points), strict=True))
+    lines = [(name, x, column) for name, column in zip(names, columns, strict=True)]
+    yield _chart(phase, "Bytes as the store grows", lines, "memories", "bytes", x_tip=("memories", "$x{0,0}"))
+
+
+def _scales(phase: PhaseResult) -> Iterator[Mapping[str, Any]]:
+    for metric in phase.metrics:
+        rows = metric.details.get("scales")
+        yield from (row for row in rows if isinstance(row, Mapping)) if isinstance(rows, list) else ()
+
+
 def _windows(phase: PhaseResult) -> Iterator[Chart]:
     columns = phase.windows
     times = columns.get("t_s")
@@ -122,6 +145,7 @@ def _chart(
     *,
     events: bool = False,
     percentiles: bool = False,
+    x_tip: tuple[str, str] = ("t", "$x{0,0.0} s"),
 ) -> Chart:
     from bokeh.models import BasicTickFormatter, HoverTool
 
@@ -138,7 +162,7 @@ def _chart(
         plot.xaxis.major_label_overrides = {_spread(q): text for q, text in names.items()}
         tooltips = [("1 in", "$x{0,0}"), (y_label, "$y{0,0.00}")]
     else:
-        tooltips = [("t", "$x{0,0.0} s"), (y_label, "$y{0,0.00}")]
+        tooltips = [x_tip, (y_label, "$y{0,0.00}")]
     plot.add_tools(HoverTool(tooltips=tooltips, mode="mouse"))
     plot.yaxis.formatter = BasicTickFormatter(use_scientific=False)
     if events:

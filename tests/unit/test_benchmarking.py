@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import textwrap
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,16 @@ class MyBenchmark(BenchmarkBase):
             await self.teardown()
 """
 
+COMPARING = """
+from benchmarks.comparison import ComparisonBenchmark, MySystemAdapter
+
+config = BenchmarkConfig(dimension=4096)
+comparison = ComparisonBenchmark(config)
+
+comparison.add_competitor(MySystemAdapter(config))
+result = await comparison.run()
+"""
+
 
 def renamed(example: str) -> str:
     """The package's name, and the imports that the example lacks."""
@@ -126,6 +137,18 @@ def test_the_document_s_own_benchmark_runs_as_printed() -> None:
     assert (result.name, result.category, result.samples) == ("my_benchmark", "custom", 20)
     assert 0 < result.min_ms <= result.p50_ms <= result.p95_ms <= result.p99_ms <= result.max_ms
     assert result.median_ms == result.p50_ms
+
+
+def test_the_document_s_comparison_runs_as_printed(tmp_path: Path) -> None:
+    """In the coroutine, and with the adapter, that it lacks; of fewer memories."""
+    imports = "from perfsuite import ComparisonBenchmark; from memory_systems import MySystemAdapter"
+    body = COMPARING.replace("from benchmarks.comparison import ComparisonBenchmark, MySystemAdapter", imports)
+    cell = f"async def cell():\n{textwrap.indent(body, '    ')}\n    return result"
+    names: dict[str, Any] = {"BenchmarkConfig": partial(BenchmarkConfig, n_samples=40, output_dir=tmp_path)}
+    exec(compile(cell, "document", "exec"), names)
+    found = asyncio.run(names["cell"]())
+    assert {"fts5", "sqlite-vec"} < {one.name for one in found.systems}  # and the one that was added
+    assert len(list(tmp_path.glob("comparison_*.json"))) == 1
 
 
 def test_the_runner_gives_figures_with_their_intervals(short: Path) -> None:

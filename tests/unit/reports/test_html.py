@@ -139,6 +139,17 @@ def test_a_notebook_gets_all_charts_in_one_layout() -> None:
     assert [child.text for child in layout(results_made.empty()).children] == ["Nothing was measured."]
 
 
+def test_a_store_that_grows_is_drawn_and_what_is_no_scale_is_not() -> None:
+    def drawn(scales: object) -> list[str]:
+        metric = MetricResult(name="m", unit="bytes", kind="gauge", details={"scales": scales})
+        return [chart.title for chart in charts(PhaseResult(name="p", verdict="passed", metrics=[metric]))]
+
+    rows = [{"memories": n, "memory_bytes": 10 * n, "disk_bytes": 5 * n} for n in (200, 100)]
+    assert drawn(rows) == ["Bytes as the store grows"]
+    for other in (rows[:1], "text", [1, 2], [{"memories": "x"}, {"memories": [2]}], None):
+        assert drawn(other) == []
+
+
 def test_a_phase_without_series_has_no_chart() -> None:
     assert (
         charts(PhaseResult(name="p", verdict="passed", metrics=[MetricResult(name="m", unit="ms", kind="gauge")])) == []
