@@ -70,7 +70,7 @@ COLUMNS = (
     Column("paraphrased", "recall@k of questions that share no word with the fact but the name"),
     Column("MRR", "1 / rank of the first relevant hit"),
     Column("stale", "of updated facts that were found, the share whose replaced value came first"),
-    Column("abstention", "unanswerable questions to which nothing was returned"),
+    Column("abstention", "unanswerable questions to which nothing was returned; void like the latencies"),
     Column("store p50 / p99", "one store, acknowledged"),
     Column("recall p50 / p99", "one recall"),
     Column("model per store", "calls to the model (chat / embedding), characters of prompts, time of waiting for it"),
@@ -130,7 +130,7 @@ def _cells(one: SystemResult, group: Group) -> tuple[str, ...]:
         value(_figure(quality, "paraphrased", "recall_k")),
         value(_figure(quality, "all", "mrr")),
         value(_figure(quality, "updated", "stale")),
-        value(_figure(quality, "unanswerable", "abstention")),
+        VOID if group.recall.void else value(_figure(quality, "unanswerable", "abstention")),
         took(group.store),
         took(group.recall),
         asked(group.store_model),
@@ -352,6 +352,10 @@ TERMINAL = (0, 1, 2, 4, 6, 8, 9, 12)
 """The columns for which a screen is wide enough."""
 
 
+LONGEST_ON_SCREEN = 400
+"""Characters of a line; the files have all of it."""
+
+
 def terminal(comparison: Comparison, files: Files | None = None) -> str:
     """One screen."""
     lines = [headline(comparison).upper() if comparison.heading else headline(comparison)]
@@ -370,8 +374,8 @@ def terminal(comparison: Comparison, files: Files | None = None) -> str:
     said += pairs_said(comparison)
     if comparison.damaged:
         said.append(f"{len(comparison.damaged)} parts of the file were left out: {comparison.damaged[0]}")
-    said += [warning(comparison)] if comparison.heading else []
-    lines += [f"  {printable(text, 1000)}" for text in said]
+    lines += [f"  {printable(text, LONGEST_ON_SCREEN)}" for text in said]
+    lines += [f"  {printable(warning(comparison), 4096)}"] if comparison.heading else []
     lines += [printable(str(path), 4096) for path in files or ()]
     return "\n".join(lines) + "\n"
 

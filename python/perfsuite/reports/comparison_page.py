@@ -44,6 +44,7 @@ class Point(NamedTuple):
     group: str
     kind: str
     colour: str
+    hollow: bool
     cost_ms: float
     quality: Figure
 
@@ -157,8 +158,8 @@ def points(comparison: Comparison) -> tuple[list[Point], list[str]]:
             quality = group.quality.get("all", {}).get("recall_500")
             cost = group.cost_ms
             if quality is not None and quality.value is not None and cost is not None and cost > 0:
-                colour = COLOURS[index % len(COLOURS)]
-                found.append(Point(one.name, group.name, one.kind, colour, cost, quality))
+                again, at = divmod(index, len(COLOURS))
+                found.append(Point(one.name, group.name, one.kind, COLOURS[at], bool(again % 2), cost, quality))
             else:
                 left.append(f"{one.name}, {group.name}: {group.recall.void or group.store.void or 'no figure'}")
     return found, left
@@ -248,7 +249,9 @@ def _marks(drawn: Sequence[Point], *, several: bool) -> Iterator[str]:
 
 
 def _mark(one: Point, x: float, y: float, radius: float) -> str:
+    """A circle or a square; hollow where there are more systems than colours."""
+    paint = f'fill="{"var(--paper)" if one.hollow else one.colour}" stroke="{one.colour}" stroke-width="2"'
     if one.kind == "extracting":
         side = 2 * radius
-        return f'<rect x="{x - radius:.1f}" y="{y - radius:.1f}" width="{side}" height="{side}" fill="{one.colour}"/>'
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" fill="{one.colour}"/>'
+        return f'<rect x="{x - radius:.1f}" y="{y - radius:.1f}" width="{side}" height="{side}" {paint}/>'
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" {paint}/>'
