@@ -207,7 +207,10 @@ def test_prompts_are_counted_by_its_tokenizer_as_it_counts_them(tmp_path: Path) 
         code, said, result = ran(tmp_path, *plain, "--tokenizer", str(file))
         assert code in (0, 3), said
         (accuracy,) = (one for one in result.phases[0].metrics if one.name == "token_counting_accuracy")
-        assert (accuracy.value, accuracy.details["requests"]) == (1.0, 24), accuracy
+        assert accuracy.value == 1.0, accuracy
+        # Six prompts have each length and each kind of text once; a slow machine gets not through all of them in time.
+        assert 6 <= accuracy.details["requests"] <= 24
+        assert "not_compared" not in accuracy.details
         assert str(file) in str(accuracy.details["counted_by"])
         # Another template: what it does not count is seen.
         (tmp_path / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'] }}{% endfor %}")
