@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 MARKS = {"regressed": "🔴", "drifting": "🟠", "inconclusive": "⚪", "improved": "🟢", "ok": "🟢"}
+MANIFOLD = 10.0
+"""Changes of so many times and more are not told apart."""
 _COLOURS = {"regressed": "31;1", "drifting": "33;1", "inconclusive": "33", "improved": "32;1", "ok": "32"}
 _HEADER = ("figure", "before", "after", "change", "99 %", "p", "could have seen", "verdict")
 
@@ -114,13 +116,18 @@ def _cells(change: Change) -> tuple[str, ...]:
         "" if change.share is None else _percent(change.share) + (" points" if change.absolute else ""),
         interval,
         "" if change.p_value is None else _p(change.p_value),
-        "" if change.smallest_visible is None else f"{number(change.smallest_visible * 100.0, 2)} %",
+        "" if change.smallest_visible is None else _visible(change.smallest_visible),
         printable(verdict),
     )
 
 
 def _percent(share: float) -> str:
-    return f"{share * 100.0:+.1f} %" if abs(share) < 100.0 else f"× {number(share + 1.0)}"
+    return f"{share * 100.0:+.1f} %" if abs(share) < MANIFOLD else f"> +{MANIFOLD:.0%}".replace("%", " %")
+
+
+def _visible(share: float) -> str:
+    """A handful of runs that differ wildly would have seen nothing but the absurd."""
+    return f"{number(share * 100.0, 2)} %" if share < MANIFOLD else f"> {MANIFOLD:.0%}".replace("%", " %")
 
 
 def _p(value: float) -> str:

@@ -153,3 +153,13 @@ def test_the_worst_verdict_is_the_verdict() -> None:
     assert overall(changes("ok", "improved")) == "improved"
     assert overall(changes("ok", "ok")) == "ok"
     assert overall([]) == "inconclusive"
+
+
+def test_one_figure_under_many_names_is_compared_once() -> None:
+    before, after = series(10, seed=21), [1.08 * x for x in series(10, seed=22)]
+    names = {f"n{i}": a_figure(f"n{i}") for i in range(20)}
+    same = compare(names, dict.fromkeys(names, before), dict.fromkeys(names, after))
+    assert {change.p_value for change in same} == {one(before, after).p_value}
+    others = {key: series(10, seed=100 + i) for i, key in enumerate(names)}
+    different = compare(names, {**others, "n0": before}, {**others, "n0": after})
+    assert different[0].p_value == pytest.approx(20 * one(before, after).p_value)  # type: ignore[operator]

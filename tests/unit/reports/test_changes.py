@@ -102,3 +102,11 @@ def test_junit_of_a_run() -> None:
     strict = cases(junit.of_result(full(), strict=True))
     assert strict["load system_stability"] == "failure"
     assert strict["load cache_hit_rate"] == "failure"
+
+
+def test_what_a_few_wild_runs_could_have_seen_is_not_spelled_out() -> None:
+    wild = judge("load", runs([1.0, 90.0, 3000.0]), runs([2.0, 70.0, 9000.0], first=9), against="b")
+    text = "\n".join(changes.lines([wild]))
+    assert "> 1000 %" in text
+    assert "> +1000 %" in text
+    assert max(map(len, text.splitlines())) < 200
