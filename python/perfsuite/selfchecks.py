@@ -115,6 +115,8 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     waited: float | None = None
     stolen: float | None = None
     load_average: float | None = None
+    asked: int = 0
+    """The streams that were asked for; ``load`` has those that were held.  0: not kept."""
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True, order=True):

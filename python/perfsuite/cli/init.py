@@ -57,7 +57,8 @@ def execute(arguments: Namespace) -> int:
     try:
         text, lines = asyncio.run(go())
     except TimeoutError as error:
-        raise PerfsuiteError(f"{address.url} gave no answer in {timeout_s:g} s; --timeout gives it more") from error
+        hint = "--timeout gives it more" + ("; does it speak https?" if address.scheme == "https" else "")
+        raise PerfsuiteError(f"{address.url} gave no answer in {timeout_s:g} s; {hint}") from error
     path = write_atomically(FILE, text.encode(), replace=arguments.force)
     for line in (*lines, "", f"wrote {path}; next: perfsuite run"):
         print(line)
@@ -115,6 +116,9 @@ class _Init:
             return
         yield f"nothing at {self.address.url} was recognised"
         yield from (f"tried {line}" for line in found.tried)
+        silent = all("closed the connection" in line or "reset" in line for line in found.tried)
+        if self.address.scheme == "http" and silent:
+            yield "it closes every connection without an answer: does it speak https?"
         yield "give the base URL of a chat service, or describe it in a template: --target template:FILE"
 
     # ── a known dialect ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -110,6 +110,9 @@ def test_limits_name_what_is_beyond_them() -> None:
     slow = msgspec.structs.replace(check, itl=None, rate=-0.03)
     assert beyond(slow, Limits()) == ["rate off by -3.00%, more than 2.00%"]
     nan = msgspec.structs.replace(check.ttft, p50=float("nan"), mean=float("nan"))
+    short = msgspec.structs.replace(check, asked=check.load.streams + 1)
+    assert beyond(short, Limits()) == [f"held {check.load.streams} of {check.load.streams + 1} streams"]
+    assert beyond(msgspec.structs.replace(check, asked=check.load.streams), Limits()) == []
     assert beyond(msgspec.structs.replace(check, ttft=nan), Limits()), "what is no number is not within a limit"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tomllib
 from pathlib import Path
@@ -199,6 +200,30 @@ def test_what_does_not_work_is_named(
     err = capsys.readouterr().err
     assert all(text in err for text in says), err
     assert not (tmp_path / "perfsuite.toml").exists()
+
+
+def test_a_service_that_speaks_another_scheme_is_guessed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def closes() -> int:
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        port = int(server.sockets[0].getsockname()[1])
+        async with server:
+            return await asyncio.to_thread(main, ["init", f"http://127.0.0.1:{port}"])
+
+    assert asyncio.run(closes()) == 1
+    assert "does it speak https?" in capsys.readouterr().err
+
+    kept: list[asyncio.StreamWriter] = []
+
+    async def waits() -> int:
+        server = await asyncio.start_server(lambda reader, writer: kept.append(writer), "127.0.0.1", 0)
+        port = int(server.sockets[0].getsockname()[1])
+        async with server:
+            return await asyncio.to_thread(main, ["init", f"https://127.0.0.1:{port}", "--timeout", "300ms"])
+
+    assert asyncio.run(waits()) == 1
+    assert "does it speak https?" in capsys.readouterr().err
 
 
 def test_nobody_is_there(capsys: pytest.CaptureFixture[str]) -> None:

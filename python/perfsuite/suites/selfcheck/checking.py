@@ -88,6 +88,8 @@ def beyond(check: Check, limits: Limits) -> list[str]:
             ]
     if not abs(check.rate) <= limits.rate:
         found.append(f"rate off by {check.rate:+.2%}, more than {limits.rate:.2%}")
+    if check.load.streams < check.asked:
+        found.append(f"held {check.load.streams:,} of {check.asked:,} streams")
     return found
 
 
@@ -205,6 +207,7 @@ def check(served: Served, one: Condition, duration_s: float) -> Check:
         waited=shortage.waited,
         stolen=shortage.stolen,
         load_average=shortage.load,
+        asked=one.streams,
     )
 
 

@@ -197,7 +197,8 @@ class ChatTarget:
                 await self._look()
         except TimeoutError as error:
             await self.close()
-            raise PerfsuiteError(f"{self.address.url} does not answer within {OPENING_S:g} s; is it up?") from error
+            hint = "does it speak https?" if self.address.scheme == "https" else "is it up?"
+            raise PerfsuiteError(f"{self.address.url} does not answer within {OPENING_S:g} s; {hint}") from error
         except BaseException:
             await self.close()
             raise
