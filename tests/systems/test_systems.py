@@ -138,7 +138,7 @@ async def _remembers(name: str, expected: Expected, workdir: Path) -> None:
             "dim": DIM,
             "environment": variables,
             "timeout_s": 300.0,
-            "start_timeout_s": 300.0,
+            "start_timeout_s": 900.0,
         }
         async with Hosted.start(name, **options) as system:
             info = await system.info()

@@ -83,6 +83,42 @@ def test_a_running_letta_needs_no_environment(monkeypatch: pytest.MonkeyPatch) -
     assert registry.shares_this_environment(letta)
 
 
+def test_a_given_letta_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[str] = []
+
+    def answer(asked: Asked) -> bytes:
+        if asked.path == "/v1/health/":
+            return whole("200 OK", {"version": "9.9"})
+        if (asked.method, asked.path) == ("POST", "/v1/agents/"):
+            made.append(f"agent-{len(made)}")
+            return whole("200 OK", {"id": made[-1]})
+        if asked.method == "POST":
+            return whole("200 OK", [{"id": "passage-1"}])
+        if "/search" in asked.path:
+            return whole("200 OK", {"results": [{"content": "a text", "tags": ["tag"], "timestamp": ""}], "count": 1})
+        return whole("200 OK", None)
+
+    with beside(answer) as server:
+        monkeypatch.setenv("LETTA_URL", server.url)
+        letta = Letta()
+        letta.initialize(tmp_path, "http://127.0.0.1:9/v1", 8)
+        (ident,) = letta.store("a text", timestamp=1.7e9)
+        assert letta.recall("text", 3) == [("tag", "a text", 1.0)]
+        letta.delete(ident)
+        again = Letta()
+        again.initialize(tmp_path, "http://127.0.0.1:9/v1", 8)
+        assert made == ["agent-0"], "the folder names the agent"
+        assert again._endpoint is not None
+        again._endpoint.close()
+        letta.reset()
+        letta.close()
+        assert letta.info()["version"] == "9.9"
+        deleted = [one.path for one in server.asked if one.method == "DELETE"]
+    own = "/v1/agents/agent-0"
+    assert deleted == [f"{own}/archival-memory/passage-1", own, "/v1/agents/agent-1"], "its own agents, and no others"
+    assert not (tmp_path / "home").exists(), "no server was started"
+
+
 def test_a_given_letta_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LETTA_URL", "http://127.0.0.1:9")
     with pytest.raises(RuntimeError, match=r"Letta's server does not answer: .*refused"):

@@ -17,8 +17,8 @@ CHAT_MODEL, EMBEDDING_MODEL = "stand-in", "stand-in-embedding"
 
 
 class LangMem:
-    """``create_memory_store_manager`` over SqliteStore where this Python's SQLite loads extensions, which that store
-    needs for its vectors; else over InMemoryStore, which forgets everything when the process ends."""
+    """``create_memory_store_manager`` over AsyncSqliteStore where this Python's SQLite loads extensions, which that
+    store needs for its vectors; else over InMemoryStore, which forgets everything when the process ends."""
 
     def __init__(self, chat_model: str = CHAT_MODEL, embedding_model: str = EMBEDDING_MODEL) -> None:
         self._models = (chat_model, embedding_model)
@@ -27,11 +27,10 @@ class LangMem:
         self._store: Any = None
         self._opened: Any = None
         self._manager: Any = None
-        self._number = 0
 
     def info(self) -> Mapping[str, object]:
         """What is measured."""
-        store = "SqliteStore (WAL)" if self._durable else "InMemoryStore"
+        store = "AsyncSqliteStore" if self._durable else "InMemoryStore"
         return {
             "name": "langmem",
             "version": version("langmem"),

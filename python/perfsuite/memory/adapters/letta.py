@@ -26,14 +26,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 URL = "LETTA_URL"
-AGENT = "perfsuite"
 CHAT_MODEL, EMBEDDING_MODEL = "stand-in", "stand-in-embedding"
 NO_TELEMETRY = {
     "OTEL_SDK_DISABLED": "true",
     "COMPOSIO_DISABLE_SENTRY": "true",
     "COMPOSIO_DISABLE_VERSION_CHECK": "true",  # which asks PyPI
 }
-LONGEST_START_S = 170.0
+LONGEST_START_S = 900.0
 LONGEST_END_S = 15.0
 LOOK_S = 0.25
 LAST_WORDS = 1500
@@ -51,8 +50,9 @@ class Letta:
         self._version = ""
         self._patches: list[str] = []
         self._server: subprocess.Popen[bytes] | None = None
-        self._endpoint: Endpoint
+        self._endpoint: Endpoint | None = None
         self._agent = ""
+        self._note: Path
         self._model_url = ""
         self._passages: dict[str, str] = {}
 
@@ -80,7 +80,7 @@ class Letta:
         }
 
     def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
-        """Starts the server, or takes the given one, and finds or makes the agent."""
+        """Starts the server, or takes the given one, and makes an agent, or finds the one that the folder names."""
         if model_url is None:
             raise ValueError("Letta needs embeddings: give the URL of a model")
         self._dim, self._model_url = dim, model_url
@@ -89,8 +89,12 @@ class Letta:
         self._wait(workdir)
         if not self._given:
             self._repair(workdir / "home" / ".letta" / "sqlite.db")
-        found = self._endpoint.ask("GET", f"/v1/agents/?{urlencode({'name': AGENT})}")
-        self._agent = found[0]["id"] if found else self._new_agent()
+        self._note = workdir / "agent"
+        self._agent = self._note.read_text("ascii") if self._note.exists() else self._new_agent()
+
+    def _ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        assert self._endpoint is not None
+        return self._endpoint.ask(method, path, body)
 
     def _start(self, workdir: Path) -> str:
         home = workdir / "home"
@@ -113,7 +117,7 @@ class Letta:
         until = time.monotonic() + LONGEST_START_S
         while True:
             try:
-                self._version = str(self._endpoint.ask("GET", "/v1/health/")["version"])
+                self._version = str(self._ask("GET", "/v1/health/")["version"])
                 return
             except (OSError, RuntimeError) as error:
                 over = self._server is not None and self._server.poll() is not None
@@ -141,12 +145,13 @@ class Letta:
         self._patches = [REPAIRED]
 
     def _new_agent(self) -> str:
+        """An agent of this run's own: a given server may have others, which are nobody's business here."""
         chat, embedding = self._models
-        made = self._endpoint.ask(
+        made = self._ask(
             "POST",
             "/v1/agents/",
             {
-                "name": AGENT,
+                "name": f"perfsuite-{secrets.token_hex(4)}",
                 "include_base_tools": False,
                 "memory_blocks": [],
                 "llm_config": {
@@ -164,6 +169,7 @@ class Letta:
                 },
             },
         )
+        self._note.write_text(made["id"], "ascii")
         return str(made["id"])
 
     def store(
@@ -179,7 +185,7 @@ class Letta:
         body: dict[str, object] = {"text": text, "tags": [ident]}
         if timestamp is not None:
             body["created_at"] = datetime.fromtimestamp(timestamp, UTC).isoformat()
-        made = self._endpoint.ask("POST", f"/v1/agents/{self._agent}/archival-memory", body)
+        made = self._ask("POST", f"/v1/agents/{self._agent}/archival-memory", body)
         self._passages[ident] = made[0]["id"]
         return [ident]
 
@@ -189,26 +195,28 @@ class Letta:
     def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
         """The search of archival memory, by meaning."""
         asked = urlencode({"query": query, "top_k": k})
-        found: list[Any] = self._endpoint.ask("GET", f"/v1/agents/{self._agent}/archival-memory/search?{asked}")[
-            "results"
-        ]
+        found: list[Any] = self._ask("GET", f"/v1/agents/{self._agent}/archival-memory/search?{asked}")["results"]
         return [Hit(_tag(one), one["content"], 1.0 / rank) for rank, one in enumerate(found[:k], 1)]
 
     def delete(self, ident: str) -> None:
         """Deletes the passage that was stored under that id in this process; KeyError for others."""
-        self._endpoint.ask("DELETE", f"/v1/agents/{self._agent}/archival-memory/{self._passages[ident]}")
+        self._ask("DELETE", f"/v1/agents/{self._agent}/archival-memory/{self._passages[ident]}")
         del self._passages[ident]
 
     def reset(self) -> None:
         """Deletes the agent with its memory, and makes another."""
         self._passages.clear()
-        self._endpoint.ask("DELETE", f"/v1/agents/{self._agent}")
+        self._ask("DELETE", f"/v1/agents/{self._agent}")
         self._agent = self._new_agent()
 
     def close(self) -> None:
         """Ends the server that was started; of a given one, deletes the agent."""
         if self._given and self._agent:
-            self._endpoint.ask("DELETE", f"/v1/agents/{self._agent}")
+            self._ask("DELETE", f"/v1/agents/{self._agent}")
+            self._note.unlink()
+            self._agent = ""
+        if self._endpoint is not None:
+            self._endpoint.close()
         server, self._server = self._server, None
         if server is not None:
             server.terminate()
