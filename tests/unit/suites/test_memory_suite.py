@@ -127,6 +127,7 @@ def test_a_system_all_of_whose_calls_raise_has_no_throughput() -> None:
 def test_workers_are_those_that_the_system_allows() -> None:
     found = metric(measured("throughput", "Threaded", workers=4), "throughput")
     assert (found.details["workers"], found.details["workers_at_a_time"]) == (4, 4)
+    assert found.details["times_within_objective"] == pytest.approx(found.value / 100)
     alone = metric(measured("throughput", "Plain", workers=4), "throughput")
     assert (alone.details["workers"], alone.details["workers_at_a_time"]) == (4, 1)
     assert "may not overlap" in alone.details["why"]
@@ -155,6 +156,7 @@ def test_footprint_is_the_slope_over_scales() -> None:
     found = metric(phase, "memory_per_1000")
     assert found.value == pytest.approx(1000 * 65536, rel=0.1)
     assert found.verdict == "failed"  # the objective is 50 MB
+    assert found.details["times_within_objective"] == pytest.approx(50e6 / 65.536e6, rel=0.1)
     assert [row["memories"] for row in found.details["scales"]] == [16, 32, 64, 128, 256, 512]
 
 

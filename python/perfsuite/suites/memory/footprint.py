@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from perfsuite import stats
 from perfsuite.evidence import Estimate, Evidence, NotMeasured
 from perfsuite.memory.host import Item, SystemFailed
-from perfsuite.suites.memory.running import K, batches, item, running, tell
+from perfsuite.suites.memory.running import K, batches, item, running, tell, within
 from perfsuite.units import figure
 from perfsuite.workloads.memories import SIZE, SeededCase
 
@@ -62,8 +62,14 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     readings, left_out, kind = study.readings, study.left_out, study.kind
     details: dict[str, object] = {"kind": kind, "left_out": left_out} if left_out else {"kind": kind}
     return {
-        "memory_per_1000": _slope(readings, "memory_bytes", {**details, "scales": [asdict(one) for one in readings]}),
-        "disk_per_1000": _slope(readings, "disk_bytes", details),
+        "memory_per_1000": _slope(
+            session,
+            "memory_per_1000",
+            readings,
+            "memory_bytes",
+            {**details, "scales": [asdict(one) for one in readings]},
+        ),
+        "disk_per_1000": _slope(session, "disk_per_1000", readings, "disk_bytes", details),
     }
 
 
@@ -180,7 +186,9 @@ def _too_long(scale: int, readings: list[Reading], begun: float, budget: float |
     return f"would take about {figure(expected, 's', 2)}: name --max-scale, and it is measured however long it takes"
 
 
-def _slope(readings: list[Reading], what: str, details: Mapping[str, object]) -> Evidence:
+def _slope(
+    session: Session, metric: str, readings: list[Reading], what: str, details: Mapping[str, object]
+) -> Evidence:
     if len(readings) < 2:
         return NotMeasured(f"{len(readings)} scales were measured; a line needs two or more", details)
     line = stats.trend([float(getattr(one, what)) for one in readings], [float(one.memories) for one in readings])
@@ -191,6 +199,7 @@ def _slope(readings: list[Reading], what: str, details: Mapping[str, object]) ->
         samples=len(readings),
         details={
             **details,
+            **within(session, metric, line.slope * 1000),
             "intercept_bytes": line.intercept,
             "to_decide": f"let it grow more: --max-scale {4 * max(one.memories for one in readings)}",
         },

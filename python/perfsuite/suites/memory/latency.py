@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite.evidence import Evidence, NotMeasured
 from perfsuite.memory.host import Hosted, Operation, Overhead, SystemFailed
-from perfsuite.suites.memory.running import K, Timed, batches, item, running, tell
+from perfsuite.suites.memory.running import K, Timed, batches, item, running, tell, within
 from perfsuite.workloads.memories import SeededCase
 
 if TYPE_CHECKING:
@@ -194,6 +194,8 @@ class _Study:
             name = f"{call}_latency"
             reason = self._missing(call)
             more = dict(details)
+            if self.timed[call].histogram.count:
+                more |= within(self.session, name, self.timed[call].histogram.quantile(0.99))
             if self.timed[call].count >= self.samples:
                 more["to_decide"] = f"take more samples: --samples {max(FEWEST, 4 * self.samples)}"
             if call == "store" and self.information:

@@ -80,6 +80,15 @@ def item(memory: Memory) -> Item:
     return Item(memory.text, about, memory.session, memory.timestamp)
 
 
+def within(session: Session, metric: str, value: float) -> dict[str, object]:
+    """By how many times a value (a p99, or the metric as it is) is better than the phase's objective for its metric;
+    below 1 it is worse."""
+    for one in session.phase.criteria:
+        if one.metric == metric and one.stat in ("p99", "value") and value > 0 and one.target > 0:
+            return {"times_within_objective": one.target / value if one.lower_is_better else value / one.target}
+    return {}
+
+
 def batches(things: Iterable[T], size: int) -> Iterator[list[T]]:
     """Lists of ``size``, the last perhaps shorter."""
     rest = iter(things)

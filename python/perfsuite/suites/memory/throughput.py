@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perfsuite import stats
 from perfsuite.evidence import Estimate, Evidence, NotMeasured, Share
 from perfsuite.memory.host import Operation, SystemFailed
-from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item, running, tell
+from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item, running, tell, within
 from perfsuite.workloads.memories import SeededCase
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class _Study:
             low, high = max(0.0, found.low), found.high
         else:
             low, high = 0.0, float("inf")
-        said = {**details, "harness_share": share}
+        said = {**details, **within(self.session, "throughput", rate), "harness_share": share}
         if share > NEGLIGIBLE:
             said["harness_subtracted_ms"] = cost.turn_ms
         return Estimate(
