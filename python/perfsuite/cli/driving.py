@@ -41,9 +41,12 @@ class Interrupts:
             self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self.count > 1 and isinstance(error, Exception):
+            # Ctrl-C in the middle of a clean-up leaves it half done, and what comes after it stumbles over that.
+            raise KeyboardInterrupt from error
 
     @contextmanager
     def asking(self, ask: Callable[[], object]) -> Iterator[None]:

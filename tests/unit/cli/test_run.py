@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -17,7 +18,7 @@ import pytest
 
 from perfsuite import cli
 from perfsuite.cli import main
-from perfsuite.cli.driving import Meter
+from perfsuite.cli.driving import Interrupts, Meter
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.result import load
 from played import Played, a_result
@@ -276,6 +277,17 @@ def test_a_second_ctrl_c_does_not_wait_for_what_never_ends(tmp_path: Path) -> No
     stubborn = "asyncio.get_running_loop().run_in_executor(None, __import__('time').sleep, 50); await asyncio.sleep(50)"
     code, _, _ = interrupted(tmp_path, stubborn, [signal.SIGINT, signal.SIGINT])
     assert code == 130
+
+
+def test_what_a_second_ctrl_c_leaves_half_done_is_no_error_of_its_own() -> None:
+    """A selector that was being closed is closed again: what this raises is the interrupt's, and exit code 130."""
+    stumbled = OSError(errno.EBADF, "Bad file descriptor")
+    interrupts = Interrupts(lambda text: None)
+    interrupts.count = 1  # asked to come to an end: what goes wrong then is the run's own
+    interrupts.__exit__(OSError, stumbled, None)
+    interrupts.count = 2
+    with pytest.raises(KeyboardInterrupt):
+        interrupts.__exit__(OSError, stumbled, None)
 
 
 def test_the_handlers_of_the_caller_come_back(played: Played) -> None:
