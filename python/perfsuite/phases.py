@@ -84,7 +84,7 @@ def _phase(
             duration = settings.positive_duration(table["duration"], f"{where}: duration")
     elif base is None:
         mistakes.add(f'{where}: no duration; write duration = "1h", or a number of seconds')
-    if base is None and not measured and not criteria and "metrics" not in table and "success_criteria" not in table:
+    if base is None and not (measured or criteria or table.get("metrics") or table.get("success_criteria")):
         mistakes.add(f'{where}: nothing to measure; write metrics = ["response_time"], or success_criteria')
     probes = base.probes if base and listed is None else ()
     if "probes" in table:

@@ -441,6 +441,7 @@ def test_bad_values(flags: dict[str, object], expected: str) -> None:
         (b"[[phases]]\nname = 'a,b'\nduration = 5\nmetrics = ['ttft']", "command line"),
         (b"[[phases]]\nname = 'x'\nmetrics = ['ttft']", "no duration"),
         (b"[[phases]]\nname = 'x'\nduration = 5", "nothing to measure"),
+        (b"[[phases]]\nname = 'x'\nduration = 5\nmetrics = []", "nothing to measure"),
         (b"[[phases]]\nname = 'x'\nduration = nan\nmetrics = ['ttft']", "finite"),
         (b"[[phases]]\nname = 'x'\nduration = 5\nmetrics = 5", "is not a name"),
         (b"[[phases]]\nname = 'x'\nduration = 5\nmetrics = ['ttft']\nprobes = ['lod']", "did you mean load"),

@@ -120,7 +120,8 @@ def _contended(phase: PhaseResult) -> Iterable[Sign]:
             continue
         values = sorted(value / scale for _, value in resource.series if value is not None)
         if len(values) >= 3 and (median := values[len(values) // 2]) > BUSY:
-            concerned = next((m.name for m in phase.metrics if m.name == "response_time"), "memory_usage")
+            timed = [m.name for m in phase.metrics if m.unit == "ms" and m.value is not None]
+            concerned = "response_time" if "response_time" in timed or not timed else timed[0]
             yield f"{name} was at {median:.0%} for half of {phase.name}", f"{phase.name}.{concerned}"
 
 

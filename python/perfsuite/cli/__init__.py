@@ -111,7 +111,7 @@ def _dispatch(arguments: list[str]) -> int:
         return 2
     name, rest = arguments[0], arguments[1:]
     if name in ("-h", "--help", "help"):
-        if rest and rest[0] in (*COMMANDS, *SHORT):
+        if rest and (name == "help" or rest[0] in (*COMMANDS, *SHORT)):
             name, rest = rest[0], ["--help"]
         else:
             print(_usage())

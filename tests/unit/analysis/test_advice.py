@@ -73,6 +73,9 @@ def test_a_busy_machine_is_a_conflict_for_resources(level: float, advised: bool)
     found = issues(phase(metric("itl"), resources={"host.cpu_percent": busy}))
     assert found == (["Conflicts for resources"] if advised else [])
     assert issues(phase(resources={"process.cpu_percent": busy})) == [], "the system under test may be busy"
+    kept = metric("memory_usage", unit="bytes", verdict="passed")
+    advice = advise([phase(kept, metric("itl"), resources={"host.cpu_percent": busy})])
+    assert [one.because for one in advice] == ([["load.itl"]] if advised else []), "a figure that the CPU shapes"
 
 
 @pytest.mark.parametrize(
