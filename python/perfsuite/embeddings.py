@@ -34,8 +34,8 @@ LOCK_TIMEOUT_S = 10.0
 """How long a save waits for another process's."""
 
 PREFIX = b"perfsuite.embed\0"
-"""What every hashed text begins with.  BLAKE2b's own keywords would do, but CPython 3.12.1 aborts when an interpreter with
-a GIL of its own ends that has called it with any."""
+"""What every hashed text begins with.  BLAKE2b's own keywords would do, but CPython 3.12.1 aborts when an interpreter
+with a GIL of its own ends that has called it with any."""
 
 HEADER = 40
 """Bytes of a file from which its size is known."""
@@ -44,9 +44,9 @@ HEADER = 40
 class EmbeddingCache:
     """The latest ``maxsize`` embedding vectors by text, as packed float32; on disk if ``path`` is given.
 
-    The first vector fixes the dimension.  Texts are kept as 128 bits of their BLAKE2b digests only, so that an entry costs
-    4 bytes a float and 45 to 60 more, whatever the length of its text; two texts that share a digest are not to be
-    expected (2⁻⁸⁹ for a million texts).
+    The first vector fixes the dimension.  Texts are kept as 128 bits of their BLAKE2b only, so that an entry costs 4
+    bytes a float and 45 to 60 more, whatever the length of its text; two texts that share them are not to be expected
+    (2⁻⁸⁹ for a million texts).
 
     The file is read when the cache is made and written by :meth:`save`, by every ``autosave_every`` calls of
     :meth:`put` (0 or None: never), and at the end of a ``with`` block.  It is replaced as a whole, has mode 0600 from
