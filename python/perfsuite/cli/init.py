@@ -400,6 +400,7 @@ COMMON = (
     "# concurrency = 8          # requests in flight; or rate = 5 for requests due a second",
     "# max_requests = 200       # what a run may send at most, with max_tokens",
     "# output_tokens = 128",
+    "# turns = 8                # messages in a conversation: fewer where the model's context is small",
     "",
 )
 OLLAMA = "# By its OpenAI-compatible API: target = {}"
