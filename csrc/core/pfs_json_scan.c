@@ -7,22 +7,36 @@
 #include <string.h>
 
 struct pfs_json_node {
-    const char *key; /* NULL: every element of an array */
-    size_t length;
+    const char *key;    /* NULL: elements of an array */
+    size_t length;      /* of the key; of an element its place, EVERY for all of them */
     uint64_t rules;     /* those that end here */
     size_t first, next; /* child, sibling; 0 for none (0 is the root) */
 };
 
+#define EVERY SIZE_MAX
+
 /* ---- rules ----------------------------------------------------------------------------------- */
 
-/* The child for this key (NULL: []), made when it is not there. */
+/* What stands in brackets from `text` on; how many bytes with them, 0 when it is no place. */
+static size_t bracketed(const char *text, size_t n, size_t *place)
+{
+    size_t i = 1, value = 0;
+    while (i < n && text[i] >= '0' && text[i] <= '9' && i <= PFS_JSON_MAX_PLACE) {
+        value = value * 10 + (size_t)(text[i++] - '0');
+    }
+    *place = i == 1 ? EVERY : value;
+    return i < n && text[i] == ']' ? i + 1 : 0;
+}
+
+/* The child for this key (NULL: the elements at a place, which is the length), made when it is not
+ * there. */
 static size_t child(pfs_json_rules *rules, size_t node, const char *key, size_t length)
 {
     size_t *link = &rules->nodes[node].first;
     while (*link != 0) {
         const pfs_json_node *at = &rules->nodes[*link];
         if ((at->key == NULL) == (key == NULL) && at->length == length &&
-            (length == 0 || memcmp(at->key, key, length) == 0)) {
+            (key == NULL || length == 0 || memcmp(at->key, key, length) == 0)) {
             return *link;
         }
         link = &rules->nodes[*link].next;
@@ -38,10 +52,11 @@ static size_t steps(const char *text)
     size_t n = strcspn(text, "="), count = 0;
     for (size_t i = 0; i < n; count++) {
         if (text[i] == '[') {
-            if (i + 1 >= n || text[i + 1] != ']') {
+            size_t place, taken = bracketed(text + i, n - i, &place);
+            if (taken == 0) {
                 return 0;
             }
-            i += 2;
+            i += taken;
             continue;
         }
         if (text[i] == '.') {
@@ -69,8 +84,9 @@ static void add_rule(pfs_json_rules *rules, char *text)
     size_t n = strcspn(text, "="), node = 0;
     for (size_t i = 0; i < n;) {
         if (text[i] == '[') {
-            node = child(rules, node, NULL, 0);
-            i += 2;
+            size_t place, taken = bracketed(text + i, n - i, &place);
+            node = child(rules, node, NULL, place);
+            i += taken;
             continue;
         }
         i += text[i] == '.';
@@ -349,16 +365,31 @@ static bool walk_object(cursor *c, size_t node)
     return take(c, '}');
 }
 
-/* The elements of an array, from behind its `[`. */
-static bool walk_array(cursor *c, size_t element)
+/* The elements of an array, from behind its `[`.  One that is asked for by its place and with all
+ * others is walked for each: so a value is met at most once for each node. */
+static bool walk_array(cursor *c, size_t node)
 {
+    const pfs_json_node *nodes = c->rules->nodes;
     if (take(c, ']')) {
         return true;
     }
+    size_t place = 0;
     do {
-        if (!walk(c, element)) {
+        const char *from = c->at;
+        bool asked = false;
+        for (size_t i = nodes[node].first; i != 0; i = nodes[i].next) {
+            if (nodes[i].key == NULL && (nodes[i].length == EVERY || nodes[i].length == place)) {
+                c->at = from;
+                asked = true;
+                if (!walk(c, i)) {
+                    return false;
+                }
+            }
+        }
+        if (!asked && !walk(c, SIZE_MAX)) {
             return false;
         }
+        place++;
     } while (take(c, ','));
     return take(c, ']');
 }
@@ -417,7 +448,7 @@ static bool walk(cursor *c, size_t node)
             element = c->rules->nodes[element].next;
         }
         c->at++;
-        ok = element == 0 ? skip_nested(c) : walk_array(c, element);
+        ok = element == 0 ? skip_nested(c) : walk_array(c, node);
         break;
     default:
         ok = skip_scalar(c);

@@ -7,7 +7,8 @@
  *     type=response.output_text.delta   the value there is this string, number, true, false or null
  *
  * Keys are parted by dots (and so hold none, nor `[` or `=`), `[]` stands for every element of an
- * array; a path may start with `[]`, and an empty path is the value itself.
+ * array and `[3]` for the fourth; a path may start with them, and an empty path is the value
+ * itself.
  *
  * This is no validator: objects and arrays on the way to a rule are read, all others are only
  * searched for their end.  Repeated keys all count.  One pass, no allocation, no recursion deeper
@@ -24,6 +25,7 @@
 
 #define PFS_JSON_MAX_RULES 64
 #define PFS_JSON_MAX_DEPTH 32 /* keys and [] of a rule */
+#define PFS_JSON_MAX_PLACE 9  /* digits of a place in an array */
 
 typedef struct {
     size_t offset, length; /* length 0: the rule did not match */

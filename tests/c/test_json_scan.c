@@ -72,6 +72,24 @@ TEST(values_that_are_asked_for)
     CHECK(one("a.b", "{\"a\":[{\"b\":1}]}") == 0 && one("a[].b", "{\"a\":{\"b\":1}}") == 0);
 }
 
+TEST(places)
+{
+    CHECK(one("a[1].b", "{\"a\":[{\"b\":0},{\"b\":1}]}") == 1);
+    CHECK(one("a[1].b", "{\"a\":[{\"b\":0},{\"c\":1},{\"b\":1}]}") == 0);
+    CHECK(one("a[1]", "{\"a\":[0]}") == 0 && one("a[0]", "{\"a\":{\"0\":1}}") == 0);
+    CHECK(one("[0][2]", "[[0,0,null],[0,0,1]]") == 0 && one("[1][02]", "[[], [0,0,1]]") == 1);
+    CHECK(one("a[999999999]", "{\"a\":[1,2]}") == 0);
+    /* One element for two rules, and one that breaks off behind the place that is asked for. */
+    static const char *const rules[] = {"[].a", "[1].a", "[1].b", "[0][]"};
+    static const char json[] = "[[3], {\"a\": 1, \"b\": [2]}, 4]";
+    pfs_json_span spans[4];
+    uint64_t matched;
+    CHECK(scan_of(rules, 4, json, sizeof json - 1, &matched, spans) == PFS_OK && matched == 15);
+    CHECK(spans[0].offset == spans[1].offset && json[spans[1].offset] == '1');
+    CHECK(json[spans[3].offset] == '3');
+    CHECK(scan_of(rules, 4, json, sizeof json - 2, &matched, spans) == PFS_EFORMAT);
+}
+
 TEST(escapes)
 {
     CHECK(one("content", "{\"c\\u006fntent\":1}") == 1);
@@ -134,8 +152,9 @@ TEST(what_is_no_json)
 
 TEST(what_is_no_rule)
 {
-    static const char *const wrong[] = {".a", "a.",   "a..b", "a[",    "a[0]",
-                                        "a]", "a[]b", "[].",  "a[].[]"};
+    static const char *const wrong[] = {
+        ".a",    "a.", "a..b",          "a[",   "a[0", "a[-1]",  "a[0x]",   "a[0]b",
+        "a[ 0]", "a]", "a[1234567890]", "a[]b", "[].", "a[].[]", "a[0].[1]"};
     pfs_json_rules rules;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         const char *texts[] = {"fine", wrong[i]};
@@ -198,6 +217,7 @@ int main(void)
 {
     RUN(openai_chunks);
     RUN(values_that_are_asked_for);
+    RUN(places);
     RUN(escapes);
     RUN(spans);
     RUN(what_is_no_json);

@@ -8,7 +8,8 @@
 
 #include "fuzzing.h"
 
-static const char *const USUAL[] = {"choices[].delta.content", "usage", "type=a", "[].a", ""};
+static const char *const USUAL[] = {
+    "choices[].delta.content", "usage", "type=a", "[].a", "choices[1].a", "[0][2]", ""};
 
 static void scan(const char *const *texts, size_t count, const char *json, size_t n)
 {

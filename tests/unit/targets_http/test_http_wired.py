@@ -138,6 +138,10 @@ STREAM = '[stream]\nkind = "sse"\ntext = "$.d.text"\n'
         (STREAM, chunked(*sse({"d": {"text": "a"}}, {"d": {"text": "b"}}))),
         (STREAM, chunked(*sse({"d": {"text": "a"}}, "[DONE]"))),
         (STREAM, chunked(*sse({"elsewhere": "a"}))),
+        (
+            '[stream]\nkind = "sse"\ntext = "$.c[1].t[0]"\nusage = "$[0]"\n',
+            chunked(*sse({"c": [{"t": ["no"]}, {"t": ["a", "no"]}]}, {"c": [{"t": ["no"]}]}, [{"input_tokens": 3}])),
+        ),
         (STREAM + 'done = "$.over"\n', chunked(*sse({"d": {"text": "a"}}, {"over": True}))),
         (STREAM + 'done = "$.over"\n', chunked(*sse({"d": {"text": "a"}}, {"over": False}))),
         (STREAM + 'done = "END"\n', chunked(*sse({"d": {"text": "a"}}, "END"))),
@@ -170,7 +174,7 @@ def test_both_drivers_agree_on_templates(stream: str, answer: bytes) -> None:
     [
         (STREAM + 'mode = "cumulative"\n', "cumulative"),
         (STREAM + 'done = "event:over"\n', "event:over"),
-        ('[stream]\nkind = "sse"\ntext = "$.messages[-1].content"\n', "a place in a list"),
+        ('[stream]\nkind = "sse"\ntext = "$.messages[-1].content"\n', "a place from a list's end"),
         ('[stream]\nkind = "sse"\ntext = "$[\\"a.b\\"]"\n', "'a.b'"),
         ('[stream]\nkind = "sse"\nusage = "$.u"\n', "anywhere in it"),
         ('[stream]\nkind = "ndjson"\ntext = "$"\n', "the document itself"),

@@ -62,12 +62,18 @@ def _rules(template: Template) -> Rules:
 
 
 def rule_of(path: JsonPath, where: str) -> str:
-    """The path as a rule: names alone, none of which has a rule's own signs.  Raises NoRule."""
+    """The path as a rule: places from a list's start, and names, none of which has a rule's own signs.  Raises
+    NoRule."""
+    rule = ""
     for step in path.steps:
-        if not isinstance(step, str):
-            raise NoRule(f"{where} = {path.text}: a place in a list")
+        if isinstance(step, int):
+            if step < 0:
+                raise NoRule(f"{where} = {path.text}: a place from a list's end")
+            rule += f"[{step}]"
+            continue
         if not step or any(sign in step for sign in '.[]="\\') or not step.isascii():
             raise NoRule(f"{where} = {path.text}: the name {step!r}")
+        rule += f".{step}" if rule else step
     if not path.steps:
         raise NoRule(f"{where} = {path.text}: the document itself")
-    return ".".join(str(step) for step in path.steps)
+    return rule
