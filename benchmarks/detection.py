@@ -83,7 +83,7 @@ class Machine:
         """Between runs of different days the machine forgets what it was up to."""
         self._state = self._draw.gauss(0.0, 1.0)
 
-    def run(self, factor: float = 1.0) -> list[float]:
+    def run(self, factor: float = 1.0, samples: int | None = None) -> list[float]:
         """The samples of one run whose true median is 100 ms times ``factor``."""
         world, draw = self._world, self._draw
         keep = world.persistence
@@ -92,12 +92,12 @@ class Machine:
         if world.disturbed and draw.random() < world.disturbed:
             level += math.log(draw.uniform(1.1, world.by))
         scale = math.exp(level) / (world.body - 1.0 / 3.0)  # of a gamma distribution about its median
-        slow, samples = False, []
-        for _ in range(SAMPLES):
+        slow, drawn = False, []
+        for _ in range(SAMPLES if samples is None else samples):
             slow = draw.random() < (world.within if slow else world.tail)
             sample = scale * draw.gammavariate(world.body, 1.0)
-            samples.append(sample * draw.paretovariate(world.shape) if slow else sample)
-        return samples
+            drawn.append(sample * draw.paretovariate(world.shape) if slow else sample)
+        return drawn
 
 
 def pairs(world: World, factor: float, seed: str) -> tuple[list[list[float]], list[list[float]]]:
@@ -111,6 +111,12 @@ def pairs(world: World, factor: float, seed: str) -> tuple[list[list[float]], li
     return base, head
 
 
+def long_runs(world: World, factor: float, seed: str) -> tuple[list[list[float]], list[list[float]]]:
+    """One run of each side with as many samples as all of ``pairs``, as a threshold or a test of samples gets them."""
+    machine = Machine(world, seed)
+    return [machine.run(samples=A_SIDE * SAMPLES)], [machine.run(factor, samples=A_SIDE * SAMPLES)]
+
+
 def by_runs(base: Sequence[Sequence[float]], head: Sequence[Sequence[float]]) -> bool:
     """What ``ab`` says: regressed or improved."""
     sides = [{KEY: [statistics.median(run) for run in side]} for side in (base, head)]
@@ -119,17 +125,21 @@ def by_runs(base: Sequence[Sequence[float]], head: Sequence[Sequence[float]]) ->
 
 
 def by_threshold(base: Sequence[Sequence[float]], head: Sequence[Sequence[float]]) -> bool:
-    """A peer: more than 10 % between the medians of one run of as many samples."""
-    one, other = base[0] * A_SIDE, head[0] * A_SIDE
-    return abs(math.log(statistics.median(other) / statistics.median(one))) > math.log(1.10)
+    """A peer: more than 10 % between the medians of two runs."""
+    return abs(math.log(statistics.median(head[0]) / statistics.median(base[0]))) > math.log(1.10)
 
 
 def by_ranks(base: Sequence[Sequence[float]], head: Sequence[Sequence[float]]) -> bool:
-    """A peer: Mann and Whitney's test of the samples of one run each, p < 0.01."""
+    """A peer: Mann and Whitney's test of the samples of two runs, p < 0.01."""
     return mann_whitney(list(base[0]), list(head[0]))[1] < 0.01
 
 
-AB = {"perfsuite ab": by_runs, "+10 % on the median": by_threshold, "Mann–Whitney of samples": by_ranks}
+AB = {
+    "perfsuite ab": (pairs, by_runs),
+    "+10 % on the median": (long_runs, by_threshold),
+    "Mann–Whitney of samples": (long_runs, by_ranks),
+}
+"""By name: how the runs are made (both ways have as many samples), and what is said of them."""
 
 
 def alarm(history: Sequence[float], first: float, fresh: Iterator[float]) -> tuple[bool, int]:
@@ -201,9 +211,10 @@ def ab_table(repetitions: int, seed: int) -> Iterator[list[str]]:
         found = {name: dict.fromkeys(FACTORS, 0) for name in AB}
         for factor in FACTORS:
             for number in range(repetitions):
-                base, head = pairs(world, factor, f"{seed} ab {world.name} {factor} {number}")
-                for name, method in AB.items():
-                    found[name][factor] += method(base, head)
+                seed_of = f"{seed} ab {world.name} {factor} {number}"
+                made = {make: make(world, factor, seed_of) for make, _ in AB.values()}
+                for name, (make, method) in AB.items():
+                    found[name][factor] += method(*made[make])
         for name, hits in found.items():
             yield [world.name, name, *(share(hits[factor], repetitions) for factor in hits)]
 

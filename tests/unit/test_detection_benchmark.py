@@ -68,7 +68,7 @@ def test_the_table_tells_a_method_that_always_alarms_and_one_that_never_does(mon
     def never(base: Sequence[object], head: Sequence[object]) -> bool:
         return False
 
-    monkeypatch.setattr(detection, "AB", {"always": always, "never": never})
+    monkeypatch.setattr(detection, "AB", {"always": (detection.pairs, always), "never": (detection.long_runs, never)})
     monkeypatch.setattr(detection, "WORLDS", detection.WORLDS[:1])
     monkeypatch.setattr(detection, "SAMPLES", 5)
     _, one, other = detection.ab_table(30, 1)
