@@ -40,7 +40,13 @@ async def arun(names: str | Sequence[str] | None = None, target: str | None = No
     plan = _plan(names, target, settings)
     from perfsuite.runner import execute_async
 
-    result = await execute_async(plan)
+    notes: list[str | None] = []
+    if plan.workload.conversations is not None:
+        from perfsuite.workloads.files import surveyed
+
+        file = await asyncio.to_thread(surveyed, plan.workload.conversations)
+        notes.append(file.left_out())
+    result = await execute_async(plan, notes=filter(None, notes))
     if settings.get("output") is not None:
         from perfsuite.reports import write
 

@@ -11,7 +11,7 @@ import contextlib
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,27 +50,35 @@ Save = Callable[[Result], None]
 
 
 async def execute_async(
-    plan: Plan, *, progress: OnProgress | None = None, stop: asyncio.Event | None = None, save: Save | None = None
+    plan: Plan,
+    *,
+    progress: OnProgress | None = None,
+    stop: asyncio.Event | None = None,
+    save: Save | None = None,
+    notes: Iterable[str] = (),
 ) -> Result:
     """Runs a plan.
 
     ``stop``: set it to end the run early; the requests in flight are finished, the result says ``interrupted``.
     ``save`` is called with the result so far, from another thread; its OSError becomes a note in the result.
+    ``notes`` are what is known beforehand and belongs in the result's notes.
     Raises UsageError for a target that cannot be opened; what goes wrong later is in the result's ``run.error``.
     """
-    run = _Run(plan, stop or asyncio.Event(), progress, save)
+    run = _Run(plan, stop or asyncio.Event(), progress, save, notes)
     return await run.execute()
 
 
 class _Run:
-    def __init__(self, plan: Plan, stop: asyncio.Event, progress: OnProgress | None, save: Save | None) -> None:
+    def __init__(
+        self, plan: Plan, stop: asyncio.Event, progress: OnProgress | None, save: Save | None, notes: Iterable[str]
+    ) -> None:
         self.plan = plan
         self.stop = stop
         self._progress = progress
         self._save = save
         self._done: list[PhaseResult] = []
         self._current: PhaseRun | None = None
-        self._notes: list[str] = []
+        self._notes = list(notes)
         self._error: str | None = None
         self._started = time.time()
         self._id = _identity(self._started)

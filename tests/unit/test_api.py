@@ -34,6 +34,16 @@ def test_files_are_written_only_where_they_are_asked_for(tmp_path: Path) -> None
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+def test_what_a_file_of_conversations_leaves_out_is_in_the_result(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"messages": [{"role": "user", "content": "x"}]}\n' + "{bad\n" * 30)
+    (note,) = perfsuite.run("token", duration=0.05, conversations=str(file)).run.notes
+    assert "30 left out that cannot be used: line 2: not JSON" in note
+    assert note.endswith("; and 10 more")
+    file.write_text('{"messages": [{"role": "user", "content": "x"}]}\n')
+    assert perfsuite.run("token", duration=0.05, conversations=str(file)).run.notes == []
+
+
 def test_wrong_settings_are_named_as_they_were_given() -> None:
     with pytest.raises(UsageError, match="unknown setting 'durration'; did you mean duration"):
         perfsuite.run(durration=3)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -74,7 +74,9 @@ class Interrupts:
         raise KeyboardInterrupt
 
 
-def drive(plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: Interrupts) -> Result:
+def drive(
+    plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: Interrupts, notes: Iterable[str] = ()
+) -> Result:
     """Runs the plan in an event loop of its own; interrupted once, the result so far comes back, marked so.
 
     What a target's code prints meanwhile goes to stderr.
@@ -86,7 +88,7 @@ def drive(plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: 
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)):
-            return await execute_async(plan, progress=meter.show, stop=stop, save=save)
+            return await execute_async(plan, progress=meter.show, stop=stop, save=save, notes=notes)
 
     # What the target's code prints is no result, and --json - is read by programs.
     with redirect_stdout(sys.stderr):

@@ -31,7 +31,7 @@ def execute(arguments: Namespace) -> int:
     plan = plan_of(arguments)
     if not plan.phases:
         raise UsageError("nothing to run: the plan has no phase")
-    check_inputs(plan)
+    known = check_inputs(plan)
     check_folder(plan)
 
     from perfsuite.cli.announcing import announcement
@@ -43,23 +43,27 @@ def execute(arguments: Namespace) -> int:
         print(f"perfsuite: {sending}", file=sys.stderr, flush=True)
     saver = Saver(plan.output)
     with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
-        result = drive(plan, saver.save, meter, interrupts)
+        result = drive(plan, saver.save, meter, interrupts, known)
         meter.clear()
         paths, trouble = saver.finish(result)
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
         trouble = write_junit(plan, result) or trouble
         forgotten = remember(plan, result, arguments)
     for text in [result.run.error, trouble, forgotten, *result.run.notes]:
-        if text:
+        if text and text not in known:
             print(f"perfsuite: {text}", file=sys.stderr)
     code = INTERRUPTED if interrupts.count else result.run.exit_code
     return code if trouble is None or code in (INTERRUPTED, 2) else 1
 
 
-def check_inputs(plan: Plan) -> None:
-    """Before an hour is spent: the files are there and the process runs.  Raises UsageError with all that is wrong."""
+def check_inputs(plan: Plan) -> list[str]:
+    """Before an hour is spent: the files are there and the process runs.  Raises UsageError with all that is wrong.
+
+    What it says on stderr of files that can be used in part comes back as notes for the result.
+    """
     from perfsuite.errors import Mistakes
 
+    notes: list[str] = []
     mistakes = Mistakes()
     if plan.workload.conversations is not None:
         from perfsuite.cli.unusable import say_unusable
@@ -72,6 +76,9 @@ def check_inputs(plan: Plan) -> None:
                     pass
             finally:
                 say_unusable(file, everything=plan.verbose)
+            left_out = file.left_out()
+            if left_out is not None:
+                notes.append(left_out)
     for flag, path, example in (("--raw", plan.raw, "rows.csv"), ("--junitxml", plan.junitxml, "perfsuite.xml")):
         if path is not None and path.is_dir():
             mistakes.add(f"{flag} {path}: is a directory; name a file in it, such as {path / example}")
@@ -83,6 +90,7 @@ def check_inputs(plan: Plan) -> None:
         if not psutil.pid_exists(plan.pid):
             mistakes.add(f"--pid {plan.pid}: no such process; give the id of the running system under test")
     mistakes.check()
+    return notes
 
 
 def remember(plan: Plan, result: Result, arguments: Namespace) -> str | None:

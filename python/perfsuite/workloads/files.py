@@ -23,6 +23,8 @@ from perfsuite.workloads.splitter import LARGEST, Span, Unusable, json_lines, js
 
 KEPT = 1000
 """Reports of unusable parts that are kept; the others are counted."""
+NOTED = 20
+"""Of them, those that a result names."""
 MOST_MESSAGES = 100_000
 """Messages of one conversation, at most: a file that is one list of messages is one conversation."""
 FORMS = '{"messages": [{"role": "user", "content": "…"}]}, ShareGPT\'s {"conversations": […]}, or a list of messages'
@@ -71,6 +73,15 @@ class ConversationFile:
         if not usable:
             first = f"; line {self.unusable[0].line}: {self.unusable[0].reason}" if self.unusable else ""
             raise UsageError(f"{self.path} holds no conversation that can be used{first}; it must hold {FORMS}")
+
+    def left_out(self) -> str | None:
+        """What the last reading could not use, in one line; None when it used all of it."""
+        if not self.unusable_count:
+            return None
+        named = [f"line {part.line}: {part.reason}" for part in self.unusable[:NOTED]]
+        more = self.unusable_count - len(named)
+        rest = [f"and {more:,} more"] if more else []
+        return f"{self.path}: {self.unusable_count:,} left out that cannot be used: {'; '.join([*named, *rest])}"
 
     def _report(self, line: int, reason: str) -> None:
         self.unusable_count += 1
@@ -168,6 +179,14 @@ class ConversationFile:
             if item.get(key) is not None:
                 found[key] = item[key]
         return found
+
+
+def surveyed(path: str | Path) -> ConversationFile:
+    """The file, read once from end to end: what is left out is known before an hour is spent on the rest."""
+    file = ConversationFile(path)
+    for _ in file:
+        pass
+    return file
 
 
 def _parts(stream: BinaryIO, largest: int) -> Iterator[Span | Unusable]:

@@ -69,6 +69,9 @@ def test_what_a_file_of_conversations_leaves_out_is_said_before_the_run(
     assert main(["run", "--conversations", "a.jsonl", "--json", "-"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["run"]["verdict"] == "passed"
+    (note,) = json.loads(out)["run"]["notes"]
+    assert note.startswith("a.jsonl: 7 left out that cannot be used: line 2: not JSON")
+    assert note.count("; line ") == 6
     assert [line.split(": ")[0] for line in err.splitlines()] == [*(f"a.jsonl:{n}" for n in range(2, 7)), "a.jsonl"]
     assert "and 2 more that cannot be used" in err
 
@@ -200,7 +203,7 @@ import asyncio, os, sys
 from types import ModuleType
 sys.path.insert(0, {tests!r})
 from played import a_result
-async def execute_async(plan, *, progress, stop, save):
+async def execute_async(plan, *, progress, stop, save, notes):
     save(a_result())
     print("running", file=sys.__stdout__, flush=True)
     {wait}
