@@ -114,7 +114,8 @@ class ConversationFile:
         try:
             value: object = msgspec.json.decode(part.data)
         except msgspec.DecodeError as error:
-            self._report(part.line, f"not JSON: {error}")
+            half = "half of a surrogate pair in it, which is no character"
+            self._report(part.line, half if _has_half_a_pair(part.data) else f"not JSON: {error}")
         except UnicodeDecodeError as error:
             self._report(part.line, f"not UTF-8: {error.reason} at byte {error.start:,} of the value")
         except RecursionError:
@@ -219,6 +220,21 @@ def _decoded(line: bytes) -> object:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     return value if isinstance(value, dict | list) else None
+
+
+def _has_half_a_pair(data: bytes) -> bool:
+    """Whether text that is no JSON to a strict reader is so for a lone surrogate: an emoji that was cut in two."""
+    import json
+
+    if b"\\ud" not in data.lower():
+        return False
+    try:
+        json.dumps(json.loads(data), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        return False
+    return False
 
 
 def _is_conversation(value: object) -> bool:

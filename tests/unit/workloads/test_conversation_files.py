@@ -115,6 +115,14 @@ def test_lines_with_bad_ones_between(tmp_path: Path) -> None:
     assert "no message of a user" in unusable[3].reason
 
 
+def test_half_of_a_surrogate_pair_is_named_for_what_it_is(tmp_path: Path) -> None:
+    said = r'{"messages": [{"role": "user", "content": "cut PAIR"}]}'
+    lines = [said.replace("PAIR", pair) for pair in (r"\ud83d", r"\uDE00", r"\ud83d\ude00")]
+    found, unusable = read(tmp_path / "a.jsonl", "\n".join([*lines, r'{"messages": "\ud83d']))
+    assert found == [(3, 1)], "a whole pair is a character"
+    assert ["surrogate" in one.reason for one in unusable] == [True, True, False]
+
+
 def test_a_bad_first_line_hides_nothing(tmp_path: Path) -> None:
     found, unusable = read(tmp_path / "a.jsonl", b"{bad\n" + json.dumps(SHAREGPT).encode() + b"\n")
     assert found == [(2, 2)]
