@@ -220,7 +220,11 @@ def test_a_service_that_speaks_another_scheme_is_guessed(
         server = await asyncio.start_server(lambda reader, writer: kept.append(writer), "127.0.0.1", 0)
         port = int(server.sockets[0].getsockname()[1])
         async with server:
-            return await asyncio.to_thread(main, ["init", f"https://127.0.0.1:{port}", "--timeout", "300ms"])
+            code = await asyncio.to_thread(main, ["init", f"https://127.0.0.1:{port}", "--timeout", "300ms"])
+            for writer in kept:
+                writer.close()
+                await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        return code
 
     assert asyncio.run(waits()) == 1
     assert "does it speak https?" in capsys.readouterr().err
