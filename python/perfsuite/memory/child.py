@@ -102,13 +102,23 @@ class Channel:
 class Batch:
     """What comes of a batch of calls, by the index of the call."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, longest_s: float | None = None) -> None:
+        self.until_ns = None if longest_s is None else time.perf_counter_ns() + int(longest_s * 1e9)
         self.begun_ns = [0] * size
         self.took_ns = [0] * size
         self.results: list[Any] = [None] * size
         self.errors: dict[int, str] = {}
         self.next = 0
         self.done = 0
+
+    def take(self) -> int | None:
+        """The index of the next call to make; None when there is none, or its time is over (one is made at least)."""
+        index = self.next
+        late = index and self.until_ns is not None and time.perf_counter_ns() >= self.until_ns
+        if late or index >= len(self.results):
+            return None
+        self.next = index + 1
+        return index
 
 
 class Driver:
@@ -119,15 +129,16 @@ class Driver:
         self.concurrent = False
         self._channel = channel
 
-    async def calls(self, calls: list[Call], workers: int) -> dict[str, Any]:
-        """A batch under so many workers; each takes the next call when its last one is through.
+    async def calls(self, calls: list[Call], workers: int, longest_s: float | None = None) -> dict[str, Any]:
+        """A batch under so many workers; each takes the next call when its last one is through, and none when
+        ``longest_s`` are over: the answer is of the calls that were made.
 
         Calls of a system that is not concurrent never overlap, so that it has one worker whatever is asked for.
         Plain methods run in the workers' own threads when there are several, coroutines on the loop.
         """
         bound = [self._bind(call) for call in calls]
         workers = max(1, min(workers, len(calls))) if self.concurrent else 1
-        batch = Batch(len(calls))
+        batch = Batch(len(calls), longest_s)
         begun = time.perf_counter_ns()
         if workers == 1:
             await self._work(bound, batch, None)
@@ -137,7 +148,8 @@ class Driver:
         else:
             await asyncio.to_thread(self._work_in_threads, bound, batch, workers)
         wall = time.perf_counter_ns() - begun
-        for index, call in enumerate(calls):
+        made = batch.next
+        for index, call in enumerate(calls[:made]):
             if index not in batch.errors:
                 try:
                     batch.results[index] = checked(call, batch.results[index])
@@ -145,10 +157,10 @@ class Driver:
                     batch.results[index] = None
                     batch.errors[index] = f"wrong result: {_text(error)}"
         return {
-            "took_ns": batch.took_ns,
-            "begun_ns": [at - begun for at in batch.begun_ns],
+            "took_ns": batch.took_ns[:made],
+            "begun_ns": [at - begun for at in batch.begun_ns[:made]],
             "wall_ns": wall,
-            "results": batch.results,
+            "results": batch.results[:made],
             "errors": sorted(batch.errors.items()),
             "workers": workers,
         }
@@ -183,9 +195,7 @@ class Driver:
 
     async def _work(self, bound: list[Bound], batch: Batch, threads: ThreadPoolExecutor | None) -> None:
         clock = time.perf_counter_ns
-        size = len(bound)
-        while (index := batch.next) < size:
-            batch.next = index + 1
+        while (index := batch.take()) is not None:
             method, arguments, keywords, is_async = one = bound[index]
             if threads is not None and not is_async:
                 await asyncio.get_running_loop().run_in_executor(threads, self._once, one, batch, index)
@@ -227,10 +237,9 @@ class Driver:
         def work() -> None:
             while True:
                 with lock:
-                    index = batch.next
-                    if index >= len(bound):
-                        return
-                    batch.next = index + 1
+                    index = batch.take()
+                if index is None:
+                    return
                 self._once(bound[index], batch, index)
                 with lock:
                     batch.done += 1
@@ -321,7 +330,7 @@ async def _answer(request: dict[str, Any], driver: Driver) -> dict[str, Any]:
     what = request["do"]
     system = driver.system
     if what == "calls":
-        return await driver.calls(request["calls"], request["workers"])
+        return await driver.calls(request["calls"], request["workers"], request["longest_s"])
     if what == "overhead":
         return await driver.overhead(request["count"], request["workers"])
     if what == "info":

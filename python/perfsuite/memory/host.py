@@ -189,12 +189,12 @@ class Hosted:
         """Results: a text for each.  Where ``"synthesize" in offers``."""
         return await self._calls([["synthesize", query] for query in queries])
 
-    async def mixed(self, operations: Sequence[Operation], workers: int) -> Outcome:
+    async def mixed(self, operations: Sequence[Operation], workers: int, *, longest_s: float | None = None) -> Outcome:
         """A mix of calls under so many concurrent workers, as one batch; fewer where the system's calls may not overlap
-        (``Outcome.workers``)."""
+        (``Outcome.workers``).  After ``longest_s`` no further call is made: the outcome has the first ones only."""
         if workers < 1:
             raise UsageError(f"the number of workers must be 1 or more, not {workers}")
-        return await self._batch([as_call(one.method, one.arguments) for one in operations], workers)
+        return await self._batch([as_call(one.method, one.arguments) for one in operations], workers, longest_s)
 
     async def flush(self) -> float:
         """Returns when what was stored is durable and the background is at rest; how long that took, in ms."""
@@ -237,12 +237,13 @@ class Hosted:
             outcome.extend(await self._batch(calls[start : start + BATCH], 1))
         return outcome
 
-    async def _batch(self, calls: Sequence[list[Any]], workers: int) -> Outcome:
+    async def _batch(self, calls: Sequence[list[Any]], workers: int, longest_s: float | None = None) -> Outcome:
         if not calls:
             return Outcome()
         before = dict(self._meter()) if self._meter is not None else {}
         what = calls[0][0] if all(call[0] == calls[0][0] for call in calls) else "a mix of calls"
-        answer = await self._ask({"do": "calls", "calls": list(calls), "workers": workers}, what, self._timeout_s)
+        request = {"do": "calls", "calls": list(calls), "workers": workers, "longest_s": longest_s}
+        answer = await self._ask(request, what, self._timeout_s)
         after = self._meter() if self._meter is not None else {}
         try:
             outcome = as_outcome(calls, answer)

@@ -91,13 +91,14 @@ def as_call(method: str, arguments: Sequence[Any]) -> list[Any]:
 
 
 def as_outcome(calls: Sequence[list[Any]], answer: Mapping[str, Any]) -> Outcome:
-    """A batch's answer of child.py; KeyError, TypeError or ValueError where it is none."""
+    """A batch's answer of child.py, of all calls or of the first of them; KeyError, TypeError or ValueError where it is
+    none."""
     results = list(answer["results"])
     samples = [int(value) / 1e6 for value in answer["took_ns"]]
     begun = [int(value) / 1e6 for value in answer["begun_ns"]]
-    if not len(results) == len(samples) == len(begun) == len(calls):
+    if not len(results) == len(samples) == len(begun) <= len(calls):
         raise ValueError(f"{len(results)} results of {len(calls)} calls")
-    for index, call in enumerate(calls):
+    for index, call in enumerate(calls[: len(results)]):
         if call[0] == "recall" and results[index] is not None:
             results[index] = [Hit(str(one[0]), str(one[1]), float(one[2])) for one in results[index]]
     return Outcome(

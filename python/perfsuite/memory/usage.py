@@ -48,6 +48,8 @@ def usage_of(guard: int, system: int, folder: Path) -> Usage:
         cpu = times.children_user + times.children_system  # of detached processes that have ended
     for process in tree:
         with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue  # it has ended, and the guard has not looked yet
             rss = int(process.memory_info().rss)
             times = process.cpu_times()
             pss = pss_bytes(process.pid)

@@ -161,6 +161,28 @@ def test_a_mix_of_plain_methods_and_coroutines(tmp_path: Path) -> None:
     assert sorted(outcome.results[1::2]) == sorted([f"p{n}"] for n in range(20))
 
 
+@pytest.mark.parametrize(
+    ("name", "workers", "options"),
+    [(PLAIN, 1, {"delay_s": 0.02}), ("memory_systems:Overlapping", 4, {}), ("memory_systems:Threaded", 4, {})],
+)
+def test_a_batch_may_be_cut_off(name: str, workers: int, options: dict[str, Any], tmp_path: Path) -> None:
+    """After its time no call is made; those that were are whole, the first of the batch."""
+
+    async def work(system: Hosted) -> tuple[Outcome, Outcome]:
+        mix = [
+            Operation("store", (Item(f"text {n}"),)) if n % 2 == 0 else Operation("recall", ("q", 1))
+            for n in range(4000)
+        ]
+        return await system.mixed(mix, workers, longest_s=0.2), await system.mixed(mix[:3], workers, longest_s=0.0)
+
+    cut, one = run_on(name, tmp_path, work, options=options)
+    assert 1 < len(cut.results) < 4000
+    assert len(cut.results) == len(cut.samples_ms) == len(cut.begun_ms)
+    assert cut.errors == []
+    assert all(isinstance(result, list) for result in cut.results)
+    assert 1 <= len(one.results) <= 3
+
+
 def test_no_workers_are_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="must be 1 or more, not 0"):
         run_on(PLAIN, tmp_path, lambda system: system.mixed([], 0))

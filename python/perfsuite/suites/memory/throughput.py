@@ -21,6 +21,7 @@ STORED_BEFORE = 200
 SHARE_BEFORE = 0.2
 """Memories that are there when the clock starts, and the share of the time that they may take."""
 BLOCK_S = 0.25
+LONGEST_BLOCK_S = 1.0
 FEWEST, MOST = 20, 20_000
 """Operations in a block."""
 MIX = "one store, one recall, in turn"
@@ -66,7 +67,10 @@ class _Study:
         size = FEWEST
         asked = session.memory.samples
         while (session.remaining_s() > 0.0 or not self.good) and (asked is None or sum(self.made) < asked):
-            outcome = await system.mixed(list(islice(self.operations, size)), self.workers)
+            asked_for = list(islice(self.operations, size))
+            # A system may become slower as it fills: a block is cut off where it turns out to be long.
+            outcome = await system.mixed(asked_for, self.workers, longest_s=LONGEST_BLOCK_S)
+            size = len(outcome.results)
             good = size - len(outcome.errors)
             self.effective = outcome.workers
             self.timed.take(outcome)
@@ -76,7 +80,7 @@ class _Study:
             self.failed += len(outcome.errors)
             self.series.append((time.monotonic() - session.phase_started, good / outcome.busy_s))
             if outcome.busy_s > 0:
-                size = max(FEWEST, min(MOST, round(size * BLOCK_S / outcome.busy_s)))
+                size = max(FEWEST, min(MOST, 4 * size, round(size * BLOCK_S / outcome.busy_s)))
             session.progress((time.monotonic() - begun) / max(session.duration_s, 1e-9))
             if session.stop.is_set():
                 break
