@@ -104,11 +104,13 @@ def _(evidence: RatioOfSums, metric: Metric, stat: str) -> MetricResult:
     if n > 1:
         squares = math.fsum((p - ratio * w) ** 2 for p, w in zip(parts, wholes, strict=True))
         found = stats.mean_interval_of(ratio, math.sqrt(squares / (n - 1)) / (total / n), n)
-        low, high = (max(0.0, found.low) if min(parts) >= 0.0 else found.low), found.high
-        if all(part <= whole for part, whole in zip(parts, wholes, strict=True)):
-            high = min(1.0, high)  # no item can be more than whole
-    else:
+        low, high = found.low, found.high
+    else:  # one item has no spread
         low, high = -math.inf, math.inf
+    if min(parts) >= 0.0:
+        low = max(0.0, low)
+    if all(part <= whole for part, whole in zip(parts, wholes, strict=True)):
+        high = min(1.0, high)  # no item can be more than whole
     if evidence.complement:
         ratio, low, high = 1.0 - ratio, 1.0 - high, 1.0 - low
     return _result(metric, stat, evidence, ratio, (low, high), n, n)

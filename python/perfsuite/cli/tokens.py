@@ -62,7 +62,7 @@ def _print(report: TokenReport, *, as_json: bool) -> None:
 def lines(report: TokenReport) -> Iterator[str]:
     """The report for people."""
     yield (
-        f"{report.conversations:,} conversations, {report.messages:,} messages, {report.turns:,} turns; "
+        f"conversations: {report.conversations:,}, messages: {report.messages:,}, turns: {report.turns:,}; "
         f"the longest prompt has {report.longest_prompt:,} tokens"
     )
     yield f"tokens by {report.tokenizer}"

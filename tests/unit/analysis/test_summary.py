@@ -227,7 +227,10 @@ def test_ratios_of_sums() -> None:
 
     assert coverage(one, 0.7) >= NOMINAL
     alone = summarise(RATIO, RatioOfSums(parts=[30.0], wholes=[100.0], complement=True))
-    assert (alone.value, alone.interval) == (0.7, (-math.inf, math.inf))
+    assert (alone.value, alone.interval) == (0.7, (0.0, 1.0))
+    over = summarise(RATIO, RatioOfSums(parts=[-30.0], wholes=[20.0]))
+    assert over.interval == (-math.inf, 1.0)
+    assert summarise(RATIO, RatioOfSums(parts=[30.0], wholes=[20.0])).interval == (0.0, math.inf)
     same = summarise(RATIO, RatioOfSums(parts=[30.0, 60.0], wholes=[100.0, 200.0]))
     assert same.interval == (pytest.approx(0.3), pytest.approx(0.3))
     assert summarise(RATIO, RatioOfSums(parts=[], wholes=[])).verdict == "not measured"

@@ -174,7 +174,7 @@ def test_tokens_counts_what_it_can_use_and_names_what_it_cannot(
     (tmp_path / "bad.jsonl").write_text("")
     assert main(["tokens", "good.jsonl"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("1 conversations, 18 messages, 9 turns; ")
+    assert out.startswith("conversations: 1, messages: 18, turns: 9; ")
     assert [line.partition(": ")[0] for line in err.splitlines()] == [
         *(f"good.jsonl:{n}" for n in range(2, 7)),
         "good.jsonl",
