@@ -18,7 +18,7 @@ Pure functions: nothing is read or written here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 import msgspec
@@ -29,6 +29,24 @@ from perfsuite.stats import holm
 
 Verdict = Literal["ok", "improved", "regressed", "drifting", "inconclusive"]
 Severity = Literal["warning", "notice"]
+
+
+class Standing(NamedTuple):
+    """What a verdict is beside the others: of several, that of the lowest ``rank`` is the verdict of all.  ``open``:
+    neither good nor bad by itself, and bad where ``--fail-on-inconclusive`` insists."""
+
+    rank: int
+    open: bool = False
+
+
+STANDING: dict[Verdict, Standing] = {
+    "regressed": Standing(0),
+    "drifting": Standing(1, open=True),
+    "inconclusive": Standing(2, open=True),
+    "improved": Standing(3),
+    "ok": Standing(4),
+}
+"""Every verdict.  How each is shown: ``reports.changes.LOOKS``."""
 
 ALPHA = 0.01
 LEAST_CHANGE = 0.03
@@ -157,9 +175,12 @@ def welch(before: Sequence[float], after: Sequence[float]) -> Test:
 def overall(changes: Sequence[Change]) -> Verdict:
     """The verdict of all that gate: regressed if one did, else drifting, else inconclusive if one is; else improved if
     one did, else ok.  Nothing that gates: inconclusive."""
-    verdicts = {change.verdict for change in changes if change.figure.gates}
-    order: tuple[Verdict, ...] = ("regressed", "drifting", "inconclusive", "improved", "ok")
-    return next((verdict for verdict in order if verdict in verdicts), "inconclusive")
+    return worst(change.verdict for change in changes if change.figure.gates)
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict of several; inconclusive where there is none."""
+    return min(verdicts, key=lambda verdict: STANDING[verdict].rank, default="inconclusive")
 
 
 def _change(

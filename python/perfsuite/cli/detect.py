@@ -163,10 +163,12 @@ def tell(judgements: Sequence[Judgement], arguments: Namespace, *, title: str, n
 
 def code_of(judgements: Sequence[Judgement], *, strict: bool) -> int:
     """4 when one regressed, 5 when one is open and that counts, else 0."""
+    from perfsuite.analysis.regression import STANDING
+
     verdicts = {one.verdict for one in judgements}
     if "regressed" in verdicts:
         return REGRESSED
-    return INCONCLUSIVE if strict and verdicts & {"inconclusive", "drifting"} else 0
+    return INCONCLUSIVE if strict and any(STANDING[verdict].open for verdict in verdicts) else 0
 
 
 def _against_baseline(benchmark: str, runs: list[Taken], arguments: Namespace) -> Judgement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from perfsuite.metric import labelled
 from perfsuite.reports.figures import printable
@@ -14,13 +14,27 @@ from perfsuite.units import figure, number
 
 if TYPE_CHECKING:
     from perfsuite.analysis.judging import Judgement
-    from perfsuite.analysis.regression import Change
+    from perfsuite.analysis.regression import Change, Verdict
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-MARKS = {"regressed": "🔴", "drifting": "🟠", "inconclusive": "⚪", "improved": "🟢", "ok": "🟢"}
 MANIFOLD = 10.0
 """Changes of so many times and more are not told apart."""
-_COLOURS = {"regressed": "31;1", "drifting": "33;1", "inconclusive": "33", "improved": "32;1", "ok": "32"}
+
+
+class Look(NamedTuple):
+    """How a verdict is shown: the mark before its heading, and the terminal's colour."""
+
+    mark: str
+    colour: str
+
+
+LOOKS: dict[Verdict, Look] = {
+    "regressed": Look("🔴", "31;1"),
+    "drifting": Look("🟠", "33;1"),
+    "inconclusive": Look("⚪", "33"),
+    "improved": Look("🟢", "32;1"),
+    "ok": Look("🟢", "32"),
+}
 _HEADER = ("figure", "before", "after", "change", "99 %", "p", "could have seen", "verdict")
 
 
@@ -36,7 +50,7 @@ def lines(judgements: Sequence[Judgement], *, colour: bool = False, verbose: boo
         for change, texts in zip(shown, cells, strict=True):
             *before, said_of_it = texts
             start = "  ".join(text.ljust(width) for text, width in zip(before, widths[:-1], strict=True))
-            yield f"  {start}  {_paint(said_of_it, change.verdict if change.figure.gates else '', colour)}".rstrip()
+            yield f"  {start}  {_paint(said_of_it, change.verdict if change.figure.gates else None, colour)}".rstrip()
         if len(shown) < len(judged.changes):
             yield f"  … and {len(judged.changes) - len(shown)} figures that decide nothing (--verbose lists them)"
         for note in judged.notes:
@@ -48,7 +62,7 @@ def markdown(title: str, judgements: Sequence[Judgement], notes: Sequence[str] =
     parts = [f"## {escape(title)}", ""]
     parts += [f"{escape(note)}\n" for note in notes]
     for judged in judgements:
-        parts += [f"### {MARKS[judged.verdict]} {escape(judged.benchmark)}: {judged.verdict}", ""]
+        parts += [f"### {LOOKS[judged.verdict].mark} {escape(judged.benchmark)}: {judged.verdict}", ""]
         parts += [f"Against {escape(judged.against)}.", ""]
         parts += [f"- {escape(note)}" for note in judged.notes] + ([""] if judged.notes else [])
         if judged.gating:
@@ -134,5 +148,5 @@ def _p(value: float) -> str:
     return "< 0.0001" if value < 1e-4 else number(value, 2)
 
 
-def _paint(text: str, verdict: str, colour: bool) -> str:
-    return f"\x1b[{_COLOURS[verdict]}m{text}\x1b[0m" if colour and verdict in _COLOURS else text
+def _paint(text: str, verdict: Verdict | None, colour: bool) -> str:
+    return f"\x1b[{LOOKS[verdict].colour}m{text}\x1b[0m" if colour and verdict is not None else text

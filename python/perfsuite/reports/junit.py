@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
+from perfsuite.analysis.regression import STANDING
 from perfsuite.reports.changes import said
 from perfsuite.reports.figures import label, printable, row_of
 
@@ -55,7 +56,7 @@ def of_judgements(judgements: Sequence[Judgement], *, strict: bool = False) -> b
             case = ElementTree.SubElement(
                 suite, "testcase", classname=_text(f"perfsuite.{judged.benchmark}"), name=_text(name)
             )
-            failed = change.verdict == "regressed" or (strict and change.verdict in ("inconclusive", "drifting"))
+            failed = change.verdict == "regressed" or (strict and STANDING[change.verdict].open)
             _outcome(case, "failure" if failed else None, said(change))
         if not judged.gating:
             case = ElementTree.SubElement(

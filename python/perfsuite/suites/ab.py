@@ -17,7 +17,7 @@ import msgspec
 
 from perfsuite.analysis.comparable import conditions, differing, figures
 from perfsuite.analysis.judging import Judgement, RunFigures, judge
-from perfsuite.analysis.regression import FEWEST_RUNS, Verdict
+from perfsuite.analysis.regression import FEWEST_RUNS, Verdict, worst
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.history.baselines import check_units
 from perfsuite.result import Environment, Result
@@ -105,7 +105,7 @@ def compare(
         bench.warm(lambda side: progress(Step(0, pairs, side)))
         interrupted = bench.measure(pairs, progress)
     judgements = bench.judgements()
-    verdict = _worst([judged.verdict for judged in judgements])
+    verdict = worst(judged.verdict for judged in judgements)
     return AbReport(
         started=started,
         ended=_now(),
@@ -263,11 +263,6 @@ def enough(report: AbReport) -> bool:
 def dump(report: AbReport) -> bytes:
     """The bytes of ``ab-TS.json``."""
     return msgspec.json.format(msgspec.json.encode(report, enc_hook=str), indent=1) + b"\n"
-
-
-def _worst(verdicts: Sequence[Verdict]) -> Verdict:
-    order: tuple[Verdict, ...] = ("regressed", "drifting", "inconclusive", "improved", "ok")
-    return next((verdict for verdict in order if verdict in verdicts), "inconclusive")
 
 
 def _role(side: Side) -> Literal["base", "head"]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+from typing import get_args
 
 import pytest
 from scipy import stats as scipy_stats
 
 from perfsuite.analysis.comparable import Figure
-from perfsuite.analysis.regression import Change, compare, overall, severity_of, welch
+from perfsuite.analysis.regression import STANDING, Change, Verdict, compare, overall, severity_of, welch, worst
 from runs_made import series
 
 
@@ -153,6 +155,16 @@ def test_the_worst_verdict_is_the_verdict() -> None:
     assert overall(changes("ok", "improved")) == "improved"
     assert overall(changes("ok", "ok")) == "ok"
     assert overall([]) == "inconclusive"
+
+
+def test_every_verdict_has_a_rank_of_its_own_and_only_what_shows_nothing_is_open() -> None:
+    assert set(STANDING) == set(get_args(Verdict))
+    assert len({one.rank for one in STANDING.values()}) == len(STANDING)
+    assert {verdict for verdict, one in STANDING.items() if one.open} == {"inconclusive", "drifting"}
+    for one, other in itertools.combinations(STANDING, 2):
+        first = min(one, other, key=["regressed", "drifting", "inconclusive", "improved", "ok"].index)
+        assert worst([one, other]) == worst([other, one]) == first
+    assert worst([]) == "inconclusive"
 
 
 def test_one_figure_under_many_names_is_compared_once() -> None:

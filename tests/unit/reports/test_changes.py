@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
 from perfsuite.analysis.judging import Judgement, judge
+from perfsuite.analysis.regression import STANDING, Verdict
+from perfsuite.cli.detect import INCONCLUSIVE, REGRESSED, code_of
 from perfsuite.reports import changes, junit
 from results_made import HOSTILE, full
 from runs_made import runs, series
@@ -32,6 +36,27 @@ def test_the_screen_names_the_figure_and_how_sure_it_is() -> None:
 def test_colour_is_for_terminals() -> None:
     assert "\x1b" not in "\n".join(changes.lines([judged()]))
     assert "\x1b[31;1mREGRESSED" in "\n".join(changes.lines([judged()], colour=True))
+
+
+def test_every_verdict_has_a_mark_and_a_colour() -> None:
+    assert set(changes.LOOKS) == set(get_args(Verdict))
+    for verdict, (mark, colour) in changes.LOOKS.items():
+        alone = Judgement(benchmark="load", verdict=verdict, against="baselines/load.json")
+        assert f"### {mark} load: {verdict}\n" in changes.markdown("detect", [alone])
+        unpainted, painted = ("\n".join(changes.lines([alone], colour=coloured)) for coloured in (False, True))
+        assert painted == unpainted.replace(verdict.upper(), f"\x1b[{colour}m{verdict.upper()}\x1b[0m")
+
+
+@pytest.mark.parametrize("verdict", get_args(Verdict))
+def test_what_is_open_fails_only_where_that_counts(verdict: Verdict) -> None:
+    whole = judged()
+    change = msgspec.structs.replace(whole.gating[0], verdict=verdict)
+    alone = msgspec.structs.replace(whole, verdict=verdict, changes=[change])
+    for strict in (False, True):
+        code = REGRESSED if verdict == "regressed" else INCONCLUSIVE if strict and STANDING[verdict].open else 0
+        assert code_of([alone], strict=strict) == code
+        (outcome,) = cases(junit.of_judgements([alone], strict=strict)).values()
+        assert (outcome == "failure") is (code != 0)
 
 
 def test_the_summary_has_what_decides_and_folds_the_rest() -> None:
