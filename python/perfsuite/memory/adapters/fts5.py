@@ -38,6 +38,7 @@ class FullText:
             "class": "raw",
             "concurrent": False,
             "configuration": {"ranking": "BM25 over any of the words", "synchronous": "FULL", "journal": "WAL"},
+            "notes": ["recall is lexical: there are no embeddings, so the dimension means nothing to it"],
         }
 
     def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from perfsuite.compression import NamedCodec, codec_at
 from perfsuite.memory.base import Hit
 from perfsuite.reference.configuration import ReferenceConfig
+from perfsuite.reference.embedding import DIMENSION
 from perfsuite.reference.memory import Memories, Tier
 from perfsuite.reference.store import Store
 
@@ -39,6 +40,7 @@ class Reference:
             "class": "raw",
             "concurrent": False,
             "configuration": {name: getattr(self._config, name) for name in shown},
+            "notes": [f"its embeddings are its own, {DIMENSION} floats: the dimension asked for means nothing to it"],
         }
 
     def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
