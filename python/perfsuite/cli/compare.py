@@ -6,6 +6,8 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 
+from perfsuite.settings import BY_NAME
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,19 @@ if TYPE_CHECKING:
     from perfsuite.suites.memory.models import ModelSettings
     from perfsuite.workloads.memories import Workload
 
-OUTPUT = "benchmark_results"
+SHARED: dict[str, object] = {
+    "quick": False,
+    "profile": "quick",
+    "seed": 0,
+    "dimension": 384,
+    "request_timeout": 60.0,
+    "api_key_env": "OPENAI_API_KEY",
+    "output": "benchmark_results",
+    "history": None,
+    "verbose": False,
+}
+"""The settings that mean here what they mean to ``run``, by their rows in ``settings.py``, and what they are here when
+they are not given."""
 SIZES = {"quick": (240,), "standard": (1_000,), "full": (100, 1_000, 10_000)}
 QUESTIONS = {"quick": 120, "standard": 300, "full": 300}
 FAILED, INTERRUPTED = 1, 130
@@ -26,6 +40,8 @@ FAILED, INTERRUPTED = 1, 130
 
 def configure(parser: ArgumentParser) -> None:
     """What to compare, on what, and whose models."""
+    from perfsuite.cli.options import add_setting
+
     add = parser.add_argument
     who = "systems, or module:Class of one [all that run here]; the baselines fts5 and sqlite-vec take part in any case"
     add("names", nargs="*", metavar="SYSTEM", help=who)
@@ -34,22 +50,15 @@ def configure(parser: ArgumentParser) -> None:
     add("--questions", metavar="N", help="questions about each [120; standard and full 300]")
     add("--data", metavar="FILE", help="a file of LongMemEval or LoCoMo in place of the seeded data")
     add("-k", "--k", default="5", metavar="N", help="hits that a question asks for [5]")
-    add("--dim", default="384", metavar="N", help="dimension of the embeddings [384]")
     add("--rounds", metavar="N", help="how often each system takes its turn [3; with --data 1]")
-    add("--profile", default="quick", metavar="quick|standard|full", help="how much data [quick]")
-    add("--quick", action="store_true", help="the quick profile")
-    add("--seed", default="0", metavar="N", help="the same seed makes the same data [0]")
     add("--llm", metavar="MODEL@URL", help="your own OpenAI-compatible endpoint for chat [a stand-in]")
-    add("--embed", metavar="MODEL@URL", help="your own for embeddings of --dim numbers [a stand-in]")
-    add("--api-key-env", metavar="NAME", help="the variable that holds the key for both [OPENAI_API_KEY]")
+    add("--embed", metavar="MODEL@URL", help="your own for embeddings of --dimension numbers [a stand-in]")
     add("--chat-delay", default="0", metavar="TIME", help="after which the stand-in answers [0]")
     add("--embedding-delay", default="0", metavar="TIME", help="after which it gives embeddings [0]")
     add("--no-lasting", action="store_true", help="leave out visibility, and durability by kill -9")
-    add("--request-timeout", default="60s", metavar="TIME", help="a call that takes longer hangs [60s]")
-    add("-o", "--output", default=OUTPUT, metavar="DIR", help=f"folder for the files [{OUTPUT}]")
-    add("--history", metavar="URL|FILE|off", help="where the run is recorded [as the other runs]")
     add("--json", metavar="-", help="-: print the comparison as JSON")
-    add("-v", "--verbose", action="store_true", help="show tracebacks")
+    for name, default in SHARED.items():
+        add_setting(parser, BY_NAME[name], default, "how much data" if name == "profile" else "")
 
 
 def execute(arguments: Namespace) -> int:
@@ -133,15 +142,19 @@ def settings_of(arguments: Namespace) -> tuple[ComparisonSettings, Path]:
     from pathlib import Path
     from typing import Any
 
-    from perfsuite.errors import Mistakes, UsageError, unknown
+    from perfsuite.errors import Mistakes
+    from perfsuite.serve.standin import MOST_DIMENSION
     from perfsuite.suites.memory.comparison import ComparisonSettings
-    from perfsuite.units import parse_count, parse_duration
+    from perfsuite.units import parse_count
 
     mistakes = Mistakes()
-    profile = "quick" if arguments.quick else arguments.profile
-    with mistakes.noted():
-        if profile not in SIZES:
-            raise unknown("profile", profile, SIZES, "--profile")
+    given: dict[str, Any] = dict(SHARED)
+    for name in SHARED:
+        with mistakes.noted():
+            given[name] = _shared(arguments, name)
+    profile = "quick" if given["quick"] else given["profile"]
+    if given["quick"] and arguments.profile is not None and given["profile"] != "quick":
+        mistakes.add(f"--quick: contradicts --profile {given['profile']}; give one")
     if arguments.json not in (None, "-"):
         mistakes.add(f"--json {arguments.json}: write --json - to print the comparison; --output DIR has the file")
     if arguments.data is not None and arguments.memories is not None:
@@ -150,23 +163,34 @@ def settings_of(arguments: Namespace) -> tuple[ComparisonSettings, Path]:
     rounds = arguments.rounds or ("1" if arguments.data is not None else "3")
     readers: dict[str, Callable[[], object]] = {
         "k": lambda: parse_count(arguments.k, "--k", least=1, most=1000),
-        "dim": lambda: parse_count(arguments.dim, "--dim", least=1, most=16_384),
         "rounds": lambda: parse_count(rounds, "--rounds", least=1, most=100),
-        "seed": lambda: parse_count(arguments.seed, "--seed"),
-        "timeout_s": lambda: parse_duration(arguments.request_timeout, "--request-timeout", bare="ms"),
-        "model": lambda: _model_of(arguments),
+        "model": lambda: _model_of(arguments, given["api_key_env"]),
+        "workload": lambda: _workload_of(arguments, profile, given["seed"]),
     }
     for name, read in readers.items():
         with mistakes.noted():
             values[name] = read()
-    with mistakes.noted():
-        if profile in SIZES and "seed" in values:
-            values["workload"] = _workload_of(arguments, profile, values["seed"])
-    with mistakes.noted():
-        if values.get("timeout_s") == 0:
-            raise UsageError("--request-timeout 0: a call takes some time")
+    if given["dimension"] > MOST_DIMENSION:
+        mistakes.add(
+            f"--dimension {given['dimension']}: embeddings here have up to {MOST_DIMENSION} floats; write fewer"
+        )
     mistakes.check()
-    return ComparisonSettings(**values, lasting=not arguments.no_lasting), Path(arguments.output)
+    return (
+        ComparisonSettings(
+            **values,
+            dim=given["dimension"],
+            seed=given["seed"],
+            timeout_s=given["request_timeout"],
+            lasting=not arguments.no_lasting,
+        ),
+        Path(given["output"]),
+    )
+
+
+def _shared(arguments: Namespace, name: str) -> object:
+    """What one of SHARED is, read as ``run`` reads it; UsageError."""
+    option, value = BY_NAME[name], getattr(arguments, name)
+    return SHARED[name] if value is None else option.parse(value, option.flag)
 
 
 def _workload_of(arguments: Namespace, profile: str, seed: int) -> Workload:
@@ -190,15 +214,15 @@ def _workload_of(arguments: Namespace, profile: str, seed: int) -> Workload:
     return Seeded(seed, sizes, asked)
 
 
-def _model_of(arguments: Namespace) -> ModelSettings:
+def _model_of(arguments: Namespace, variable: str) -> ModelSettings:
     from perfsuite.errors import Mistakes, UsageError
     from perfsuite.suites.memory.models import ModelSettings, upstream
     from perfsuite.units import parse_duration
 
     mistakes = Mistakes()
-    key = os.environ.get(arguments.api_key_env or "OPENAI_API_KEY")
+    key = os.environ.get(variable)
     if arguments.api_key_env is not None and key is None:
-        mistakes.add(f"--api-key-env {arguments.api_key_env}: there is no such variable")
+        mistakes.add(f"--api-key-env {variable}: there is no such variable")
     found = {}
     for name, text, flag in (("chat", arguments.llm, "--llm"), ("embeddings", arguments.embed, "--embed")):
         with mistakes.noted():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, HelpFormatter, Namespace
 
 from perfsuite.errors import UsageError, unknown
-from perfsuite.settings import NOT_YET, OPTIONS
+from perfsuite.settings import NOT_YET, OPTIONS, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,8 +51,6 @@ def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None
 
     Values stay text: ``configuration`` reads and checks them like those of every other source.
     """
-    from argparse import SUPPRESS
-
     parser.add_argument(
         "names",
         nargs="*",
@@ -60,15 +58,22 @@ def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None
         help="phases to run [the five of the document]; suite: the memory benchmarks; all: every one",
     )
     for option in OPTIONS:
-        if option.name in without:
-            continue
-        help_text = SUPPRESS if option.name in NOT_YET else _help(option.help, option.default, switch=option.switch)
-        if option.switch:
-            parser.add_argument(*option.flags, dest=option.name, action="store_true", default=None, help=help_text)
-        else:
-            metavar = "|".join(option.choices) if option.choices else option.metavar
-            action = "append" if option.repeat else "store"
-            parser.add_argument(*option.flags, dest=option.name, action=action, metavar=metavar, help=help_text)
+        if option.name not in without:
+            add_setting(parser, option, option.default)
+
+
+def add_setting(parser: ArgumentParser, option: Option, default: object, text: str = "") -> None:
+    """A setting's flag; its help says what a command takes that is not given it, and what it is there for (``text``,
+    where that is not what the row says)."""
+    from argparse import SUPPRESS
+
+    help_text = SUPPRESS if option.name in NOT_YET else _help(text or option.help, default, switch=option.switch)
+    if option.switch:
+        parser.add_argument(*option.flags, dest=option.name, action="store_true", default=None, help=help_text)
+    else:
+        metavar = "|".join(option.choices) if option.choices else option.metavar
+        action = "append" if option.repeat else "store"
+        parser.add_argument(*option.flags, dest=option.name, action=action, metavar=metavar, help=help_text)
 
 
 def _help(text: str, default: object, *, switch: bool) -> str:

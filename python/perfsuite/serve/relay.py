@@ -166,7 +166,8 @@ def _check_dimension(data: bytes, body: dict[str, object]) -> None:
     if length != body["dimensions"]:
         raise BadRequest(
             502,
-            f"the endpoint's embeddings have {length} numbers, not the {body['dimensions']} asked for: --dim {length}",
+            f"the endpoint's embeddings have {length} numbers, not the {body['dimensions']} asked for: "
+            f"--dimension {length}",
         )
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from perfsuite.cli import main
+from perfsuite.cli import compare, main
+from perfsuite.cli.options import Parser, add_settings, plan_of
 from perfsuite.history.store import History
+from perfsuite.settings import BY_NAME
 from published_made import longmemeval, written
 
 QUICK = ("--memories", "40", "--questions", "20", "--rounds", "1", "--no-lasting")
@@ -128,6 +132,8 @@ def test_a_system_that_fails_makes_the_exit_code(tmp_path: Path, capsys: pytest.
         (("--api-key-env", "PERFSUITE_NO_SUCH"), "there is no such variable"),
         (("--request-timeout", "0"), "--request-timeout"),
         (("--json", "x.json"), "--json -"),
+        (("--dimension", "20000"), "--dimension 20000: .* up to 16384"),
+        (("--quick", "--profile", "full"), "contradicts --profile full"),
         (("--setup",), "name the systems"),
         (("--setup", "mem1"), "mem0"),
     ],
@@ -142,9 +148,49 @@ def test_what_cannot_be_used(
 
 
 def test_several_mistakes_are_told_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(tmp_path, "--k", "0", "--dim", "0", "--llm", "x") == 2
+    assert run(tmp_path, "--k", "0", "--dimension", "0", "--llm", "x") == 2
     shown = capsys.readouterr().err
-    assert all(text in shown for text in ("3 mistakes", "--k", "--dim", "--llm"))
+    assert all(text in shown for text in ("3 mistakes", "--k", "--dimension", "--llm"))
+
+
+@pytest.mark.parametrize(
+    ("words", "of_compare", "of_run"),
+    [
+        (("--request-timeout", "90"), lambda s, _: s.timeout_s, lambda plan: plan.request_timeout_s),
+        (("--request-timeout", "1m30s"), lambda s, _: s.timeout_s, lambda plan: plan.request_timeout_s),
+        (("--dimension", "64"), lambda s, _: s.dim, lambda plan: plan.memory.dimension),
+        (("--seed", "7"), lambda s, _: s.seed, lambda plan: plan.seed),
+        (("-o", "~/there"), lambda _, folder: folder, lambda plan: plan.output),
+    ],
+)
+def test_a_flag_reads_as_it_does_for_run(
+    words: tuple[str, str], of_compare: Callable[[Any, Path], object], of_run: Callable[[Any], object]
+) -> None:
+    ours, theirs = Parser("compare", "c"), Parser("run", "r")
+    compare.configure(ours)
+    add_settings(theirs)
+    given = compare.settings_of(ours.parse_args(list(words)))
+    assert of_compare(*given) == of_run(plan_of(theirs.parse_args(["latency", *words])))
+    assert of_compare(*given) != of_compare(*compare.settings_of(ours.parse_args([])))
+
+
+def test_a_bare_request_timeout_is_in_seconds() -> None:
+    parser = Parser("compare", "c")
+    compare.configure(parser)
+    for text, seconds in (("60", 60.0), ("0.5", 0.5), ("250ms", 0.25)):
+        assert compare.settings_of(parser.parse_args(["--request-timeout", text]))[0].timeout_s == seconds
+
+
+def test_every_flag_that_run_has_too_is_its_row_unless_it_is_named_here() -> None:
+    """A flag with its own reader could come to mean something else."""
+    ours, theirs = Parser("compare", "c"), Parser("run", "r")
+    compare.configure(ours)
+    add_settings(theirs)
+    both = {flag for action in ours._actions for flag in action.option_strings} & {
+        flag for action in theirs._actions for flag in action.option_strings
+    }
+    rows = {flag for name in compare.SHARED for flag in BY_NAME[name].flags}
+    assert both - rows == {"-h", "--help", "--json"}
 
 
 def test_an_output_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

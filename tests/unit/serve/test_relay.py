@@ -126,7 +126,7 @@ def test_what_the_endpoint_refuses_is_passed_on_and_told(endpoint: Any) -> None:
             assert status == 429
             status, data = await ask(own, "embeddings", {"model": "x", "input": "ab"})
             assert status == 502
-            assert "--dim 4" in data["error"]["message"]
+            assert "--dimension 4" in data["error"]["message"]
             first, second = models.trouble("a")
             assert "big answered 429" in first
             assert "4 numbers, not the 8 asked for" in second
