@@ -81,7 +81,7 @@ def _again(first: Taken, benchmark: str, history: History, number: int, stopped:
     from perfsuite.errors import PerfsuiteError
     from perfsuite.suites.fresh import Stopped, measure
 
-    past = history.command_of(first.result.run.id)
+    past = history.run_of(first.result.run.id)
     if past is None or not past.folder:
         raise _CannotRunAgain("it cannot be run again: the history does not know the command that made it")
     if sys.stderr is not None and sys.stderr.isatty():

@@ -234,7 +234,7 @@ class History:
             for row in connection.execution_options(stream_results=True).execute(query).mappings():
                 yield dict(row)
 
-    def command_of(self, run_id: str) -> Past | None:
+    def run_of(self, run_id: str) -> Past | None:
         """A run by its id."""
         runs = self._tables.runs
         with self._reading() as connection:

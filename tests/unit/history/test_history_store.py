@@ -51,8 +51,8 @@ def test_what_goes_in_comes_out(file: Path) -> None:
         assert newest.folder == "/there"
         assert newest.benchmarks == {"load": "passed"}
         assert newest.host.cpu == "Test CPU"
-        assert history.command_of("run-2") is not None
-        assert history.command_of("nothing") is None
+        assert history.run_of("run-2") is not None
+        assert history.run_of("nothing") is None
         found = history.series(*group(history))
         values = [run.figures["load.response_time.p50"].value for run in found]
         assert values == pytest.approx(series(5, seed=1))
