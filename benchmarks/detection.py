@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 
 from perfsuite.analysis.comparable import Figure
 from perfsuite.analysis.forecast import MOST_FRESH, expect, settle, suspicious
-from perfsuite.analysis.regression import compare, relevant
+from perfsuite.analysis.regression import judge_changes, relevant
 from perfsuite.stats import mann_whitney, share_interval
 
 SEED = 20261121
@@ -120,7 +120,7 @@ def long_runs(world: World, factor: float, seed: str) -> tuple[list[list[float]]
 def by_runs(base: Sequence[Sequence[float]], head: Sequence[Sequence[float]]) -> bool:
     """What ``ab`` says: regressed or improved."""
     sides = [{KEY: [statistics.median(run) for run in side]} for side in (base, head)]
-    (change,) = compare({KEY: FIGURE}, *sides)
+    (change,) = judge_changes({KEY: FIGURE}, *sides)
     return change.verdict in ("regressed", "improved")
 
 

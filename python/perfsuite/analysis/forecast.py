@@ -27,6 +27,7 @@ from perfsuite import _core
 from perfsuite.analysis.comparable import Better
 from perfsuite.analysis.regression import LEAST_CHANGE, LEAST_SHARE, OUTLYING
 from perfsuite.stats import change_points, effective_size, trend
+from perfsuite.stats.welch import POWER
 
 FEWEST = 8
 """Runs that a history needs before it predicts anything."""
@@ -189,7 +190,7 @@ def smallest_visible(expectation: Expectation, fresh: int, family: int = 1) -> f
     if error == 0.0:
         return LEAST_SHARE if expectation.absolute else LEAST_CHANGE
     tail = math.erfc(_confirmation(family) / math.sqrt(2.0)) / 2.0
-    reach = _core.t_quantile(1.0 - tail, expectation.df) + _core.t_quantile(0.8, expectation.df)
+    reach = _core.t_quantile(1.0 - tail, expectation.df) + _core.t_quantile(POWER, expectation.df)
     change = reach * error
     return max(LEAST_SHARE, change) if expectation.absolute else max(LEAST_CHANGE, math.expm1(min(change, 700.0)))
 

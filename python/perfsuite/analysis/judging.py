@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from perfsuite.analysis import forecast, regression
+from perfsuite.analysis import forecast
 from perfsuite.analysis.comparable import Figure, Measured
 from perfsuite.analysis.forecast import Expectation
 from perfsuite.analysis.regression import (
@@ -20,6 +20,7 @@ from perfsuite.analysis.regression import (
     LEAST_CHANGE,
     Change,
     Verdict,
+    judge_changes,
     overall,
     relevant,
     severity_of,
@@ -77,7 +78,7 @@ def judge(
         for key in foretold
         if (change := _against_history(known[key], old[key], new[key], family)) is not None
     }
-    compared = regression.compare({key: figure for key, figure in known.items() if key not in predicted}, old, new)
+    compared = judge_changes({key: figure for key, figure in known.items() if key not in predicted}, old, new)
     changes = {change.figure.key: change for change in compared} | predicted
     ordered = [changes[key] for key in known if key in changes]
     return Judgement(

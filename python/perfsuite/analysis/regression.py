@@ -26,6 +26,7 @@ import msgspec
 from perfsuite import _core
 from perfsuite.analysis.comparable import Figure
 from perfsuite.stats import holm
+from perfsuite.stats.welch import Mean, Welch, factor, welch
 
 Verdict = Literal["ok", "improved", "regressed", "drifting", "inconclusive"]
 Severity = Literal["warning", "notice"]
@@ -52,7 +53,6 @@ ALPHA = 0.01
 LEAST_CHANGE = 0.03
 LEAST_SHARE = 0.01
 """Of a share that is 0 in some run, where no ratio exists: the least difference that counts, one point in a hundred."""
-POWER = 0.8
 OUTLYING = 3.0
 FEWEST_RUNS = 3
 
@@ -94,12 +94,9 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Test(NamedTuple):
-    """Welch's test of two samples: the difference of their means, its error, and what that error is worth."""
+    """Welch's test of two samples, and how many outliers were drawn in for it."""
 
-    change: float
-    error: float
-    df: float
-    p_value: float
+    welch: Welch
     drawn_in: int
 
 
@@ -119,7 +116,7 @@ def relevant(figure: Figure) -> float:
     return MEMORY if figure.unit == "bytes" and figure.better == "lower" else LATENCY
 
 
-def compare(
+def judge_changes(
     figures: Mapping[str, Figure],
     before: Mapping[str, Sequence[float]],
     after: Mapping[str, Sequence[float]],
@@ -136,14 +133,14 @@ def compare(
     pairs = {key: (before[key], after[key]) for key in figures if before.get(key) and after.get(key)}
     absolute = {key: _absolute(*pair) for key, pair in pairs.items()}
     tests = {
-        key: welch(_scaled(one, absolute[key]), _scaled(other, absolute[key]))
+        key: winsorised_welch(_scaled(one, absolute[key]), _scaled(other, absolute[key]))
         for key, (one, other) in pairs.items()
         if min(len(one), len(other)) >= FEWEST_RUNS and absolute[key] is not None
     }
-    family = [key for key, test in tests.items() if figures[key].gates and test.error > 0.0]
+    family = [key for key, test in tests.items() if figures[key].gates and test.welch.error > 0.0]
     # One figure under two names (a latency, and that of the only tier there is) is compared once.
     twins = {key: tuple(map(tuple, pairs[key])) for key in family}
-    distinct = {twin: tests[key].p_value for key, twin in twins.items()}
+    distinct = {twin: tests[key].welch.p_value for key, twin in twins.items()}
     stricter = dict(zip(distinct, holm(list(distinct.values())), strict=True))
     adjusted = {key: stricter[twin] for key, twin in twins.items()}
     strictest = alpha / max(1, len(distinct))
@@ -153,23 +150,11 @@ def compare(
     ]
 
 
-def welch(before: Sequence[float], after: Sequence[float]) -> Test:
+def winsorised_welch(before: Sequence[float], after: Sequence[float]) -> Test:
     """Welch's test of two samples of two values or more, outliers drawn in (see above)."""
     limit = _limit(before, after)
-    n_before, mean_before, variance_before = _drawn(before, limit)
-    n_after, mean_after, variance_after = _drawn(after, limit)
-    drawn_in = len(before) + len(after) - n_before - n_after
-    change = mean_after - mean_before
-    error = math.sqrt(variance_before + variance_after)
-    # What the rounding of logarithms and means alone can make of equal runs.
-    rounding = 4e-16 * (1.0 + abs(mean_before) + abs(mean_after))
-    if error <= rounding:
-        same = abs(change) <= rounding
-        return Test(0.0 if same else change, 0.0, math.inf, 1.0 if same else 0.0, drawn_in)
-    df = (variance_before + variance_after) ** 2 / (
-        variance_before**2 / (n_before - 1) + variance_after**2 / (n_after - 1)
-    )
-    return Test(change, error, df, min(1.0, 2.0 * _core.t_tail(abs(change) / error, df)), drawn_in)
+    sides = _drawn(before, limit), _drawn(after, limit)
+    return Test(welch(*sides), len(before) + len(after) - sides[0].n - sides[1].n)
 
 
 def overall(changes: Sequence[Change]) -> Verdict:
@@ -211,25 +196,23 @@ def _change(
         )
     least = LEAST_SHARE if absolute else math.log1p(least_change)
     watched = relevant(figure) if absolute else math.log1p(relevant(figure))
-    p_value = test.p_value if adjusted is None else adjusted
+    found = test.welch
+    p_value = found.p_value if adjusted is None else adjusted
     level = strictest if adjusted is not None else alpha
-    margin = visible = 0.0
-    if test.error > 0.0:
-        margin = _core.t_quantile(1.0 - alpha / 2, test.df) * test.error
-        visible = (_core.t_quantile(1.0 - level / 2, test.df) + _core.t_quantile(POWER, test.df)) * test.error
-    real = p_value < alpha and abs(test.change) > least
+    margin, visible = found.margin(alpha), found.visible(level)
+    real = p_value < alpha and abs(found.change) > least
     verdict: Verdict = "inconclusive"
     reason = ""
     if real and figure.gates and figure.better is not None:
-        verdict = "regressed" if (test.change > 0.0) == (figure.better == "lower") else "improved"
-    elif not real and abs(test.change) + margin < watched:
+        verdict = "regressed" if (found.change > 0.0) == (figure.better == "lower") else "improved"
+    elif not real and abs(found.change) + margin < watched:
         verdict = "ok"
     elif real:
         reason = "changed; it is shown, and decides nothing"
     else:
         reason = "too few or too noisy runs"
-    back = (lambda x: x) if absolute else _exp
-    ratio = back(test.change)
+    back = (lambda x: x) if absolute else factor
+    ratio = back(found.change)
     share = abs(ratio) if absolute else ratio - 1.0
     return Change(
         figure=figure,
@@ -237,10 +220,10 @@ def _change(
         before=before,
         after=after,
         ratio=ratio,
-        low=back(test.change - margin),
-        high=back(test.change + margin),
+        low=back(found.change - margin),
+        high=back(found.change + margin),
         p_value=p_value,
-        smallest_visible=max(visible, LEAST_SHARE) if absolute else max(_exp(visible) - 1.0, least_change),
+        smallest_visible=max(visible, LEAST_SHARE) if absolute else max(factor(visible) - 1.0, least_change),
         severity=severity_of(figure, share) if verdict == "regressed" else None,
         runs=runs,
         drawn_in=test.drawn_in,
@@ -271,14 +254,10 @@ def _limit(before: Sequence[float], after: Sequence[float]) -> float:
     return OUTLYING * deviation if deviation > 0.0 else math.inf
 
 
-def _drawn(values: Sequence[float], limit: float) -> tuple[int, float, float]:
-    """Of a side whose outliers are drawn in: the number that were not, the mean, and the mean's variance."""
+def _drawn(values: Sequence[float], limit: float) -> Mean:
+    """A side whose outliers are drawn in; ``n`` is the number that were not."""
     middle = _core.median(list(values))
     drawn = [min(max(x, middle - limit), middle + limit) for x in values]
     left = max(2, sum(abs(x - middle) <= limit for x in values))
     n, mean, stdev = _core.moments(drawn)
-    return left, mean, (n - 1) * stdev**2 / (left * (left - 1))
-
-
-def _exp(x: float) -> float:
-    return math.exp(x) if x < 709.0 else math.inf
+    return Mean(left, mean, (n - 1) * stdev**2 / (left * (left - 1)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from perfsuite import _core
 
 from .intervals import Numbers
+from .welch import Mean, factor, welch
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -17,7 +18,6 @@ Verdict: TypeAlias = Literal["same", "improved", "regressed", "inconclusive"]
 Run: TypeAlias = "float | Buffer | Iterable[float]"
 
 _ALTERNATIVES = {"two-sided": 0, "less": 1, "greater": 2}
-_POWER = 0.8
 
 
 class Comparison(NamedTuple):
@@ -74,27 +74,12 @@ def compare(
         raise ValueError(f"better {better!r} is neither 'lower' nor 'higher'")
     before = _log_medians(baseline_runs, "baseline_runs")
     after = _log_medians(new_runs, "new_runs")
-    n_before, mean_before, sd_before = _core.moments(before)
-    n_after, mean_after, sd_after = _core.moments(after)
-    change = mean_after - mean_before
-    ratio = _exp(change)
-    if n_before < 2 or n_after < 2:
-        return Comparison("inconclusive", ratio, 0.0, math.inf, 1.0, math.inf)
-    v_before, v_after = sd_before**2 / n_before, sd_after**2 / n_after
-    error = math.sqrt(v_before + v_after)
-    # What the rounding of logarithms and means alone can make of equal runs.
-    rounding = 4e-16 * (1.0 + abs(mean_before) + abs(mean_after))
-    if error <= rounding:
-        p_value = 1.0 if abs(change) <= rounding else 0.0
-        margin, visible = 0.0, 0.0
-        change = 0.0 if p_value else change
-    else:
-        df = (v_before + v_after) ** 2 / (v_before**2 / (n_before - 1) + v_after**2 / (n_after - 1))
-        p_value = min(1.0, 2.0 * _core.t_tail(abs(change) / error, df))
-        critical = _core.t_quantile(1.0 - alpha / 2, df)
-        margin = critical * error
-        visible = math.expm1(min(700.0, (critical + _core.t_quantile(_POWER, df)) * error))
-    low, high = _exp(change - margin), _exp(change + margin)
+    sides = _mean_of(before), _mean_of(after)
+    if min(len(before), len(after)) < 2:
+        return Comparison("inconclusive", factor(sides[1].mean - sides[0].mean), 0.0, math.inf, 1.0, math.inf)
+    test = welch(*sides)
+    change, p_value, margin = test.change, test.p_value, test.margin(alpha)
+    visible = math.expm1(min(700.0, test.visible(alpha)))
     verdict: Verdict
     if p_value < alpha and abs(change) > math.log1p(min_effect):
         verdict = "regressed" if (change > 0.0) == (better == "lower") else "improved"
@@ -102,7 +87,8 @@ def compare(
         verdict = "same"
     else:
         verdict = "inconclusive"
-    return Comparison(verdict, _exp(change), low, high, p_value, max(min_effect, visible))
+    low, high = factor(change - margin), factor(change + margin)
+    return Comparison(verdict, factor(change), low, high, p_value, max(min_effect, visible))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -118,9 +104,9 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _exp(x: float) -> float:
-    """e**x, infinite where that is no double: the ratio of 1e300 to 1e-300 is not one."""
-    return math.exp(x) if x < 709.0 else math.inf
+def _mean_of(values: Sequence[float]) -> Mean:
+    n, mean, stdev = _core.moments(values)
+    return Mean(n, mean, stdev**2 / n)
 
 
 def _log_medians(runs: Iterable[Run], name: str) -> list[float]:

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import get_args
 
 import pytest
 from scipy import stats as scipy_stats
 
+from perfsuite import stats
 from perfsuite.analysis.comparable import Figure
-from perfsuite.analysis.regression import STANDING, Change, Verdict, compare, overall, severity_of, welch, worst
+from perfsuite.analysis.regression import (
+    STANDING,
+    Change,
+    Verdict,
+    judge_changes,
+    overall,
+    severity_of,
+    winsorised_welch,
+    worst,
+)
 from runs_made import series
 
 
@@ -20,17 +31,35 @@ def a_figure(name: str = "response_time", unit: str = "ms", better: str = "lower
 
 def one(before: list[float], after: list[float], figure: Figure | None = None, **more: float) -> Change:
     figure = figure or a_figure()
-    (change,) = compare({figure.key: figure}, {figure.key: before}, {figure.key: after}, **more)
+    (change,) = judge_changes({figure.key: figure}, {figure.key: before}, {figure.key: after}, **more)
     return change
 
 
 def test_without_outliers_it_is_welchs_test() -> None:
     draw = random.Random(4)
     before, after = [draw.uniform(1, 2) for _ in range(9)], [draw.uniform(1.1, 2.4) for _ in range(12)]
-    mine, theirs = welch(before, after), scipy_stats.ttest_ind(after, before, equal_var=False)
-    assert mine.drawn_in == 0
+    (mine, drawn_in), theirs = winsorised_welch(before, after), scipy_stats.ttest_ind(after, before, equal_var=False)
+    assert drawn_in == 0
     assert mine.p_value == pytest.approx(theirs.pvalue, rel=1e-9)
     assert mine.df == pytest.approx(theirs.df, rel=1e-9)
+
+
+def test_it_says_what_the_public_comparison_says_where_nothing_is_drawn_in() -> None:
+    draw, compared = random.Random(7), 0
+    for _ in range(200):
+        sides = [[draw.lognormvariate(0.0, 0.05) for _ in range(draw.randint(3, 12))] for _ in range(2)]
+        change, public = one(*sides), stats.compare(*sides)
+        if change.drawn_in:
+            continue
+        compared += 1
+        mine = (change.ratio, change.low, change.high, change.p_value, change.smallest_visible)
+        assert mine == pytest.approx(public[1:], rel=1e-12)
+        assert change.verdict == {"same": "ok"}.get(public.verdict, public.verdict)
+    assert compared > 100
+    # … and where nothing varies, and where the ratio is no double.
+    assert one([7.0] * 3, [7.0] * 3).p_value == stats.compare([7.0] * 3, [7.0] * 3).p_value == 1.0
+    assert one([7.0] * 3, [8.0] * 3).p_value == stats.compare([7.0] * 3, [8.0] * 3).p_value == 0.0
+    assert one([1e-300] * 3, [1e300] * 3).ratio == stats.compare([1e-300] * 3, [1e300] * 3).ratio == math.inf
 
 
 def test_a_real_change_is_found_either_way_and_nothing_where_there_is_none() -> None:
@@ -81,7 +110,7 @@ def test_many_figures_raise_no_more_alarms_than_one() -> None:
     alarmed = alone = 0
     for _ in range(200):
         sides = [{key: [draw.lognormvariate(0, 0.05) for _ in range(10)] for key in figures} for _ in range(2)]
-        changes = compare(figures, *sides)
+        changes = judge_changes(figures, *sides)
         alarmed += any(change.verdict in ("regressed", "improved") for change in changes)
         alone += sum(one(sides[0][key], sides[1][key]).verdict in ("regressed", "improved") for key in figures)
     assert alarmed <= 8  # 1 % of 200 are 2; 8 and more have a chance of 0.1 %
@@ -93,7 +122,7 @@ def test_what_never_varies_costs_the_others_nothing() -> None:
     real = a_figure("real")
     before = {key: [1.0] * 10 for key in constants} | {"real": series(10, seed=12)}
     after = {key: [1.0] * 10 for key in constants} | {"real": [1.1 * x for x in series(10, seed=13)]}
-    changes = {change.figure.metric: change for change in compare({**constants, "real": real}, before, after)}
+    changes = {change.figure.metric: change for change in judge_changes({**constants, "real": real}, before, after)}
     assert changes["real"].p_value == pytest.approx(one(before["real"], after["real"]).p_value)
     assert changes["c7"].verdict == "ok"
 
@@ -170,8 +199,8 @@ def test_every_verdict_has_a_rank_of_its_own_and_only_what_shows_nothing_is_open
 def test_one_figure_under_many_names_is_compared_once() -> None:
     before, after = series(10, seed=21), [1.08 * x for x in series(10, seed=22)]
     names = {f"n{i}": a_figure(f"n{i}") for i in range(20)}
-    same = compare(names, dict.fromkeys(names, before), dict.fromkeys(names, after))
+    same = judge_changes(names, dict.fromkeys(names, before), dict.fromkeys(names, after))
     assert {change.p_value for change in same} == {one(before, after).p_value}
     others = {key: series(10, seed=100 + i) for i, key in enumerate(names)}
-    different = compare(names, {**others, "n0": before}, {**others, "n0": after})
+    different = judge_changes(names, {**others, "n0": before}, {**others, "n0": after})
     assert different[0].p_value == pytest.approx(20 * one(before, after).p_value)  # type: ignore[operator]
