@@ -154,7 +154,7 @@ def test_a_system_that_fails_requests_fails_error_rate_and_holds_no_concurrency(
 
 
 def test_a_system_that_leaks_fails_memory_growth(monkeypatch: pytest.MonkeyPatch) -> None:
-    result = run(plan_of("baseline", duration="3s"), monkeypatch, Leaks())
+    result = run(plan_of("baseline", duration="6s"), monkeypatch, Leaks())
     assert "memory_growth" in failed(result, "baseline")
 
 
