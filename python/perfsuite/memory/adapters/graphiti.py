@@ -6,6 +6,7 @@ FalkorDB (falkordblite starts it, and ends it with this process) where that is i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GROUP = "perfsuite"
-PR_SET_CHILD_SUBREAPER = 36
 LONGEST_END_S = 10.0
 CHAT_MODEL, EMBEDDING_MODEL = "stand-in", "stand-in-embedding"
 KUZU_PATCHES = (
@@ -95,7 +95,6 @@ class Graphiti:
             from graphiti_core.driver.falkordb_driver import FalkorDriver
             from redislite.async_falkordb_client import AsyncFalkorDB
 
-            _adopt_daemons()
             self._database = AsyncFalkorDB(dbfilename=str(workdir / "graph.rdb"))
             return FalkorDriver(falkor_db=self._database, database=GROUP)
         import warnings
@@ -181,26 +180,13 @@ class Graphiti:
             await _end(daemon)
 
 
-def _adopt_daemons() -> None:
-    """Makes what falkordblite starts a child of this process, though it turns itself into a daemon: so it is counted
-    with it, and ends with it whatever happens."""
-    import ctypes
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        raise OSError(ctypes.get_errno(), "the database cannot be made a child of this process")
-
-
 async def _end(daemon: int) -> None:
-    """Ends the database, which closing its client does not."""
+    """Ends the database in good order, which closing its client does not: it is a daemon, whom guard.py would kill."""
     if daemon <= 0:
         return
-    try:
+    until = time.monotonic() + LONGEST_END_S
+    with contextlib.suppress(ProcessLookupError):
         os.kill(daemon, signal.SIGTERM)
-        until = time.monotonic() + LONGEST_END_S
-        while os.waitpid(daemon, os.WNOHANG) == (0, 0):  # noqa: ASYNC222 - it does not wait
-            if time.monotonic() > until:
-                os.kill(daemon, signal.SIGKILL)
+        while time.monotonic() < until:
+            os.kill(daemon, 0)
             await asyncio.sleep(0.02)
-    except (ProcessLookupError, ChildProcessError):
-        return  # it has ended, or somebody else has seen it end
