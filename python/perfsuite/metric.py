@@ -15,6 +15,7 @@ from perfsuite.errors import unknown
 
 Kind = Literal["gauge", "counter", "histogram", "ratio"]
 Comparison = Literal["<", "<=", ">", ">="]
+Stamp = Literal["first", "gap", "end", "rate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,16 @@ class Metric:
     target shows it; ``sampled``: the collectors do.  ``objective``: a criterion on it is what a single response has to
     meet to count as goodput.  ``failures_slower``: a failed request counts as slower than any answer.
     ``incidental``: it occurs in some systems only; where it does not, it is left out unless it was asked for.
+
+    ``stamp``: the client's stamp (or count: ``rate``) that its figures are no better than, where one is; error bars go
+    by it.  ``a_second``: the samples a second that a phase gives of it at most: exact for windows, elsewhere what the
+    built-in probes get of the reference system with ten in flight, which a slower one will not reach; None: as many as
+    anyone could want.
+
+    Held against other runs: ``workload``: what a run was asked to do, or a count of the client's own: shown, never
+    judged.  ``essential``: of the streamed ones, those that count even where nobody set a criterion; the others say the
+    same in other words, and each more that is compared makes a change harder to prove.  ``signed``: it lies around
+    zero, where no ratio says anything.
     """
 
     name: str
@@ -40,6 +51,11 @@ class Metric:
     objective: bool = False
     failures_slower: bool = False
     incidental: bool = False
+    stamp: Stamp | None = None
+    a_second: float | None = None
+    workload: bool = False
+    essential: bool = False
+    signed: bool = False
 
 
 def lower_is_better(comparison: Comparison) -> bool:

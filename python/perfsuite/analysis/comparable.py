@@ -22,19 +22,9 @@ RUNS = "runs"
 """The key of ``MetricResult.details`` under which a benchmark that ran as several short ones keeps their figures:
 ``{"p50": [one for each run], "mean": […]}``."""
 
-WORKLOAD = frozenset({"prompt_tokens", "completion_tokens", "tokens_per_chunk", "stalls", "context_window_limit"})
-"""What a run was asked to do, or counts of the client's own: shown, never judged."""
-
-ESSENTIAL = frozenset({"response_time", "ttft", "itl"})
-"""Of the figures that every driven benchmark has beside its own, those that gate even where nobody set a criterion; the
-others say the same in other words, and each more that is compared makes a change harder to prove."""
-
-SIGNED = frozenset({"memory_growth"})
-"""Figures that lie around zero, where no ratio says anything."""
-
 _TAILS = ("p95", "p99")
 _LOWER = frozenset({"ms", "s", "bytes"})
-_NOT_CONDITIONS = frozenset(
+NOT_CONDITIONS = frozenset(
     {
         "output",
         "raw",
@@ -50,7 +40,10 @@ _NOT_CONDITIONS = frozenset(
         "tokenizer",
     }
 )
-_NOT_OF_PHASE = frozenset({"criteria", "origin", "title", "metrics", "documented_s"})
+"""Fields of a plan that change no figure: where things are written, what is shown, how it is judged.  Of ``phases`` each
+is held against its own."""
+NOT_OF_PHASE = frozenset({"criteria", "origin", "title", "metrics", "documented_s"})
+"""… and of a phase."""
 
 
 class Figure(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,11 +114,11 @@ def figures(phase: PhaseResult) -> dict[str, Measured]:
 def conditions(result: Result, phase: str) -> dict[str, Any]:
     """The configuration that a phase was measured under: what has to be the same for figures to be comparable."""
     plan = result.run.plan
-    found = {name: _said_out(value) for name, value in plan.items() if name not in _NOT_CONDITIONS}
+    found = {name: _said_out(value) for name, value in plan.items() if name not in NOT_CONDITIONS}
     phases = plan.get("phases")
     for one in phases if isinstance(phases, list) else []:
         if isinstance(one, Mapping) and one.get("name") == phase:
-            found["phase"] = {name: _said_out(value) for name, value in one.items() if name not in _NOT_OF_PHASE}
+            found["phase"] = {name: _said_out(value) for name, value in one.items() if name not in NOT_OF_PHASE}
     found["target"] = result.run.target
     # A setting that a later version brought, and that is off, makes no other configuration.
     return {name: value for name, value in found.items() if not _nothing(value)}
@@ -162,7 +155,7 @@ def _of(phase: str, metric: MetricResult) -> Iterator[Measured]:
     if metric.verdict == "not measured":
         return
     better = _better(metric)
-    judged = better is not None and metric.name not in SIGNED and _counts(metric)
+    judged = better is not None and _counts(metric)
     inside = metric.details.get(RUNS)
     inside = inside if isinstance(inside, Mapping) else {}
 
@@ -184,13 +177,15 @@ def _of(phase: str, metric: MetricResult) -> Iterator[Measured]:
 def _counts(metric: MetricResult) -> bool:
     """Whether the benchmark is about it: it has a criterion, or is not one of those that every driven one shows."""
     row = catalogue().get(metric.name)
-    return metric.target is not None or metric.name in ESSENTIAL or row is None or not row.streamed
+    if row is None:
+        return True
+    return not row.signed and (metric.target is not None or row.essential or not row.streamed)
 
 
 def _better(metric: MetricResult) -> Better | None:
-    if metric.name in WORKLOAD:
-        return None
     row = catalogue().get(metric.name)
+    if row is not None and row.workload:
+        return None
     comparison = metric.comparison or (row.comparison if row is not None else None)
     if comparison is not None:
         return "lower" if lower_is_better(comparison) else "higher"

@@ -11,16 +11,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from perfsuite.metric import catalogue
 from perfsuite.result import ErrorBars, MetricResult
 from perfsuite.selfchecks import Check, Load, covering, usual_pace_ms
 from perfsuite.units import figure
-
-FIRST = frozenset({"ttft", "service_ttft", "answer_ttft", "model_switch_time", "switch_overhead"})
-GAPS = frozenset({"itl", "max_gap", "tpot"})
-ENDS = frozenset({"response_time", "service_time"})
-RATES = frozenset({"goodput"})
-WIRE = FIRST | GAPS | ENDS | RATES
-"""The metrics whose figures are no better than the client's stamps and counts."""
 
 WAITED = 0.2
 """Seconds a second that a client may wait for a processor before it is said."""
@@ -30,9 +24,11 @@ LATE = 0.01
 
 def error_of(name: str, stat: str, value: float, check: Check) -> float | None:
     """How far a figure may be off, in its own unit (ms; a rate's in 1/s); None where a check says nothing of it."""
-    if name in RATES:
+    row = catalogue().get(name)
+    stamp = row.stamp if row is not None else None
+    if stamp == "rate":
         return abs(check.rate) * value
-    deviation = check.ttft if name in FIRST else check.itl if name in GAPS else check.end if name in ENDS else None
+    deviation = {"first": check.ttft, "gap": check.itl, "end": check.end}.get(stamp or "")
     if deviation is None:
         return None
     return deviation.central if stat in ("mean", "p50", "value") else deviation.tail

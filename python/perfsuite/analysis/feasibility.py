@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from perfsuite import stats
 from perfsuite.analysis.summary import quantile_level
-from perfsuite.metric import meets
+from perfsuite.metric import meets, metric
 from perfsuite.plan import Criterion, Phase, Plan
 from perfsuite.result import MetricResult
 from perfsuite.units import goal
@@ -17,28 +17,6 @@ LONGEST_ADVISED = 10_000.0
 """Beyond so many times the present length, "run longer" is no advice."""
 
 TIMES = " times as long or more"
-
-COUNTED = {
-    "system_stability": 1.0,
-    "error_rate": 150.0,
-    "context_preservation": 20.0,
-    "context_accuracy": 20.0,
-    "cache_hit_rate": 200.0,
-    "model_switch_time": 10.0,
-    "resource_reallocation": 10.0,
-    "response_time": 150.0,
-    "service_time": 150.0,
-    "ttft": 150.0,
-    "service_ttft": 150.0,
-    "tpot": 150.0,
-    "max_gap": 150.0,
-}
-"""The samples a second that a phase gives of a metric at most: exact for windows, elsewhere what the built-in probes
-get of the reference system with ten in flight, which a slower one will not reach.  A metric that is not here gives as
-many as anyone could want."""
-
-REQUESTS = {"error_rate", "response_time", "service_time", "ttft", "service_ttft", "tpot", "max_gap"}
-SHARES = {"system_stability", "error_rate", "context_preservation", "context_accuracy", "cache_hit_rate"}
 
 
 class Undecidable(NamedTuple):
@@ -116,14 +94,15 @@ def _longer(factor: float, duration_s: float | None) -> str:
 
 def _too_short(plan: Plan, phase: Phase, criterion: Criterion) -> Undecidable | None:
     needed = _samples_to_pass(criterion)
-    rate = COUNTED.get(criterion.metric)
+    row = metric(criterion.metric)
+    rate = row.a_second
     if needed is None or rate is None:
         return None
-    if criterion.metric in REQUESTS and plan.load.rate is not None:
+    if row.streamed and plan.load.rate is not None:
         rate = plan.load.rate
     what = "windows of a second" if criterion.metric == "system_stability" else "samples"
     why = f"{criterion} needs {needed:,.0f} {what} even if none is bad"
-    if criterion.metric in REQUESTS and plan.load.max_requests is not None and plan.load.max_requests < needed:
+    if row.streamed and plan.load.max_requests is not None and plan.load.max_requests < needed:
         return Undecidable(phase.name, criterion, f"{why}; --max-requests allows {plan.load.max_requests:,}", None)
     expected = rate * phase.duration_s
     if expected >= needed:
@@ -138,7 +117,8 @@ def _samples_to_pass(criterion: Criterion) -> float | None:
     level = quantile_level(criterion.stat)
     if level is not None and criterion.lower_is_better:
         return float(stats.samples_needed(level, 1 - ALPHA))
-    if criterion.metric in SHARES:
+    row = metric(criterion.metric)
+    if row.kind == "ratio" and row.a_second is not None:  # a share of samples that are each good or bad
         bad = criterion.target if criterion.lower_is_better else 1.0 - criterion.target
         return _flawless(bad)
     return None

@@ -262,12 +262,7 @@ class PhaseRun:
         if self._process is None:
             reason = f"no process of {self._target.name} is known on this machine: name it with --pid"
             return {name: NotMeasured(reason) for name, row in catalogue().items() if row.sampled}
-        details = {"kind": self._process.memory_kind}
-        settled = self._phase.duration_s * 0.1
-        return {
-            "memory_usage": Level(series=points, summary="max", details=details),
-            "memory_growth": Level(series=points, summary="growth", settled_s=settled, details=details),
-        }
+        return memory_evidence(points, self._process.memory_kind, settled_s=self._phase.duration_s * 0.1)
 
     def _judged(self, evidence: Mapping[str, Evidence]) -> list[MetricResult]:
         wanted = self._plan.metrics or tuple(dict.fromkeys((*self._phase.metrics, *evidence)))
@@ -307,6 +302,15 @@ class PhaseRun:
             "users": load.users,
             "duration_s": self._phase.duration_s,
         }
+
+
+def memory_evidence(points: list[tuple[float, float]], kind: str, *, settled_s: float) -> dict[str, Evidence]:
+    """Evidence for every metric that is ``sampled``; ``points``: the memory of the process, by second."""
+    details = {"kind": kind}
+    return {
+        "memory_usage": Level(series=points, summary="max", details=details),
+        "memory_growth": Level(series=points, summary="growth", settled_s=settled_s, details=details),
+    }
 
 
 async def _relay(outer: asyncio.Event, inner: asyncio.Event) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from perfsuite.analysis.errorbars import WIRE, bars_of, cpu_warnings, late_warning, with_error
+from perfsuite.analysis.errorbars import bars_of, cpu_warnings, late_warning, with_error
 from perfsuite.collectors.shortage import CpuWatch
 from perfsuite.selfchecks import Check, Load, kept
 from perfsuite.targets.base import OverWire
@@ -38,7 +38,7 @@ class WireError:
 
     def widened(self, metric: MetricResult, checks: Sequence[Check] | None) -> MetricResult:
         """The metric with its error, where its error is known."""
-        return with_error(metric, checks) if checks and metric.name in WIRE else metric
+        return with_error(metric, checks) if checks else metric
 
     def warnings(self, stretches: Iterable[Stretch]) -> list[str]:
         """What the client met that its figures may have suffered from."""

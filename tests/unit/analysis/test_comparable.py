@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 
+from perfsuite.analysis import comparable
 from perfsuite.analysis.comparable import conditions, differing, figures, host_of, key_of
+from perfsuite.plan import Phase, Plan
 from perfsuite.result import MetricResult, Stats
 from runs_made import result
 
@@ -55,6 +59,19 @@ def test_where_files_went_is_no_condition_and_the_length_is() -> None:
     one, other, longer = result(0, 80.0), result(1, 80.0), result(2, 80.0, duration_s=60.0)
     assert key_of(conditions(one, "load")) == key_of(conditions(other, "load"))
     assert differing(conditions(one, "load"), conditions(longer, "load")) == ["phase.duration_s 2.0 and 60.0"]
+
+
+def test_each_field_of_a_plan_is_a_condition_or_none_by_name() -> None:
+    """A new field of the plan, or of a phase, has to be put into one of the two."""
+    conditions_of_run = {"target", "profile", "seed", "models", "load", "workload", "tuning", "memory"}
+    conditions_of_run |= {"phase_timeout_s", "request_timeout_s"}
+    of_plan = {field.name for field in dataclasses.fields(Plan)}
+    assert of_plan == conditions_of_run | comparable.NOT_CONDITIONS
+    assert not conditions_of_run & comparable.NOT_CONDITIONS
+    conditions_of_phase = {"name", "duration_s", "probes", "settings", "of"}
+    of_phase = {field.name for field in dataclasses.fields(Phase)}
+    assert of_phase == conditions_of_phase | comparable.NOT_OF_PHASE
+    assert not conditions_of_phase & comparable.NOT_OF_PHASE
 
 
 def test_an_update_of_the_kernel_makes_no_other_host_and_another_processor_does() -> None:
