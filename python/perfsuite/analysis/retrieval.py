@@ -14,7 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from perfsuite.memory.base import Hit
 from perfsuite.stats import Interval, cluster_mean_interval, cluster_share_interval
@@ -29,33 +29,58 @@ _WORD = re.compile(r"\w+")
 
 
 class Measure(NamedTuple):
-    """A figure of the answers: what it is, and the end of its scale that is better."""
+    """A figure of the answers.  Reports show every one of them, in this order, with this title.
 
+    ``better``: the end of its scale that is better.  ``kept``: whether the history keeps it, for later runs to be held
+    against.  ``unit``: a ratio lies from 0 to 1.  ``pooled``: it is of questions of all kinds together, and there is
+    none of one kind.
+    """
+
+    title: str
     meaning: str
-    better: str
-    share: bool = True
+    better: Literal["higher", "lower"]
+    kept: bool
+    unit: str = "ratio"
+    pooled: bool = False
+
+    @property
+    def share(self) -> bool:
+        """Whether it lies from 0 to 1."""
+        return self.unit == "ratio"
 
 
+HEADLINE = "recall_500"
 MEASURES: Mapping[str, Measure] = {
-    "recall_500": Measure("relevant memories within 500 returned tokens / relevant memories", "higher"),
-    "recall_2000": Measure("the same within 2,000 returned tokens", "higher"),
-    "recall_1": Measure("relevant memories in the first hit / relevant memories", "higher"),
-    "recall_k": Measure("relevant memories in the first k hits / relevant memories", "higher"),
-    "precision_k": Measure("hits that carry a relevant memory / hits returned; 0 where none was", "higher"),
-    "mrr": Measure("1 / rank of the first relevant hit; 0 where there is none", "higher"),
-    "ndcg_k": Measure("discounted gain of the relevant hits / the most there could be", "higher"),
-    "noise": Measure("hits that carry none of the planted facts / hits returned", "lower"),
-    "stale": Measure("of updated facts that were found: the replaced value came first", "lower"),
-    "abstention": Measure("unanswerable questions to which nothing was returned / unanswerable questions", "higher"),
+    HEADLINE: Measure(
+        "recall in 500 tokens", "relevant memories within 500 returned tokens / relevant memories", "higher", kept=True
+    ),
+    "recall_2000": Measure("recall in 2,000 tokens", "the same within 2,000 returned tokens", "higher", kept=False),
+    "recall_1": Measure("recall@1", "relevant memories in the first hit / relevant memories", "higher", kept=False),
+    "recall_k": Measure("recall@k", "relevant memories in the first k hits / relevant memories", "higher", kept=True),
+    "precision_k": Measure(
+        "precision@k", "hits that carry a relevant memory / hits returned; 0 where none was", "higher", kept=False
+    ),
+    "mrr": Measure("MRR", "1 / rank of the first relevant hit; 0 where there is none", "higher", kept=True),
+    "ndcg_k": Measure("nDCG@k", "discounted gain of the relevant hits / the most there could be", "higher", kept=True),
+    "noise": Measure("noise", "hits that carry none of the planted facts / hits returned", "lower", kept=False),
+    "stale": Measure("stale", "of updated facts that were found: the replaced value came first", "lower", kept=True),
+    "abstention": Measure(
+        "abstention",
+        "unanswerable questions to which nothing was returned / unanswerable questions",
+        "higher",
+        kept=True,
+    ),
     "separation": Measure(
+        "separation",
         "how often the best score of an answerable question is above that of an unanswerable one of the same "
         "conversation; 0.5 is chance",
         "higher",
+        kept=False,
+        pooled=True,
     ),
-    "tokens": Measure("tokens returned for a question", "lower", share=False),
+    "tokens": Measure("tokens returned", "tokens returned for a question", "lower", kept=False, unit="tokens"),
 }
 """By name, the headline first."""
-HEADLINE = "recall_500"
 
 
 class Recogniser:

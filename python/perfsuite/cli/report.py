@@ -70,7 +70,8 @@ def compared(path: Path) -> Comparison | None:
 
 def render_comparison(comparison: Comparison, path: Path, folder: Path, formats: tuple[str, ...]) -> None:
     """Writes the reports of a comparison, in the place of those that are there."""
-    from perfsuite.reports.comparison import markdown, terminal
+    from perfsuite.reports.comparison import terminal
+    from perfsuite.reports.comparison_markdown import markdown
     from perfsuite.reports.comparison_page import page
     from perfsuite.reports.files import write_atomically
 

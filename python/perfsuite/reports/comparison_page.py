@@ -12,23 +12,23 @@ from html import escape
 from importlib.resources import files
 from typing import NamedTuple
 
-from perfsuite.reports.comparison import (
+from perfsuite.analysis.retrieval import HEADLINE, MEASURES
+from perfsuite.reports.comparison_rows import (
     COLUMNS,
     KINDS,
-    NAMES,
     Row,
     about,
     headline,
+    measured,
     pairs_said,
     rows,
     visibility_said,
     warning,
-    with_interval,
 )
-from perfsuite.reports.comparison import title as named
+from perfsuite.reports.comparison_rows import title as named
 from perfsuite.reports.figures import printable
 from perfsuite.suites.memory.compared import Comparison, Figure
-from perfsuite.units import figure, number
+from perfsuite.units import figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")
 WIDTH, HEIGHT = 820, 440
@@ -133,20 +133,16 @@ def _table(comparison: Comparison, name: str, some: Sequence[Row]) -> Iterator[s
     yield from _list(f"{row.system.name}: {row.why}" for row in some if row.why)
     yield "<details><summary>By kind of question, with 95 % intervals</summary>"
     yield '<div class="scroll"><table><thead><tr><th>system</th><th>questions</th>'
-    yield "".join(f"<th>{_said(named(text, comparison))}</th>" for text in NAMES.values()) + "</tr></thead><tbody>"
+    yield (
+        "".join(f"<th>{_said(named(one.title, comparison))}</th>" for one in MEASURES.values()) + "</tr></thead><tbody>"
+    )
     for row in some:
         assert row.group is not None
         for kind, quality in row.group.quality.items():
-            cells = "".join(f'<td class="number">{_said(_cell(n, quality.get(n)))}</td>' for n in NAMES)
+            cells = "".join(f'<td class="number">{_said(measured(n, quality.get(n)))}</td>' for n in MEASURES)
             name = f'<th scope="row">{_said(row.system.name)}</th>'
             yield f"<tr>{name}<td>{_said(KINDS.get(kind, kind))}</td>{cells}</tr>"
     yield "</tbody></table></div></details>"
-
-
-def _cell(name: str, one: Figure | None) -> str:
-    if one is None or one.value is None:
-        return "–"
-    return number(one.value) if name == "tokens" else with_interval(one)
 
 
 def points(comparison: Comparison) -> tuple[list[Point], list[str]]:
@@ -155,7 +151,7 @@ def points(comparison: Comparison) -> tuple[list[Point], list[str]]:
     left: list[str] = []
     for index, one in enumerate(comparison.systems):
         for group in one.groups:
-            quality = group.quality.get("all", {}).get("recall_500")
+            quality = group.quality.get("all", {}).get(HEADLINE)
             cost = group.cost_ms
             if quality is not None and quality.value is not None and cost is not None and cost > 0:
                 again, at = divmod(index, len(COLOURS))
@@ -218,8 +214,8 @@ def _axes(drawn: Sequence[Point]) -> Iterator[str]:
     yield f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{TOP}" y2="{bottom}"/>'
     middle = (LEFT + end) / 2
     yield f'<text x="{middle}" y="{bottom + 42}" text-anchor="middle">one memory stored and asked for once</text>'
-    side = (TOP + bottom) / 2
-    yield f'<text x="16" y="{side}" text-anchor="middle" transform="rotate(-90 16 {side})">recall in 500 tokens</text>'
+    side, what = (TOP + bottom) / 2, _said(MEASURES[HEADLINE].title)
+    yield f'<text x="16" y="{side}" text-anchor="middle" transform="rotate(-90 16 {side})">{what}</text>'
 
 
 def _marks(drawn: Sequence[Point], *, several: bool) -> Iterator[str]:

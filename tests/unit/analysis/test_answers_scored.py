@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from perfsuite.analysis.retrieval import BUDGETS, Recogniser, Scored, by_cluster, score
+from perfsuite.analysis.retrieval import BUDGETS, MEASURES, Recogniser, Scored, by_cluster, score
 from perfsuite.memory.base import Hit
 from perfsuite.workloads.memories import Memory, Question, SeededCase
 
@@ -54,6 +54,17 @@ def nothing(question: Question) -> list[Hit]:
 
 def outdated(question: Question) -> list[Hit]:
     return [hit(BY_KEY[key].text) for key in (*question.stale, *question.relevant)]
+
+
+def test_every_measure_has_a_value_and_every_value_a_measure() -> None:
+    """Of answers to which each of them applies: nothing in the table is never computed, nor the other way round."""
+    scored = graded(lambda question: outdated(question) or newest(question))
+    computed = {name for one in scored for name in one.values}
+    assert computed | {name for name, measure in MEASURES.items() if measure.pooled} == set(MEASURES)
+    for name, measure in MEASURES.items():
+        assert by_cluster(scored, name).counts
+        if measure.share:
+            assert 0.0 <= mean(scored, name) <= 1.0
 
 
 def test_a_perfect_system_is_perfect() -> None:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
 import pytest
 
+from perfsuite.analysis.retrieval import MEASURES
 from perfsuite.errors import UsageError
-from perfsuite.reports.comparison import markdown, rows, terminal, write
+from perfsuite.reports.comparison import terminal, write
+from perfsuite.reports.comparison_markdown import markdown
 from perfsuite.reports.comparison_page import page, points
+from perfsuite.reports.comparison_rows import COLUMNS, rows, title
 from perfsuite.result import Environment
 from perfsuite.suites.memory.compared import (
     PLUMBING,
@@ -127,6 +131,36 @@ def test_versions_configuration_patches_and_rules_are_printed() -> None:
         assert "@7" in text
         assert "1 / 2, 900 characters, 15 ms" in text
         assert "50% / 100%" in text
+
+
+def measured_in_full() -> Comparison:
+    """With every measure, each of another value."""
+    whole = comparison()
+    values = {name: figure(0.62 + index / 50) for index, name in enumerate(MEASURES)}
+    whole.systems[0].groups[0].quality = {"all": values}
+    return whole
+
+
+@pytest.mark.parametrize("name", MEASURES)
+@pytest.mark.parametrize("rendered", [markdown, page])
+def test_every_measure_is_shown_with_its_title(name: str, rendered: Callable[[Comparison], str]) -> None:
+    whole = measured_in_full()
+    value = whole.systems[0].groups[0].quality["all"].pop(name).value
+    assert f"{value:.2f}" not in (without := _without_chart(rendered(whole)))
+    assert MEASURES[name].title.replace("@k", "@7") in without
+    assert f"{value:.2f}" in _without_chart(rendered(measured_in_full()))
+
+
+def _without_chart(text: str) -> str:
+    """Nor intervals, whose ends are figures too."""
+    return re.sub(r"\[[^\]]*\]", "", re.sub(r"<svg.*?</svg>", "", text, flags=re.DOTALL))
+
+
+def test_a_screen_has_the_columns_that_say_so() -> None:
+    first = terminal(comparison()).splitlines()[2]
+    for column in COLUMNS:
+        assert (title(column.title, comparison()) in first) == column.on_screen
+    assert any(column.on_screen for column in COLUMNS)
 
 
 class Checked(HTMLParser):

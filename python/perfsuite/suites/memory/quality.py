@@ -193,7 +193,7 @@ def qualities(scored: Sequence[Scored]) -> dict[str, dict[str, Figure]]:
     for kind in kinds:
         measures = {}
         for name, measure in MEASURES.items():
-            clusters = by_cluster(scored, name, kind) if kind is None or name != "separation" else None
+            clusters = by_cluster(scored, name, kind) if kind is None or not measure.pooled else None
             if clusters is not None and clusters.counts:
                 estimate, low, high = clusters.interval(share=measure.share)
                 measures[name] = Figure(

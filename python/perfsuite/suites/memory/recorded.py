@@ -10,10 +10,9 @@ from collections.abc import Iterator
 
 from perfsuite.analysis.comparable import RUNS
 from perfsuite.analysis.retrieval import MEASURES
+from perfsuite.metric import Kind
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Result, Run, Stats
 from perfsuite.suites.memory.compared import Comparison, Group, SystemResult, Timing
-
-QUALITY = ("recall_500", "recall_k", "mrr", "ndcg_k", "stale", "abstention")
 
 
 def as_result(comparison: Comparison, exit_code: int) -> Result:
@@ -73,15 +72,16 @@ def _latency(name: str, timing: Timing) -> MetricResult:
 
 
 def _quality(one: SystemResult, group: Group) -> Iterator[MetricResult]:
-    for name in QUALITY:
+    for name, measure in MEASURES.items():
         figure = group.quality.get("all", {}).get(name)
-        if figure is None or figure.value is None:
+        if not measure.kept or figure is None or figure.value is None:
             continue
+        kind: Kind = "ratio" if measure.share else "gauge"
         if one.rests_on_stand_in:
             yield MetricResult(
                 name=name,
-                unit="ratio",
-                kind="ratio",
+                unit=measure.unit,
+                kind=kind,
                 verdict="not measured",
                 reason="a stand-in answered for the model",
             )
@@ -89,11 +89,11 @@ def _quality(one: SystemResult, group: Group) -> Iterator[MetricResult]:
         bounds = None if figure.low is None or figure.high is None else (figure.low, figure.high)
         yield MetricResult(
             name=name,
-            unit="ratio",
-            kind="ratio",
+            unit=measure.unit,
+            kind=kind,
             value=figure.value,
-            comparison=">" if MEASURES[name].better == "higher" else "<",
+            comparison=">" if measure.better == "higher" else "<",
             samples=figure.n,
             interval=bounds,
-            definition=MEASURES[name].meaning,
+            definition=measure.meaning,
         )
