@@ -40,8 +40,8 @@ NOT_CONDITIONS = frozenset(
         "tokenizer",
     }
 )
-"""Fields of a plan that change no figure: where things are written, what is shown, how it is judged.  Of ``phases`` each
-is held against its own."""
+"""Fields of a plan that change no figure: where things are written, what is shown, how it is judged.  Of ``phases``
+each is held against its own."""
 NOT_OF_PHASE = frozenset({"criteria", "origin", "title", "metrics", "documented_s"})
 """… and of a phase."""
 
