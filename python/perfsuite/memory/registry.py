@@ -52,11 +52,6 @@ class Known:
     extensions_help: bool = False
     url_variable: str = ""
 
-    @property
-    def installs(self) -> bool:
-        """Whether it needs anything but this package."""
-        return bool(self.needs) or self.loadable_extensions
-
 
 MEM0 = ("mem0ai", "faiss-cpu")
 MNEMOCORE = ("mnemocore==3.0.0",)

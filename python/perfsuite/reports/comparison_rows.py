@@ -166,7 +166,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A system on one size or set, as text: a cell for each of COLUMNS, or none without a group; ``why`` where something
+    """A system on one size or set, as text: a cell for each of COLUMNS, none without a group; ``why`` where something
     of it could not be shown."""
 
     system: SystemResult

@@ -24,7 +24,6 @@ from perfsuite.errors import PerfsuiteError, UsageError
 
 Kind = Literal["revision", "folder", "url"]
 BUILD_S = 1800.0
-BUILDABLE = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 class Side(NamedTuple):

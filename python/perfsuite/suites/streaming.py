@@ -118,7 +118,7 @@ def goodput(stretch: Stretch) -> Evidence:
 
 
 def good_windows(stretches: Iterable[Stretch]) -> Evidence:
-    """system_stability of one or more stretches: see metrics.md for what makes a window good."""
+    """system_stability of one or more stretches: data/metrics.toml says what makes a window good."""
     hits = trials = 0
     series: list[tuple[float, float]] = []
     offset = 0.0

@@ -36,7 +36,6 @@ LONGEST_START_S = 900.0
 LONGEST_END_S = 15.0
 LOOK_S = 0.25
 LAST_WORDS = 1500
-PAGE = 200
 REPAIRED = "archives_agents.created_at: its SQLite default 'now()', a text that is no time, is made CURRENT_TIMESTAMP"
 
 
