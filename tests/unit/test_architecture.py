@@ -128,3 +128,24 @@ def test_test_files_have_names_of_their_own() -> None:
     names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
     assert names
     assert {name for name in names if names.count(name) > 1} == set()
+
+
+def _rows() -> list[str]:
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    table = text.partition("## Where things go")[2].partition("\n## ")[0]
+    return [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| ---")][1:]
+
+
+@pytest.mark.parametrize("row", _rows(), ids=lambda row: row.split("|")[1].strip())
+def test_what_the_table_names_is_there(row: str) -> None:
+    named = [name for name in re.findall(r"`([^`]+)`", row) if "/" in name or name.endswith((".py", ".toml"))]
+    found = {name: [*PACKAGE.glob(name.rstrip("/")), *ROOT.glob(name.rstrip("/"))] for name in named}
+    assert [name for name, paths in found.items() if not paths] == []
+    text = "".join(
+        path.read_text(encoding="utf-8")
+        for paths in found.values()
+        for path in paths
+        if path.is_file() and path.suffix in (".py", ".toml")
+    )
+    constants = re.findall(r"\b[A-Z][A-Z_]{3,}\b", row)
+    assert [name for name in constants if not re.search(rf"^{name}\b", text, re.MULTILINE)] == []

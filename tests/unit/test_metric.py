@@ -10,8 +10,11 @@ import pytest
 from checks_made import a_check
 from perfsuite.analysis import feasibility
 from perfsuite.analysis.errorbars import error_of
+from perfsuite.analysis.summary import SHOWN, quantile_level
+from perfsuite.criteria import STATS
 from perfsuite.metric import Comparison, Kind, Metric, Stamp, catalogue, metric
 from perfsuite.plan import Criterion
+from perfsuite.result import Stats
 from perfsuite.suites.phase import memory_evidence
 from perfsuite.suites.probes import PROBES
 
@@ -49,6 +52,13 @@ def test_a_share_that_is_counted_a_second_knows_what_samples_it_needs() -> None:
         one = Criterion(metric=row.name, stat="value", comparison=">=", target=0.99)
         needed = feasibility._samples_to_pass(one)
         assert (needed == 299.0) is (row.kind == "ratio" and row.a_second is not None), row.name
+
+
+def test_a_quantile_that_is_shown_can_be_judged_and_kept() -> None:
+    assert set(SHOWN) <= set(STATS)
+    assert set(SHOWN) <= set(Stats.__struct_fields__)
+    assert {row.stat for row in ROWS} <= set(STATS)
+    assert all(quantile_level(name) is not None for name in SHOWN)
 
 
 def test_an_alias_of_the_documents_is_the_metric() -> None:

@@ -6,12 +6,14 @@ import json
 
 import pytest
 
+from perfsuite.settings import BY_NAME
+from perfsuite.targets import NETWORK, SCHEMES
 from perfsuite.targets.http.address import parse_address
 from perfsuite.targets.http.dialect import Dialect, Usage, WrongShape
 from perfsuite.targets.http.hearing import Hearing
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import Splitter
-from perfsuite.targets.http.target import DIALECTS, split_target
+from perfsuite.targets.http.target import DIALECTS, KEYS, split_target
 from served import a_request, a_row, sse
 
 AT = parse_address("http://h:1", "test")
@@ -176,3 +178,11 @@ def test_addresses() -> None:
     assert parse_address("http://localhost", "x").loopback
     assert parse_address("http://[::1]", "x").loopback
     assert not parse_address("http://10.0.0.1", "x").loopback
+
+
+def test_every_dialect_can_be_named_and_has_a_url() -> None:
+    prefixes = {"http", "https"} | (set(DIALECTS) - {"openai"})  # what is not named is OpenAI's
+    assert prefixes == NETWORK
+    assert prefixes <= set(SCHEMES)
+    assert set(KEYS) <= set(DIALECTS)
+    assert all(prefix in BY_NAME["target"].help for prefix in prefixes - {"https"})
