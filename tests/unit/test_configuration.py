@@ -12,7 +12,7 @@ from perfsuite.configuration import configure, showing
 from perfsuite.errors import UsageError
 from perfsuite.phases import documented
 from perfsuite.plan import Criterion, Phase, Plan
-from perfsuite.settings import BY_NAME, NOT_YET, OPTIONS
+from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_MEMORY, OPTIONS
 
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
 SUITE = ["latency", "throughput", "footprint"]
@@ -521,3 +521,10 @@ def test_any_values_make_a_plan_or_usage_errors(flags: dict[str, object]) -> Non
     except UsageError:
         return
     assert all(0 < phase.duration_s < 1e9 for phase in made.phases)
+
+
+def test_what_only_one_kind_of_system_heeds_is_a_setting_and_of_one_kind() -> None:
+    assert set(BY_NAME) >= OF_MEMORY
+    assert set(BY_NAME) >= OF_CHAT
+    assert not OF_MEMORY & OF_CHAT
+    assert set(NOT_YET) <= set(BY_NAME)
