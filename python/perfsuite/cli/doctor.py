@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-BASE = ("msgspec", "psutil", "rich", "Jinja2", "SQLAlchemy", "bokeh", "pytest-benchmark")
+BASE = ("msgspec", "psutil", "rich", "Jinja2", "SQLAlchemy", "bokeh", "pytest-benchmark", "packaging")
 EXTRAS = {
     "codecs": (("zstandard", "lz4", "brotli"), "compression measured with zstd, lz4 and brotli"),
     "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),

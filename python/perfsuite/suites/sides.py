@@ -24,6 +24,8 @@ from perfsuite.errors import PerfsuiteError, UsageError
 
 Kind = Literal["revision", "folder", "url"]
 BUILD_S = 1800.0
+LINES, LONGEST_LINE = 3, 300
+"""What is told of a command that failed."""
 
 
 class Side(NamedTuple):
@@ -156,14 +158,17 @@ def _build(folder: Path, site: Path, name: str) -> None:
 
 
 def _has_requirements(folder: Path) -> bool:
-    """Whether what builds it is installed here: then no network is needed for it."""
+    """Whether what builds it is installed here, as new as it asks for: then no network is needed for it."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
     system = _pyproject(folder).get("build-system")
     wanted = system.get("requires", []) if isinstance(system, dict) else ["setuptools"]
-    names = [re.split(r"[^A-Za-z0-9._-]", str(one).strip(), maxsplit=1)[0] for one in wanted]
     try:
-        for name in names:
-            metadata.version(name)
-    except metadata.PackageNotFoundError:
+        for one in map(Requirement, map(str, wanted)):
+            applies = one.marker is None or one.marker.evaluate()
+            if applies and not one.specifier.contains(metadata.version(one.name), prereleases=True):
+                return False
+    except (metadata.PackageNotFoundError, InvalidRequirement):
         return False
     return True
 
@@ -186,5 +191,8 @@ def _run(command: list[str], timeout_s: float = 120.0) -> subprocess.CompletedPr
 
 
 def _last(done: subprocess.CompletedProcess[str]) -> str:
-    lines = (done.stderr or done.stdout).strip().splitlines()
-    return "; ".join(lines[-3:]) or f"exit status {done.returncode}"
+    """Why it failed, in its own words: what it calls errors, else its last lines."""
+    lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+    errors = [line for line in lines if re.search(r"error: *\S", line, re.IGNORECASE)]
+    said = (errors or lines)[-LINES:]
+    return "; ".join(line[:LONGEST_LINE] for line in said) or f"exit status {done.returncode}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.suites.sides import Side, check_origin, laid_out
+from perfsuite.suites.sides import Side, _has_requirements, _last, check_origin, laid_out
 
 PROJECT = """\
 [build-system]
@@ -115,6 +116,31 @@ def test_a_revision_that_can_be_built_is_built(repository: Path, scratch: Path) 
         check_origin(base, "python:store:answer")
     with laid_out("HEAD", "head", scratch, build=False) as head, pytest.raises(subprocess.CalledProcessError):
         version_in(head, "store")
+
+
+@pytest.mark.parametrize(
+    ("requires", "here"),
+    [
+        (["setuptools"], True),
+        (["setuptools>=1"], True),
+        (["setuptools>=99999"], False),
+        (["nothing-of-that-name"], False),
+        (["nothing-of-that-name; python_version < '3'", "setuptools"], True),
+        (["what is this"], False),
+    ],
+)
+def test_a_build_is_isolated_unless_what_it_asks_for_is_here(tmp_path: Path, requires: list[str], here: bool) -> None:
+    """A new environment of Python 3.11 has a setuptools, but an old one: to build with that fails."""
+    (tmp_path / "pyproject.toml").write_text(f"[build-system]\nrequires = {json.dumps(requires)}\n", encoding="utf-8")
+    assert _has_requirements(tmp_path) is here
+
+
+def test_what_failed_is_told_by_what_it_calls_errors() -> None:
+    """The last lines of pip are advice about pip."""
+    pip = "  ValueError: project.license is wrong\n  [end of output]\nerror: failed\n\nnote: not pip.\nhint: above.\n"
+    assert _last(subprocess.CompletedProcess([], 1, "", pip)) == "ValueError: project.license is wrong; error: failed"
+    assert _last(subprocess.CompletedProcess([], 1, "", "one\n\ntwo\n")) == "one; two"
+    assert _last(subprocess.CompletedProcess([], 3, "", "")) == "exit status 3"
 
 
 def test_what_cannot_be_built_says_so(repository: Path, scratch: Path) -> None:
