@@ -63,11 +63,14 @@ def judge(
     ``confirming``: the first of ``after`` is the run in question, and the rest are fresh runs made because of it.
     """
     same = {run.id for run in before} & {run.id for run in after}
-    if same:
+    if same and all(run.id in same for run in after):
         note = "it is the baseline itself: run again for something to compare"
-        if len(same) < len({run.id for run in after}):
-            note = f"{len(same)} of the {len(after)} results are in the baseline themselves: leave them out"
         return Judgement(benchmark=benchmark, verdict="inconclusive", against=against, notes=[note])
+    results = len({run.id for run in after})
+    left_out = (
+        [f"{len(same)} of the {results} results are in the baseline themselves: they are left out"] if same else []
+    )
+    after = [run for run in after if run.id not in same]
     known = _figures(before, after)
     old = {key: _values(before, key) for key in known}
     new = {key: _values(after, key) for key in known}
@@ -86,7 +89,7 @@ def judge(
         verdict=overall(ordered),
         against=against,
         changes=ordered,
-        notes=_notes(before, after, ordered),
+        notes=[*left_out, *_notes(before, after, ordered)],
     )
 
 

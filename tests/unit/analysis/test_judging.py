@@ -49,6 +49,16 @@ def test_the_baseline_itself_is_inconclusive() -> None:
     assert judged.notes == ["it is the baseline itself: run again for something to compare"]
 
 
+def test_results_that_are_in_the_baseline_are_left_out_and_the_others_judged() -> None:
+    """As the document's ``detect benchmark_results/latency_*.json`` gives them: the old ones beside the new."""
+    before = runs(series(10, seed=1))
+    slow = runs([1.15 * x for x in series(10, seed=2)], first=50)
+    judged = judge("load", before, [*before[:4], *slow], against="b")
+    assert judged.verdict == "regressed"
+    assert judged.notes[0] == "4 of the 14 results are in the baseline themselves: they are left out"
+    assert judged.changes == judge("load", before, slow, against="b").changes
+
+
 def test_one_run_against_a_history_is_suspicious_until_fresh_runs_decide() -> None:
     before = runs(series(30, seed=1))
     assert judge("load", before, runs([100.0], first=50), against="h").verdict == "ok"
