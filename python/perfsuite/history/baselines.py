@@ -109,12 +109,17 @@ def place(folder: Path, benchmark: str) -> Path:
 def take(paths: Sequence[Path]) -> dict[str, list[Taken]]:
     """The runs in result files by benchmark, oldest first; the same run in two files counts once.
 
-    Raises UsageError for the first file that cannot be read, is of an interrupted run, or has no figure."""
+    Raises UsageError for the first file that cannot be read, is of a run that was interrupted or failed, or has no
+    figure."""
     found: dict[str, list[Taken]] = {}
     for path in paths:
         result = load(path)
         if result.verdict == "interrupted":
             raise UsageError(f"{path} is of a run that was interrupted: its figures are of less than was asked for")
+        if result.run.error is not None:
+            raise UsageError(
+                f"{path} is of a run that failed ({result.run.error}): its figures are of less than was asked for"
+            )
         taken = [Taken(path, result, phase.name) for phase in result.phases if figures(phase)]
         if not taken:
             raise UsageError(f"{path} has no figure that was measured: there is nothing to compare")
@@ -159,6 +164,11 @@ def make(benchmark: str, runs: Sequence[Taken]) -> Baseline:
 
 def hold(baseline: Baseline, runs: Sequence[Taken], where: str, *, different_host: bool = False) -> Judgement:
     """Runs held against a baseline; ``where`` names it.  Raises UsageError where they cannot be compared."""
+    if any(one.phase != baseline.benchmark for one in runs):
+        raise UsageError(
+            f"{where} is a baseline of {baseline.benchmark}, not of {runs[0].phase}: make it again with "
+            "init-baselines --force"
+        )
     known = {one.key: one for one in baseline.figures}
     notes: dict[str, None] = {}
     for one in runs:

@@ -262,6 +262,12 @@ class History:
         if sa.inspect(connection).has_table(meta.name):
             self._check_version(connection)
         else:
+            if self._database.file is not None and sa.inspect(connection).get_table_names():
+                # A server's database is shared by many; a file with another program's tables was named by mistake.
+                raise HistoryError(
+                    f"{self.name} is a database, but no history of perfsuite's: it is left as it is; name another with "
+                    "--history"
+                )
             meta.metadata.create_all(connection)
             connection.execute(meta.insert().values(name="schema_version", value=str(SCHEMA_VERSION)))
         self._ready = True

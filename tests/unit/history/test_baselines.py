@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from perfsuite.errors import UsageError
-from perfsuite.history.baselines import check_same, dump, make, place, read, take
+from perfsuite.history.baselines import check_same, dump, hold, make, place, read, take
 from perfsuite.result import dump as dump_result
 from runs_made import result, series, written
 
@@ -41,6 +42,23 @@ def test_the_documented_names(tmp_path: Path) -> None:
         "footprint": "footprint_memory_footprint.json",
         "load": "load.json",
     }
+
+
+def test_a_baseline_of_another_benchmark_is_refused(tmp_path: Path) -> None:
+    baseline = read(a_baseline(tmp_path))
+    runs = take(written(tmp_path, [100.0], first=5))["load"]
+    assert hold(baseline, runs, "b.json").benchmark == "load"
+    with pytest.raises(UsageError, match=r"b\.json is a baseline of latency, not of load.*init-baselines --force"):
+        hold(msgspec.structs.replace(baseline, benchmark="latency"), runs, "b.json")
+
+
+def test_a_run_that_failed_is_no_run(tmp_path: Path) -> None:
+    whole = result(0, 100.0)
+    failed = msgspec.structs.replace(whole, run=msgspec.structs.replace(whole.run, error="the target is gone"))
+    path = tmp_path / "failed.json"
+    path.write_bytes(dump_result(failed))
+    with pytest.raises(UsageError, match=r"failed\.json is of a run that failed \(the target is gone\)"):
+        take([path])
 
 
 def test_one_run_in_two_files_counts_once(tmp_path: Path) -> None:

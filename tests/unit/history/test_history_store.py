@@ -193,6 +193,18 @@ def test_a_database_of_somebody_else_is_left_alone(file: Path) -> None:
         history.runs()
 
 
+def test_nothing_is_put_into_a_database_of_somebody_else(file: Path) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE cats (x)")
+    other.close()
+    with History(str(file)) as history, pytest.raises(HistoryError, match=r"no history of perfsuite's.*--history"):
+        history.record(result(0, 100.0))
+    with sqlite3.connect(file) as other:
+        assert other.execute("SELECT name FROM sqlite_master").fetchall() == [("cats",)]
+    other.close()
+
+
 def test_another_schema_version_is_refused(file: Path) -> None:
     filled(file, 1)
     with sqlite3.connect(file) as raw:
