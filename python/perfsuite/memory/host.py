@@ -125,7 +125,7 @@ class Hosted:
                 "do": "start",
                 "factory": system.factory,
                 "options": dict(options or {}),
-                "path": [] if foreign else _absolute(*sys.path),
+                "path": [] if foreign else _import_path(name),
                 "workdir": _absolute(workdir)[0],
                 "model_url": model_url,
                 "dim": dim,
@@ -334,6 +334,11 @@ def _python_for(system: Known, asked: Path | str | None) -> Path | str:
     if lacking is not None:
         raise UsageError(lacking)
     return environments.python_of(system) or sys.executable
+
+
+def _import_path(name: str) -> list[str]:
+    """Where the child looks for a system: as here, and for a user's ``module:Class`` in the current folder first."""
+    return _absolute(*(["."] if ":" in name else []), *sys.path)
 
 
 def _absolute(*paths: str | Path) -> list[str]:

@@ -45,6 +45,19 @@ def is_gone(pid: int) -> bool:
     return True
 
 
+def test_a_class_in_the_current_folder_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``python:module:function`` is: the installed command has no current folder on its path."""
+    (tmp_path / "my_system_here.py").write_text("from memory_systems import Plain as Mine\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+
+    async def work(system: Hosted) -> Outcome:
+        await system.store(items(1))
+        return await system.recall(["marker0x"], 1)
+
+    assert run_on("my_system_here:Mine", tmp_path / "work", work).errors == []
+
+
 @pytest.mark.parametrize("name", ["reference", "fts5", PLAIN])
 def test_what_is_stored_is_found(name: str, tmp_path: Path) -> None:
     async def work(system: Hosted) -> tuple[Outcome, Outcome]:
