@@ -253,6 +253,21 @@ class Slow(Nothing):
         return []
 
 
+class Answers(Nothing):
+    """Does nothing, and has an answer at hand."""
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        return [Hit("1", "an answer", 1.0)]
+
+
+class AnswersSlowly(Slow):
+    """Waits in each call, and has an answer then."""
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        super().recall(query, k)
+        return [Hit("1", "an answer", 1.0)]
+
+
 class Holder(Plain):
     """Holds 64 KiB of its own for each memory."""
 

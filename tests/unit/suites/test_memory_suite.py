@@ -113,12 +113,22 @@ def test_calls_that_raise_are_failures_and_no_operations() -> None:
     phase = measured("throughput", "Refuser", workers=3)
     found = metric(phase, "throughput")
     assert found.details["failed"] > 0
-    assert found.details["operations"] + found.details["failed"] == found.samples
-    assert metric(phase, "operation_errors").value == pytest.approx(0.5, abs=0.01)  # every store, and no recall
+    errors = metric(phase, "operation_errors")
+    assert found.details["operations"] + found.details["failed"] == errors.samples
+    assert errors.value == pytest.approx(0.5, abs=0.01)  # every store, and no recall
     (error,) = phase.errors
     assert error.kind == "target"
     assert "refused" in error.first[0]
     assert error.count == found.details["failed"]
+
+
+def test_a_system_that_finds_nothing_has_no_throughput() -> None:
+    phase = measured("throughput", "Forgetful")
+    for name in ("throughput", "operation_latency"):
+        found = metric(phase, name)
+        assert (found.verdict, found.value) == ("not measured", None)
+        assert re.search(r"void: none of \d+ recalls found anything", found.reason)
+    assert metric(phase, "operation_errors").value == 0.0
 
 
 def test_a_system_all_of_whose_calls_raise_has_no_throughput() -> None:
@@ -137,10 +147,10 @@ def test_workers_are_those_that_the_system_allows() -> None:
 
 
 def test_what_the_harness_costs_is_told_and_subtracted_where_it_shows() -> None:
-    details = metric(measured("throughput", "Nothing"), "throughput").details
+    details = metric(measured("throughput", "Answers"), "throughput").details
     assert details["harness_share"] > 0.01
     assert details["harness_subtracted_ms"] > 0
-    slow = metric(measured("throughput", "Slow"), "throughput").details
+    slow = metric(measured("throughput", "AnswersSlowly"), "throughput").details
     assert 0 < slow["harness_share"] < 0.01
     assert "harness_subtracted_ms" not in slow
 

@@ -1,4 +1,7 @@
-"""Operations a second under concurrent workers: one store for each recall.  A call that raises is no operation."""
+"""Operations a second under concurrent workers: one store for each recall.  A call that raises is no operation.
+
+Void where no recall of the whole run found anything: finding nothing is quick.
+"""
 
 from __future__ import annotations
 
@@ -52,6 +55,8 @@ class _Study:
         self.series: list[tuple[float, float]] = []
         self.failed = 0
         self.lost = 0
+        self.recalls = 0
+        self.answered = 0
         self.cost: Overhead | None = None
         self.operations = operations(session.seed)
 
@@ -78,6 +83,9 @@ class _Study:
             self.busy.append(outcome.busy_s)
             self.made.append(size)
             self.failed += len(outcome.errors)
+            hits = [hits for one, hits in zip(asked_for, outcome.results, strict=False) if one.method == "recall"]
+            self.recalls += len(hits)
+            self.answered += sum(map(bool, hits))
             self.series.append((time.monotonic() - session.phase_started, good / outcome.busy_s))
             if outcome.busy_s > 0:
                 size = max(FEWEST, min(MOST, 4 * size, round(size * BLOCK_S / outcome.busy_s)))
@@ -103,6 +111,11 @@ class _Study:
             reason = NotMeasured(f"no operation of {self.session.target.name} came to an end", details)
             return {"throughput": reason, "operation_latency": reason, "operation_errors": reason}
         errors = Share(hits=self.failed + self.lost, trials=tried)
+        if self.recalls and not self.answered and any(self.good):
+            void = NotMeasured(
+                f"void: none of {self.recalls} recalls found anything: finding nothing is quick", details
+            )
+            return {"throughput": void, "operation_latency": void, "operation_errors": errors}
         return {
             "throughput": self._rate(details, self.cost),
             "operation_latency": self.timed.evidence(self.cost, {}),
