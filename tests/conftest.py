@@ -1,7 +1,8 @@
-"""What no test may touch: the history of whoever runs them."""
+"""What no test may touch, the history of whoever runs them, and what none may inherit."""
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,3 +16,10 @@ def _history_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         patch.setenv("XDG_DATA_HOME", str(folder))
         patch.delenv("PERFSUITE_HISTORY", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_is_heard() -> None:
+    """A shell starts what it runs in the background with SIGINT ignored, and its children's children inherit that."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
