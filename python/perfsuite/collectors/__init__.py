@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 POINTS = 60
 """Enough for a slope and a peak; each costs the client that measures, and holds up the process that is looked at."""
 OFTENEST_S = 0.25
+FEWEST = 12
+"""Of a phase, whatever they cost: its trend is fitted to those after the warm-up."""
 
 UNITS = {"bytes": "bytes", "percent": "%", "tokens": "tokens", "seconds": "s"}
 
@@ -52,7 +54,8 @@ def collectors_for(process: ProcessCollector | None) -> list[Collector]:
 def samplers_for(process: ProcessCollector | None, target: Target, duration_s: float) -> list[Sampler]:
     """The samplers of a phase of that length: as often as it takes for POINTS samples, from OFTENEST_S to INTERVAL_S.
     What a server's page takes to come does not hold up the processes' samples."""
-    samplers = [Sampler(collectors_for(process), min(INTERVAL_S, max(OFTENEST_S, duration_s / POINTS)))]
+    interval_s = min(INTERVAL_S, max(OFTENEST_S, duration_s / POINTS))
+    samplers = [Sampler(collectors_for(process), interval_s, longest_s=max(OFTENEST_S, duration_s / FEWEST))]
     pages = target.metrics_pages if isinstance(target, ShowsMetrics) else ()
     if pages:
         samplers.append(Sampler([ServerCollector(pages)], INTERVAL_S))

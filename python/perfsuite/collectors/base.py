@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -58,15 +59,16 @@ class BoundedSeries:
 
 class Sampler:
     """Samples collectors every ``interval_s`` in a thread of its own, from ``start`` to ``stop``; less often where the
-    looks in between would take more than MOST_SHARE of a processor.
+    looks in between would take more than MOST_SHARE of a processor, but at least every ``longest_s``.
 
     A collector that raises, or that becomes absent, is asked no more; what it had given is kept, and ``ended`` has
     (seconds since start, collector, why).  ``cost_s`` is the CPU time that sampling took.
     """
 
-    def __init__(self, collectors: Sequence[Collector], interval_s: float) -> None:
+    def __init__(self, collectors: Sequence[Collector], interval_s: float, longest_s: float = math.inf) -> None:
         self._collectors = list(collectors)
         self.interval_s = interval_s
+        self.longest_s = longest_s
         self._series: dict[str, BoundedSeries] = {}
         self._lock = threading.Lock()
         self._done = threading.Event()
@@ -100,7 +102,7 @@ class Sampler:
         due = time.monotonic() + self.interval_s
         while not self._done.wait(max(0.0, due - time.monotonic())):
             cost = self._look()
-            due = max(due + self.interval_s, time.monotonic() + cost / MOST_SHARE)
+            due = max(due + self.interval_s, time.monotonic() + min(cost / MOST_SHARE, self.longest_s))
 
     def _look(self) -> float:
         cpu = time.thread_time()

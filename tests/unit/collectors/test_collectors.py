@@ -136,6 +136,18 @@ def test_what_is_costly_is_looked_at_less_often() -> None:
         assert following - at >= cost / MOST_SHARE
 
 
+def test_what_is_costly_is_looked_at_often_enough_for_a_trend() -> None:
+    costly = Costly()
+    sampler = Sampler([costly], interval_s=0.001, longest_s=0.01)
+    sampler.start()
+    while len(costly.looks) < 12:
+        time.sleep(0.005)
+    sampler.stop()
+    _, *looks, _ = costly.looks
+    paused = [following - at for (at, _), (following, _) in pairwise(looks)]
+    assert min(paused) < 0.003 / MOST_SHARE  # of many pauses on a busy machine one is not drawn out
+
+
 @pytest.mark.parametrize(("duration_s", "interval_s"), [(5.0, 0.25), (30.0, 0.5), (14_400.0, 1.0)])
 def test_a_longer_phase_is_looked_at_less_often(duration_s: float, interval_s: float) -> None:
     (sampler,) = samplers_for(None, cast("Target", object()), duration_s)
