@@ -46,12 +46,18 @@ missing: dict[str, str] = {}
 def _folder() -> Path:
     """On the disk that is measured: the working folder's."""
     made = Path(tempfile.mkdtemp(prefix=".benchmark-memory-", dir=Path.cwd()))
-    atexit.register(shutil.rmtree, made, ignore_errors=True)
+    atexit.register(close)
     return made
 
 
+_open: list[Store | sqlite3.Connection] = []
+"""What ``close`` closes."""
+
+
 def _opened(name: str) -> Memories:
-    return Memories(Store(_folder() / name, CONFIG, codec_at(CONFIG.codec)), CONFIG)
+    store = Store(_folder() / name, CONFIG, codec_at(CONFIG.codec))
+    _open.append(store)
+    return Memories(store, CONFIG)
 
 
 def _batches() -> Iterator[list[str]]:
@@ -63,6 +69,7 @@ def _batches() -> Iterator[list[str]]:
 def _plain(name: str, *, full_text: bool = True) -> sqlite3.Connection:
     """SQLite as it comes: a table, and FTS5 beside it."""
     connection = sqlite3.connect(_folder() / name, isolation_level=None)
+    _open.append(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("CREATE TABLE IF NOT EXISTS memories (id INTEGER PRIMARY KEY, content TEXT)")
@@ -239,7 +246,9 @@ def resident() -> dict[str, float]:
 
 
 def close() -> None:
-    """The files go."""
+    """The files are closed, and go."""
+    while _open:
+        _open.pop().close()
     _filled.cache_clear()
     if _folder.cache_info().currsize:
         shutil.rmtree(_folder(), ignore_errors=True)
