@@ -47,7 +47,18 @@ def loop_running(main: Callable[[Callable[[int], None], asyncio.Event], Any]) ->
         ports.append(port)
         ready.set()
 
-    thread = threading.Thread(target=loop.run_until_complete, args=(main(tell, over),))
+    async def whole() -> None:
+        await main(tell, over)
+        ending = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in ending:
+            task.cancel()
+        await asyncio.gather(*ending, return_exceptions=True)
+        for transport in list(loop._transports.values()):  # type: ignore[attr-defined]
+            transport.abort()  # whoever still waits for the other side's goodbye
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(whole(),))
     thread.start()
     ready.wait()
     try:
