@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,23 @@ FOLDERS = ("test-results", "benchmark_results")
 """Where results are when nobody says otherwise: those of the phases, and of the memory suite."""
 MOST_TRIED = 200
 _STAMPED = re.compile(r"(?P<stem>.+?)[-_](?P<time>\d{8}_\d{6})(?P<counter>-\d+)?\.json")
+
+
+def add_results(parser: ArgumentParser) -> None:
+    """The arguments that say which results are meant: ``files`` and ``output``, for ``chosen``."""
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="results, or a pattern in quotes; several of one benchmark are several runs of it [the newest of each]",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        action="append",
+        help="folder of the results, without FILE [test-results and benchmark_results] (repeatable)",
+    )
 
 
 def chosen(names: Sequence[str], folders: Sequence[str]) -> list[Path]:

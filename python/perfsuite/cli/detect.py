@@ -19,19 +19,9 @@ INCONCLUSIVE = 5
 
 def configure(parser: ArgumentParser) -> None:
     """Which results, against what, and what is told to whom."""
-    parser.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="results, or a pattern in quotes; several of one benchmark are several runs of it [the newest of each]",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        action="append",
-        help="folder of the results, without FILE [test-results and benchmark_results] (repeatable)",
-    )
+    from perfsuite.cli.choosing import add_results
+
+    add_results(parser)
     parser.add_argument("--baselines", metavar="DIR", help="folder of the baselines [baselines beside each result]")
     parser.add_argument(
         "--allow-different-host", action="store_true", help="compare with a baseline of another host, and say so"

@@ -13,19 +13,9 @@ if TYPE_CHECKING:
 
 def configure(parser: ArgumentParser) -> None:
     """Which results, and whether an older baseline may go."""
-    parser.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="results, or a pattern in quotes; several of one benchmark are several runs of it [the newest of each]",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        action="append",
-        help="folder of the results, without FILE [test-results and benchmark_results] (repeatable)",
-    )
+    from perfsuite.cli.choosing import add_results
+
+    add_results(parser)
     parser.add_argument("--force", action="store_true", help="replace baselines that are there")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Protocol
 
 from perfsuite import stats
@@ -18,6 +17,7 @@ from perfsuite.memory.base import Hit
 from perfsuite.memory.operations import Item, Outcome, Overhead
 from perfsuite.memory.usage import Usage
 from perfsuite.suites.memory.compared import Figure, Group, ModelUse, Timing
+from perfsuite.suites.memory.running import batches
 from perfsuite.workloads.memories import Case, Memory
 
 CHUNK = 1000
@@ -88,7 +88,7 @@ async def take(system: System, case: Case, *, k: int, count: Callable[[str], int
     store, recall = Calls(), Calls()
     recogniser = Recogniser(case.memories())
     stored = 0
-    for chunk in _chunks(case.memories()):
+    for chunk in batches(case.memories(), CHUNK):
         outcome = await system.store([item_of(memory) for memory in chunk])
         store.add(outcome)
         for memory, identifiers in zip(chunk, outcome.results, strict=True):
@@ -114,11 +114,6 @@ async def take(system: System, case: Case, *, k: int, count: Callable[[str], int
         memories=stored,
         usage=usage,
     )
-
-
-def _chunks(memories: Iterator[Memory]) -> Iterator[list[Memory]]:
-    while chunk := list(islice(memories, CHUNK)):
-        yield chunk
 
 
 def _digest(answers: Iterable[Sequence[Hit] | None]) -> str:
