@@ -75,25 +75,30 @@ def test_each_allocation_may_fail(name: str) -> None:
     assert untimed(call()) == wanted
 
 
-@pytest.mark.parametrize("name", CALLS)
-def test_nothing_leaks(name: str) -> None:
-    call = CALLS[name]
+def least_growth(call: Callable[[], object]) -> int:
+    """Blocks that 100 calls leave behind: the least of five times, for what else lives in the process (a thread that an
+    earlier test left, an interpreter's caches) allocates now and then, and a leak each time."""
     for _ in range(20):
         call()
-    gc.collect()
-    before = sys.getallocatedblocks()
-    for _ in range(100):
-        call()
-    gc.collect()
-    assert sys.getallocatedblocks() - before < 50, "a block a call would be 100"
+    growth = []
+    for _ in range(5):
+        gc.collect()
+        before = sys.getallocatedblocks()
+        for _ in range(100):
+            call()
+        gc.collect()
+        growth.append(sys.getallocatedblocks() - before)
+    return min(growth)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_nothing_leaks(name: str) -> None:
+    assert least_growth(CALLS[name]) < 50, "a block a call would be 100"
 
 
 def test_the_leak_test_sees_a_leak() -> None:
-    gc.collect()
-    before = sys.getallocatedblocks()
-    kept = [_core.word_line(TEXT) for _ in range(100)]
-    assert len(kept) == 100
-    assert sys.getallocatedblocks() - before >= 50
+    kept: list[object] = []
+    assert least_growth(lambda: kept.append(_core.word_line(TEXT))) >= 50
 
 
 def test_threads_share_their_input() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from perfsuite.evidence import Estimate, Evidence, NotMeasured, Share
@@ -40,6 +41,7 @@ class CacheWatch:
         self._replies = 0
         self._warm_at: int | None = None
         self._readings: list[tuple[float, int, int]] = []
+        self._warm_from = 0
 
     def look(self) -> None:
         """A request has ended: takes a reading when one is due."""
@@ -49,7 +51,7 @@ class CacheWatch:
         t_s = time.monotonic() - self._started
         if self._warm_at is None and t_s >= self._warm_s and self._replies >= WARM_AFTER * self._slots:
             self._warm_at = self._replies
-            self._readings.clear()  # of the warm-up, needed only where it never ends
+            self._warm_from = len(self._readings)
             self._next = 0.0
         if t_s >= self._next:
             self._readings.append((t_s, *self._inside.cache_counts()))
@@ -63,8 +65,12 @@ class CacheWatch:
         if not self._readings:
             return NotMeasured("no request ended in the measured time")
         self._readings.append((time.monotonic() - self._started, *self._inside.cache_counts()))
+        warm = self._replies - self._warm_at if self._warm_at is not None else 0
+        told = warm >= TELLING * self._slots
+        # A warm-up that hardly ended is all that there is to show of a short run.
+        readings = self._readings[self._warm_from :] if told else self._readings
         clusters, series = [], []
-        for (_, hits_0, misses_0), (t_s, hits_1, misses_1) in zip(self._readings, self._readings[1:], strict=False):
+        for (_, hits_0, misses_0), (t_s, hits_1, misses_1) in pairwise(readings):
             hits, looked_up = hits_1 - hits_0, hits_1 - hits_0 + misses_1 - misses_0
             if looked_up:
                 clusters.append((float(hits), float(looked_up)))
@@ -73,9 +79,8 @@ class CacheWatch:
             return NotMeasured("the cache was not asked in the measured time")
         hit = sum(cluster[0] for cluster in clusters)
         trials = sum(cluster[1] for cluster in clusters)
-        warm = self._replies - self._warm_at if self._warm_at is not None else 0
         details: dict[str, object] = {"access_pattern": self._pattern, "requests": self._replies, "requests_warm": warm}
-        if warm < TELLING * self._slots:
+        if not told:
             # Half of a run is warm-up, and a warm-up of WARM_AFTER leaves as many for what is told.
             longer = 2.0 * WARM_AFTER * self._slots / self._replies
             share = hit / trials

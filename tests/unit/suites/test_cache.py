@@ -74,6 +74,10 @@ def test_a_run_too_short_for_a_warm_cache_says_nothing_about_it(
     assert isinstance(found, Estimate)
     assert (found.low, found.high) == (0.0, 1.0)
     assert found.details["times_as_long"] == pytest.approx(4.0)
+    # The warm-up ends with the last reply: what came before it is all that there is to show.
+    found = watched(monkeypatch, duration_s=WARM_AFTER / 10, hits=hits, misses=misses)
+    assert isinstance(found, Estimate)
+    assert found.details["requests_warm"] == 0
     nothing = watched(monkeypatch, duration_s=0.05, hits=hits, misses=misses)
     assert isinstance(nothing, NotMeasured)
 
