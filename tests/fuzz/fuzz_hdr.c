@@ -26,7 +26,6 @@ static void read_and_write(const uint8_t *data, size_t size)
     pfs_histogram_clear(&h);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     read_and_write(data, size);

@@ -111,7 +111,6 @@ static void as_doubles(const uint8_t *data, size_t size)
     pfs_histogram_clear(&many);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 6 || data[5] <= 7) { /* finer ones only take longer */

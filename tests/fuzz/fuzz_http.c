@@ -121,7 +121,6 @@ static pfs_bytes parse(pfs_http *h, const uint8_t *data, size_t size, bool head,
     return r.log;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3) {

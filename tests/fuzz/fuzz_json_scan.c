@@ -37,7 +37,6 @@ static void scan(const char *const *texts, size_t count, const char *json, size_
     pfs_json_rules_clear(&itself);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *lf = size == 0 ? NULL : memchr(data, '\n', size);

@@ -65,7 +65,6 @@ static pfs_bytes parse(pfs_stream *s, const uint8_t *data, size_t size, uint32_t
     return log;
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3) {

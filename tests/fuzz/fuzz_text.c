@@ -65,7 +65,6 @@ static void check_overlap(const uint8_t *left, size_t na, const uint8_t *right, 
     free(b);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *border = memchr(data, 0xff, size);

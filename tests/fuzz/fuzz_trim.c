@@ -47,7 +47,6 @@ static void check_cut(const uint8_t *marks, size_t count, const uint32_t *answer
     REQUIRE(cut == count || (marks[cut] & PFS_TRIM_OPENS));
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 3) {

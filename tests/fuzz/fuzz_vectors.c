@@ -8,8 +8,6 @@
 
 #include "fuzzing.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 static unsigned char *save(pfs_vectors *vectors, size_t *size)
 {
     pfs_vectors_snapshot snapshot;

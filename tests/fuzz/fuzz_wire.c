@@ -15,12 +15,7 @@
 #include "pfs_wire.h"
 #include "pfs_wire_sealed.h"
 
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
+#include "fuzzing.h"
 
 #define REQUEST "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
 #define WAIT_MS 1000
@@ -174,18 +169,10 @@ static pfs_wire_reply *by_seal(pfs_wire *w, const uint8_t *data, size_t size, ui
     }
     int64_t stamp = pfs_clock_ns();
     for (size_t at = 0; at < size;) {
-        size_t n = size - at;
-        if (cuts != 0) {
-            cuts = cuts * 1664525u + 1013904223u;
-            size_t want = (cuts >> 24) % 3 == 0 ? 1 : 1 + (cuts >> 26) % 24;
-            n = want < n ? want : n;
-        }
-        char *piece = malloc(n);
-        REQUIRE(piece != NULL);
-        memcpy(piece, data + at, n);
+        size_t n;
+        char *piece = fuzzing_piece(data, size, &at, &cuts, &n);
         REQUIRE(pfs_wire_give(w, id, PFS_WIRE_PLAIN, stamp++, piece, n) == PFS_OK);
         free(piece);
-        at += n;
         if (cuts % 5 == 0) {
             pfs_wire_turn(w, 0);
         }
@@ -213,7 +200,6 @@ static void same(const pfs_wire_reply *a, const pfs_wire_reply *b, bool text)
     }
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size < 2) {

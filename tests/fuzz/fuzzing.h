@@ -1,10 +1,13 @@
-/* What the fuzzers share: a check that ends the process, and input in pieces. */
+/* What the fuzzers share: their entry, a check that ends the process, and input in pieces. */
 #ifndef FUZZING_H
 #define FUZZING_H
 
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* One input; always 0. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
