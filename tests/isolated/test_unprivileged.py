@@ -11,7 +11,10 @@ import pytest
 from compilers import ROOT
 from privileges import UNBOUND
 
-TESTS = ("tests/unit/reports/test_files.py::test_a_read_only_folder", "tests/unit/test_embeddings.py::test_permissions")
+TESTS = (
+    "tests/unit/reports/test_fileset.py::test_a_read_only_folder",
+    "tests/unit/test_embeddings.py::test_permissions",
+)
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt-get install util-linux")

@@ -30,7 +30,7 @@ LAYERS = [
         "selfchecks",
     },
     {"reference"},
-    {"result", "evidence", "phases", "criteria", "plan"},
+    {"result", "evidence", "phases", "criteria", "plan", "exports"},
     {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
     {"errors", "atomic", "heap", "_core", "__init__", "data"},
 ]

@@ -43,8 +43,8 @@ def execute(arguments: Namespace) -> int:
     from perfsuite.analysis.regression import FEWEST_RUNS
     from perfsuite.cli.detect import check_verdict_flags, tell
     from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter
-    from perfsuite.cli.run import check_folder
     from perfsuite.errors import Mistakes
+    from perfsuite.exports.places import writable_folder
     from perfsuite.suites import ab
     from perfsuite.units import parse_count
 
@@ -60,7 +60,7 @@ def execute(arguments: Namespace) -> int:
     check_verdict_flags(arguments)
     head = arguments.head or "."
     plan = _plan(arguments)
-    check_folder(plan)
+    writable_folder(plan.output)
     words = _words(arguments, plan)
     with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
         if "://" in arguments.base or "://" in head:
@@ -140,8 +140,8 @@ def write(report: AbReport, folder: Path) -> list[Path]:
     """``ab-TS.json`` and ``ab-TS.md``; nothing is overwritten."""
     from datetime import datetime
 
+    from perfsuite.exports.files import write_atomically
     from perfsuite.reports.changes import markdown
-    from perfsuite.reports.files import write_atomically
     from perfsuite.suites.ab import dump
 
     stem = folder / f"ab-{datetime.fromisoformat(report.started):%Y%m%d_%H%M%S}"

@@ -67,6 +67,7 @@ def execute(arguments: Namespace) -> int:
     import signal
 
     from perfsuite.configuration import configure as configure_
+    from perfsuite.exports.places import writable_folder
     from perfsuite.reports.comparison import terminal, write
     from perfsuite.suites.memory.compared import dump
     from perfsuite.suites.memory.comparison import compare, entrants
@@ -76,7 +77,7 @@ def execute(arguments: Namespace) -> int:
     settings, folder = settings_of(arguments)
     history = configure_({"history": arguments.history}).history
     systems = entrants(arguments.names)
-    _check_writable(folder)
+    writable_folder(folder)
     say, done = _progress()
 
     async def until_told() -> Comparison:
@@ -243,20 +244,6 @@ def _model_of(arguments: Namespace, variable: str) -> ModelSettings:
     except UsageError as error:
         raise UsageError(str(error).removeprefix(f"{len(mistakes.texts)} mistakes\n")) from None
     return ModelSettings(chat=found["chat"], embeddings=found["embeddings"], **delays)
-
-
-def _check_writable(folder: Path) -> None:
-    """Before an hour of measuring, not after it."""
-    from perfsuite.errors import PerfsuiteError, UsageError
-
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder} is a file: name a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PerfsuiteError(f"--output {folder}: {error.strerror or error}") from error
-    if not os.access(folder, os.W_OK):
-        raise PerfsuiteError(f"--output {folder}: no files can be made there; choose another folder")
 
 
 def _set_up(names: list[str]) -> int:

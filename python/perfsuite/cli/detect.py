@@ -109,16 +109,15 @@ def check_verdict_flags(arguments: Namespace) -> None:
     from pathlib import Path
 
     from perfsuite.errors import Mistakes
+    from perfsuite.exports.places import check_file
 
     mistakes = Mistakes()
     if arguments.json not in (None, "-"):
         mistakes.add(f"--json {arguments.json}: write --json - to print the verdicts")
-    for flag in ("markdown", "junitxml"):
+    for flag, example in (("markdown", "verdicts.md"), ("junitxml", "verdicts.xml")):
         name = getattr(arguments, flag)
-        if name is not None and Path(name).is_dir():
-            mistakes.add(f"--{flag} {name}: is a directory; name a file in it")
-        elif name is not None and not Path(name).absolute().parent.is_dir():
-            mistakes.add(f"--{flag} {name}: there is no folder {Path(name).parent}; make it, or name another")
+        with mistakes.noted():
+            check_file(None if name is None else Path(name), f"--{flag}", example)
     mistakes.check()
 
 
@@ -128,8 +127,8 @@ def tell(judgements: Sequence[Judgement], arguments: Namespace, *, title: str, n
 
     import msgspec
 
+    from perfsuite.exports.files import write_atomically
     from perfsuite.reports import changes, junit
-    from perfsuite.reports.files import write_atomically
 
     if arguments.json is not None:
         print(msgspec.json.format(msgspec.json.encode(list(judgements)), indent=1).decode())

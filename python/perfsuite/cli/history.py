@@ -128,7 +128,7 @@ def _export(history: History, arguments: Namespace) -> int:
     from pathlib import Path
 
     from perfsuite.errors import unknown
-    from perfsuite.reports.files import write_atomically
+    from perfsuite.exports.files import write_atomically
 
     if arguments.format not in ("csv", "jsonl"):
         raise unknown("format", arguments.format, ("csv", "jsonl"), "--format")

@@ -24,8 +24,9 @@ def execute(arguments: Namespace) -> int:
     """Writes one file for each benchmark; 1 when one was there already and stays."""
     from perfsuite.cli.choosing import chosen
     from perfsuite.errors import Mistakes, PerfsuiteError
+    from perfsuite.exports.files import write_atomically
+    from perfsuite.exports.places import make_folder
     from perfsuite.history.baselines import dump, make, place, read, take
-    from perfsuite.reports.files import write_atomically
 
     taken = take(chosen(arguments.files, arguments.output or ()))
     mistakes = Mistakes()
@@ -37,7 +38,7 @@ def execute(arguments: Namespace) -> int:
                 kept.append(path)
                 continue
             baseline = make(benchmark, runs)
-            _make_folder(path.parent)
+            make_folder(path.parent, flag="")
             write_atomically(path, dump(baseline), replace=True)
             read(path)
             count = f"{len(runs)} run{'s' if len(runs) != 1 else ''}"
@@ -52,12 +53,3 @@ def execute(arguments: Namespace) -> int:
 def folder_of(runs: list[Taken]) -> Path:
     """Where the baseline of these runs is: beside the newest of them."""
     return runs[-1].path.parent
-
-
-def _make_folder(folder: Path) -> None:
-    from perfsuite.errors import PerfsuiteError
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PerfsuiteError(f"cannot make {folder}: {error.strerror or error}") from error

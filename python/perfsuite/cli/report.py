@@ -70,12 +70,13 @@ def compared(path: Path) -> Comparison | None:
 
 def render_comparison(comparison: Comparison, path: Path, folder: Path, formats: tuple[str, ...]) -> None:
     """Writes the reports of a comparison, in the place of those that are there."""
+    from perfsuite.exports.files import write_atomically
+    from perfsuite.exports.places import make_folder
     from perfsuite.reports.comparison import terminal
     from perfsuite.reports.comparison_markdown import markdown
     from perfsuite.reports.comparison_page import page
-    from perfsuite.reports.files import write_atomically
 
-    make(folder)
+    make_folder(folder)
     if SCREEN in formats:
         sys.stdout.write(terminal(comparison))
     for name, rendered in (("md", markdown), ("html", page)):
@@ -84,25 +85,14 @@ def render_comparison(comparison: Comparison, path: Path, folder: Path, formats:
             print(write_atomically(folder / f"{path.stem}.{name}", data, replace=True))
 
 
-def make(folder: Path) -> None:
-    """The folder for the reports."""
-    from perfsuite.errors import PerfsuiteError, UsageError
-
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--output {folder}: is a file; name a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PerfsuiteError(f"--output {folder}: cannot make it: {error.strerror or error}; name another") from error
-
-
 def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:
     """Writes the reports of one result; a report of that name is replaced, for it is made from the same figures."""
+    from perfsuite.exports.files import write_atomically
+    from perfsuite.exports.places import make_folder
     from perfsuite.reports import terminal
-    from perfsuite.reports.files import write_atomically
     from perfsuite.reports.formats import REPORTS, stem_of
 
-    make(folder)
+    make_folder(folder)
     written = [
         write_atomically(one.path(folder, stem_of(path)), one.render(result), replace=True)
         for name, one in REPORTS.items()

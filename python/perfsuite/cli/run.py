@@ -25,6 +25,7 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Measures what the plan says; returns the verdict's exit code."""
     from perfsuite.cli.options import plan_of
+    from perfsuite.exports.places import writable_folder
 
     if arguments.json not in (None, "-"):
         raise UsageError(f"--json {arguments.json}: write --json - to print the result; its file is in --output DIR")
@@ -32,7 +33,7 @@ def execute(arguments: Namespace) -> int:
     if not plan.phases:
         raise UsageError("nothing to run: the plan has no phase")
     known = check_inputs(plan)
-    check_folder(plan)
+    writable_folder(plan.output)
 
     from perfsuite.cli.announcing import announcement
     from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter, drive
@@ -62,6 +63,7 @@ def check_inputs(plan: Plan) -> list[str]:
     What it says on stderr of files that can be used in part comes back as notes for the result.
     """
     from perfsuite.errors import Mistakes
+    from perfsuite.exports.places import check_file
 
     notes: list[str] = []
     mistakes = Mistakes()
@@ -79,11 +81,9 @@ def check_inputs(plan: Plan) -> list[str]:
             left_out = file.left_out()
             if left_out is not None:
                 notes.append(left_out)
-    for flag, path, example in (("--raw", plan.raw, "rows.csv"), ("--junitxml", plan.junitxml, "perfsuite.xml")):
-        if path is not None and path.is_dir():
-            mistakes.add(f"{flag} {path}: is a directory; name a file in it, such as {path / example}")
-        elif path is not None and not path.parent.is_dir():
-            mistakes.add(f"{flag} {path}: there is no folder {path.parent}; make it, or name another")
+    for path, flag, example in ((plan.raw, "--raw", "rows.csv"), (plan.junitxml, "--junitxml", "perfsuite.xml")):
+        with mistakes.noted():
+            check_file(path, flag, example)
     if plan.pid is not None:
         import psutil
 
@@ -114,7 +114,7 @@ def write_junit(plan: Plan, result: Result) -> str | None:
     """The criteria as JUnit XML, where the plan names a file for it; what was wrong with that, or None."""
     if plan.junitxml is None:
         return None
-    from perfsuite.reports.files import write_atomically
+    from perfsuite.exports.files import write_atomically
     from perfsuite.reports.junit import of_result
 
     try:
@@ -122,29 +122,6 @@ def write_junit(plan: Plan, result: Result) -> str | None:
     except PerfsuiteError as error:
         return str(error)
     return None
-
-
-def check_folder(plan: Plan) -> None:
-    """The output folder is made and written to now, rather than found unusable when everything is measured.
-
-    Raises UsageError when it, or a folder above it, is a file; PerfsuiteError when it cannot be made or written.
-    """
-    import tempfile
-
-    folder = plan.output
-    try:
-        for part in (folder, *folder.parents):
-            if part.exists() and not part.is_dir():
-                raise UsageError(f"--output {folder}: {part} is a file; name a folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(bytes(1 << 16))
-            file.flush()
-    except OSError as error:
-        text = error.strerror or error
-        raise PerfsuiteError(
-            f"--output {folder}: cannot write there: {text}; free it, or name another folder"
-        ) from error
 
 
 def show(result: Result, paths: Paths | None, *, as_json: bool, verbose: bool) -> None:

@@ -36,10 +36,14 @@ def configure(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> int:
     """Checks, keeps the outcome for ``run``, prints it; 3 when an error is beyond its limit."""
+    from pathlib import Path
+
+    from perfsuite.exports.places import writable_folder
     from perfsuite.selfchecks import keep
     from perfsuite.suites.selfcheck.checking import beyond, run
 
     asked, limits, duration_s = asked_of(arguments)
+    folder = None if arguments.output is None else writable_folder(Path(arguments.output))
     checks: list[Check] = []
     live = sys.stderr is not None and sys.stderr.isatty()
     say = _progress(len(asked)) if live else lambda text: None
@@ -51,8 +55,8 @@ def execute(arguments: Namespace) -> int:
     troubles = [(str(one.load), beyond(one, limits)) for one in checks]
     troubles = [(load, texts) for load, texts in troubles if texts]
     data = _as_json(checks, limits, troubles)
-    if arguments.output is not None:
-        _write(arguments.output, data)
+    if folder is not None:
+        _write(folder, data)
     if arguments.json is not None:
         print(data.decode())
     else:
@@ -153,26 +157,12 @@ def _as_json(checks: Sequence[Check], limits: Limits, troubles: Sequence[tuple[s
     return msgspec.json.format(msgspec.json.encode(outcome), indent=2)
 
 
-def _write(folder: str, data: bytes) -> Path:
+def _write(folder: Path, data: bytes) -> Path:
     import time
-    from pathlib import Path
 
-    from perfsuite import atomic
-    from perfsuite.errors import PerfsuiteError
+    from perfsuite.exports.files import write_atomically
 
-    stem = f"selfcheck-{time.strftime('%Y%m%d_%H%M%S')}"
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        for counter in range(1, 1000):
-            path = Path(folder, f"{stem}{'' if counter == 1 else f'_{counter}'}.json")
-            try:
-                atomic.write_new(path, data + b"\n")
-            except FileExistsError:
-                continue
-            return path
-    except OSError as error:
-        raise PerfsuiteError(f"--output {folder}: cannot write there: {error.strerror or error}") from error
-    raise PerfsuiteError(f"--output {folder}: there are 1,000 files of this second already")
+    return write_atomically(folder / f"selfcheck-{time.strftime('%Y%m%d_%H%M%S')}.json", data + b"\n")
 
 
 def lines(checks: Sequence[Check], troubles: Sequence[tuple[str, list[str]]]) -> Iterator[str]:

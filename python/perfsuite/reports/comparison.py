@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.exports.files import numbered, write_atomically, write_first_free
+from perfsuite.exports.places import make_folder
 from perfsuite.reports.comparison_rows import COLUMNS, headline, pairs_said, rows, title, warning
 from perfsuite.reports.figures import printable
-from perfsuite.reports.files import numbered, write_atomically, write_first_free
 from perfsuite.suites.memory.compared import Comparison, dump
 
 LONGEST_ON_SCREEN = 400
@@ -54,12 +54,7 @@ def write(comparison: Comparison, folder: Path) -> Files:
     from perfsuite.reports.comparison_markdown import markdown
     from perfsuite.reports.comparison_page import page
 
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"the output folder {folder} is a file or lies in one: name a folder with --output") from error
-    except OSError as error:
-        raise PerfsuiteError(f"cannot make {folder}: {error.strerror or error}; choose another --output") from error
+    make_folder(folder)
     when = datetime.fromisoformat(comparison.started).astimezone()
     data = write_first_free(numbered(folder / f"comparison_{when:%Y%m%d_%H%M%S}.json"), dump(comparison))
     report = write_atomically(data.with_suffix(".md"), markdown(comparison).encode("utf-8", "replace"))

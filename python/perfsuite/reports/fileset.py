@@ -13,8 +13,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.reports.files import numbered, write_atomically, write_first_free
+from perfsuite.exports.files import numbered, write_atomically, write_first_free
+from perfsuite.exports.places import make_folder
 from perfsuite.reports.formats import MEMORY, PARTIAL, REPORTS, SUITE, results_of, stem_of
 from perfsuite.result import PhaseResult, Result
 
@@ -37,7 +37,7 @@ class FileSet:
     def __init__(self, folder: Path, result: Result) -> None:
         self.folder = folder
         self._names = _planned(result)
-        _make(folder)
+        make_folder(folder)
         partial = write_first_free(self._free_names(result), _interrupted(result))
         self.stem = stem_of(partial)
 
@@ -100,13 +100,3 @@ def _paths(folder: Path, stem: str, names: Sequence[str]) -> list[Path]:
     whole = results_of(names)
     single = [MEMORY[name] for name in names] if whole is SUITE else []
     return [one.path(folder, stem) for one in (whole, *single, *REPORTS.values())]
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise UsageError(f"the output folder {folder} is a file or lies in one: name a folder with --output") from error
-    except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise PerfsuiteError(f"cannot make the output folder {folder}: {text}; choose another with --output") from error

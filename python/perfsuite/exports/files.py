@@ -1,4 +1,4 @@
-"""Report files: written whole (``perfsuite.atomic``), under names that nothing is ever lost to."""
+"""Files written whole (``perfsuite.atomic``), under names that nothing is ever lost to."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What goes out as files: whole and under free names (files), to places that were looked at before (places)."""
