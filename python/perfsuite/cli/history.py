@@ -12,13 +12,15 @@ if TYPE_CHECKING:
 ACTIONS = {
     "list": "the runs, the newest first",
     "trend": "how the figures of benchmarks (NAME…) went, by host and configuration",
-    "export": "every figure of every run, as CSV or JSON lines",
+    "export": "every figure of every run, as rows",
     "add": "put results (FILE…) into it",
 }
 
 
 def configure(parser: ArgumentParser) -> None:
     """What to do, with which history."""
+    from perfsuite.exports.forms import FORMS
+
     what = "; ".join(f"{name}: {text}" for name, text in ACTIONS.items())
     parser.add_argument("action", nargs="?", default="list", metavar="ACTION", help=f"{what} [list]")
     parser.add_argument("names", nargs="*", metavar="NAME|FILE", help="benchmarks for trend, results for add")
@@ -26,7 +28,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("-n", "--limit", metavar="N", help="so many runs [20 to list, 200 to trend]")
     parser.add_argument("--all-hosts", action="store_true", help="trend the groups of other hosts too, each on its own")
     parser.add_argument("--all", action="store_true", help="trend figures that decide nothing too")
-    parser.add_argument("--format", metavar="csv|jsonl", default="csv", help="of export [csv]")
+    parser.add_argument("--format", metavar="|".join(FORMS), default="csv", help="of export [csv]")
     parser.add_argument("-o", "--output", metavar="FILE", help="of export [stdout]")
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
 
@@ -127,36 +129,17 @@ def _export(history: History, arguments: Namespace) -> int:
     import io
     from pathlib import Path
 
-    from perfsuite.errors import unknown
     from perfsuite.exports.files import write_atomically
+    from perfsuite.exports.forms import form, write_rows
 
-    if arguments.format not in ("csv", "jsonl"):
-        raise unknown("format", arguments.format, ("csv", "jsonl"), "--format")
+    asked = form(arguments.format, "--format")
     if arguments.output is None:
-        _write(history, arguments.format, sys.stdout)
+        write_rows(history.export(), asked, sys.stdout)
         return 0
     text = io.StringIO()
-    _write(history, arguments.format, text)
+    write_rows(history.export(), asked, text)
     print(write_atomically(Path(arguments.output), text.getvalue().encode("utf-8", "replace"), replace=True))
     return 0
-
-
-def _write(history: History, form: str, out: object) -> None:
-    import csv
-    import json
-    from typing import TextIO, cast
-
-    stream = cast(TextIO, out)
-    writer = None
-    for row in history.export():
-        if form == "jsonl":
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-            continue
-        if writer is None:
-            writer = csv.DictWriter(stream, fieldnames=list(row), lineterminator="\n")
-            writer.writeheader()
-        # A cell that a spreadsheet would take for a formula is text.
-        writer.writerow({k: f"'{v}" if isinstance(v, str) and v[:1] in "=+-@" else v for k, v in row.items()})
 
 
 def _add(history: History, arguments: Namespace) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import csv
-import json
 import os
 import struct
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS, RAW_COLUMNS
 from perfsuite.errors import PerfsuiteError
+from perfsuite.exports.forms import form_of
 
 if TYPE_CHECKING:
     from perfsuite._core import Events
@@ -22,7 +22,12 @@ ROW = struct.Struct("<" + "".join(form for _, form in RAW_COLUMNS))
 ROWS_AT_ONCE = 64
 NO_STAMP = -(2**63)
 FLAG_WARMUP, FLAG_ESTIMATED = 1, 2
-_PLAIN = [name for name, _ in RAW_COLUMNS if name not in ("status", "flags", "padding")]
+_NAMES = [name for name, _ in RAW_COLUMNS]
+_PLAIN = [name for name in _NAMES if name not in ("status", "flags", "padding")]
+_STATUS, _FLAGS = _NAMES.index("status"), _NAMES.index("flags")
+_plain_of = itemgetter(*map(_NAMES.index, _PLAIN))
+_NONES = [None if name == "tag" else NO_STAMP if name.endswith("_ns") else -1 for name in _PLAIN]
+"""What stands for none of each: a tag there always is."""
 
 COLUMNS = ("label", *_PLAIN, "status", "warmup", "estimated")
 """Columns of the file.  Times are nanoseconds from the start of the stretch of load that ``label`` names; what there
@@ -33,13 +38,9 @@ counted as they came, because the server did not tell."""
 def rows(data: bytes | memoryview) -> Iterator[tuple[object, ...]]:
     """The rows in what ``Events.drain_rows`` gave, in the order of COLUMNS without ``label``."""
     for record in ROW.iter_unpack(data):
-        values = dict(zip((name for name, _ in RAW_COLUMNS), record, strict=True))
-        plain = (
-            None if values[name] == (NO_STAMP if name.endswith("_ns") else -1) and name != "tag" else values[name]
-            for name in _PLAIN
-        )
-        flags = values["flags"]
-        yield (*plain, ERROR_KINDS[values["status"]], bool(flags & FLAG_WARMUP), bool(flags & FLAG_ESTIMATED))
+        plain = [None if value == none else value for value, none in zip(_plain_of(record), _NONES, strict=True)]
+        flags = record[_FLAGS]
+        yield (*plain, ERROR_KINDS[record[_STATUS]], bool(flags & FLAG_WARMUP), bool(flags & FLAG_ESTIMATED))
 
 
 async def pour(events: Events, raw: RawWriter) -> None:
@@ -61,7 +62,7 @@ async def pour(events: Events, raw: RawWriter) -> None:
 
 
 class RawWriter:
-    """Writes raw rows as CSV when the file's name ends in ``.csv``, else as NDJSON.
+    """Writes raw rows in the form that the file's ending names (``perfsuite.exports.forms``).
 
     Rows are appended as they come; after ``flush`` the file on disk ends with a whole line.  ``label`` goes with each
     row: set it to say which phase and stretch the rows are of.  Raises PerfsuiteError when the file cannot be written;
@@ -77,12 +78,9 @@ class RawWriter:
         self.trouble: str | None = None
         """Why the file was given up, if it was."""
         self._whole = 0
-        self._csv = self.path.suffix.lower() == ".csv"
         try:
             self._file = self.path.open("w", encoding="utf-8", newline="")
-            self._lines = csv.writer(self._file, lineterminator="\n")
-            if self._csv:
-                self._lines.writerow(COLUMNS)
+            self._rows = form_of(self.path).rows(self._file, COLUMNS)
             self._flush()
         except OSError as error:
             if hasattr(self, "_file"):
@@ -93,11 +91,7 @@ class RawWriter:
         """Adds the rows of ``Events.drain_rows``."""
         try:
             for row in rows(data):
-                if self._csv:
-                    self._lines.writerow((self.label, *(int(v) if isinstance(v, bool) else v for v in row)))
-                else:
-                    line = dict(zip(COLUMNS, (self.label, *row), strict=True))
-                    self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
+                self._rows.write((self.label, *row))
                 self.written += 1
         except OSError as error:
             raise self._unwritable(error) from error
