@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from perfsuite.serve.connection import Gone
-from perfsuite.serve.dialects import Usage
+from perfsuite.serve.dialect import Usage
 from perfsuite.serve.exchange import SETTLE_EVERY, Exchange
 from perfsuite.serve.http import BadRequest
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-from perfsuite.serve.dialects import words_of
+from perfsuite.serve.dialect import words_of
 from perfsuite.serve.http import BadRequest
 
 Object: TypeAlias = Mapping[str, object]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from perfsuite.reference.system import Answer as ChatAnswer
-    from perfsuite.serve.dialects import Message
+    from perfsuite.serve.dialect import Message
     from perfsuite.serve.exchange import Exchange
     from perfsuite.serve.options import ModelDelays
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfsuite.serve.dialects import Answer, Asked, Dialect, encode
+from perfsuite.serve.dialect import Answer, Asked, Dialect, encode
 from perfsuite.serve.http import LAST_CHUNK, BadRequest, chunk, head
 
 if TYPE_CHECKING:

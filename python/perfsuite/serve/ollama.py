@@ -1,11 +1,11 @@
-"""Ollama's chat API on the wire."""
+"""Ollama's chat API as a server gives it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from perfsuite.serve.dialects import Answer, Asked, Dialect, encode, messages_of, named_in, text_of, whole_number
+from perfsuite.serve.dialect import Answer, Asked, Dialect, encode, messages_of, named_in, text_of, whole_number
 
 
 class Ollama(Dialect):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from perfsuite.errors import UsageError, shown
-from perfsuite.serve.dialects import MOST_TOKENS
+from perfsuite.serve.dialect import MOST_TOKENS
 from perfsuite.serve.faults import NONE, Fault
 from perfsuite.units import parse_duration
 

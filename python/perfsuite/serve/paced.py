@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from perfsuite.serve.connection import Gone
-from perfsuite.serve.dialects import PLACE, Answer, Dialect
+from perfsuite.serve.dialect import PLACE, Answer, Dialect
 from perfsuite.serve.exchange import SETTLE_EVERY, Exchange
 from perfsuite.serve.http import chunk
 

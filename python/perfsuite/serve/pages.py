@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from perfsuite.serve.dialects import encode, openai_error
+from perfsuite.serve.dialect import encode
 from perfsuite.serve.http import LAST_CHUNK, BadRequest, chunk, head
+from perfsuite.serve.openai_chat import openai_error
 
 if TYPE_CHECKING:
     from perfsuite.serve.connection import Connection
-    from perfsuite.serve.dialects import Dialect
+    from perfsuite.serve.dialect import Dialect
     from perfsuite.serve.http import Request
     from perfsuite.serve.server import Server
 

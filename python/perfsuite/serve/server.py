@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING
 from perfsuite.errors import PerfsuiteError, UsageError, unknown
 from perfsuite.serve import faults
 from perfsuite.serve.answering import Answering, PacedSource, Source
+from perfsuite.serve.anthropic import AnthropicMessages
 from perfsuite.serve.chatting import Chats, ChatSource, configuration
 from perfsuite.serve.connection import Connection, Gone
-from perfsuite.serve.dialects import Answer, AnthropicMessages, Dialect, OpenAIChat
+from perfsuite.serve.dialect import Answer, Dialect
 from perfsuite.serve.exchange import Exchange
 from perfsuite.serve.http import BadRequest
 from perfsuite.serve.listening import Listening
 from perfsuite.serve.ollama import Ollama
+from perfsuite.serve.openai_chat import OpenAIChat
+from perfsuite.serve.openai_responses import OpenAIResponses
 from perfsuite.serve.paced import Frames, PacedStream
 from perfsuite.serve.pacer import Pacer
 from perfsuite.serve.pages import Counts, Pages
 from perfsuite.serve.prompts import PromptCache
-from perfsuite.serve.responses import OpenAIResponses
 from perfsuite.serve.stamps import Stamps
 from perfsuite.serve.truth import Record, Truth
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from perfsuite.reference.embedding import DIMENSION, embed
 from perfsuite.serve import canned
 from perfsuite.serve.connection import Connection, Gone
-from perfsuite.serve.dialects import encode, whole_number
+from perfsuite.serve.dialect import encode, whole_number
 from perfsuite.serve.http import BadRequest
 from perfsuite.serve.listening import Listening
 from perfsuite.serve.pacer import Pacer

@@ -7,8 +7,9 @@ import sys
 from array import array
 from collections.abc import Mapping
 
-from perfsuite.serve.dialects import encode, event, openai_error
+from perfsuite.serve.dialect import encode, event
 from perfsuite.serve.http import BadRequest, head
+from perfsuite.serve.openai_chat import openai_error
 
 MOST_TEXTS = 2048
 CHARACTERS_PER_TOKEN = 4

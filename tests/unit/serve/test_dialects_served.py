@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfsuite.reference.tokenizer import count_prompt, count_text, render
-from perfsuite.serve.dialects import Answer
+from perfsuite.serve.dialect import Answer
 from perfsuite.serve.http import BadRequest
 from perfsuite.serve.paced import WORDS
 from perfsuite.serve.prompts import PromptCache

@@ -1,10 +1,10 @@
-"""OpenAI's responses API on the wire."""
+"""OpenAI's responses API as a server gives it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from perfsuite.serve.dialects import (
+from perfsuite.serve.dialect import (
     Answer,
     Asked,
     Dialect,
@@ -12,11 +12,11 @@ from perfsuite.serve.dialects import (
     event,
     messages_of,
     named_in,
-    openai_error,
     text_of,
     whole_number,
 )
 from perfsuite.serve.http import BadRequest
+from perfsuite.serve.openai_chat import openai_error
 
 OPENING_EVENTS = 4
 
