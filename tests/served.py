@@ -41,7 +41,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(
-    answer: Answering, context: ssl.SSLContext | None = None, host: str = "127.0.0.1"
+    answer: Answering, context: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[Server]:
     """``answer(asked, writer)`` writes what it likes; returning False closes the connection."""
     tasks: set[asyncio.Task[None]] = set()
@@ -63,7 +63,7 @@ async def serving(
             tasks.discard(task)
             writer.close()
 
-    listening = await asyncio.start_server(handle, host, 0, ssl=context)
+    listening = await asyncio.start_server(handle, host, port, ssl=context)
     port = listening.sockets[0].getsockname()[1]
     server = Server(f"{'https' if context else 'http'}://127.0.0.1:{port}", port)
     try:

@@ -29,6 +29,12 @@
  * Keep-alive: a connection that the server closed while it was idle is found out by a request that
  * gets no byte of an answer; that one is sent again, once, on a new connection, and counted.
  *
+ * A closed loop's request that comes to no connection ends at once, and its slot would take the
+ * next and fail again, thousands of times a second.  So that connection rests first:
+ * PFS_WIRE_REST_NS, doubled with each failure in a row, PFS_WIRE_LONGEST_REST_NS at most.  Nothing
+ * is in flight on it meanwhile (counted: rests, rest_ns).  A schedule bounds its own attempts and
+ * is kept.
+ *
  * An engine may be given several addresses: a connection that one refuses is tried at the next, in
  * their order, and the one that took it is the first to be tried from then on.
  */
@@ -50,6 +56,8 @@
 #define PFS_WIRE_NOW              INT64_MIN
 #define PFS_WIRE_LATE_NS          INT64_C(1000000) /* a send so long after due is a late client's */
 #define PFS_WIRE_LINGER_NS        INT64_C(2000000000)
+#define PFS_WIRE_REST_NS          INT64_C(10000000)
+#define PFS_WIRE_LONGEST_REST_NS  INT64_C(1000000000)
 #define PFS_WIRE_MESSAGE          2048 /* bytes kept of an error's body, or of the last payload */
 #define PFS_WIRE_MOST_CONNECTIONS 65536
 #define PFS_WIRE_MOST_QUEUED      1048576
@@ -126,6 +134,8 @@ typedef struct pfs_wire_reply {
     X(late_sends)    /* sent later than PFS_WIRE_LATE_NS, though a connection was free */          \
     X(starved)       /* times a connection was free and the queue empty */                         \
     X(paused)        /* times the log was full */                                                  \
+    X(rests)         /* times a connection that could not be made began to rest */                 \
+    X(rest_ns)       /* how long those that are over took, of all connections together */          \
     X(reads)                                                                                       \
     X(kernel_reads) /* stamped by the kernel */                                                    \
     X(kernel_sends)                                                                                \
@@ -150,7 +160,8 @@ typedef struct pfs_wire_reply {
     X(unseal_max_ns) /* from the stamp of bytes to their being taken apart */                      \
     X(queued)        /* now: not taken yet */                                                      \
     X(waiting)       /* now: due, without a connection */                                          \
-    X(active)        /* now: on a connection */
+    X(active)        /* now: on a connection */                                                    \
+    X(resting)       /* now: connections that rest */
 
 typedef struct {
 #define PFS_WIRE_FIELD(name) uint64_t name;

@@ -1,9 +1,10 @@
 /* Sockets: lists of connections, sends, reads, ends.
  *
  * A connection is in one list: closed, opening (ahead of a request), idle (open), primed (with a
- * request that is not due yet), active, or lingering (the answer said that it was complete, but the
- * server does not end it).  The time-out is the same for all, so opening, active and lingering are
- * in the order of their deadlines, and primed in that of what is due: the first is the next.
+ * request that is not due yet), active, lingering (the answer said that it was complete, but the
+ * server does not end it), or one of those that rest.  The time-out is the same for all, so
+ * opening, active and lingering are in the order of their deadlines, each list of those that rest
+ * too, and primed in that of what is due: the first is the next.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -90,6 +91,35 @@ void pfs_wire_drop(pfs_wire *w, pfs_wire_conn *c)
     }
 }
 
+/* ---- rests ----------------------------------------------------------------------------------- */
+
+/* Without a socket: to be tried again at once, or, where the last request of a closed loop came to
+ * no connection, after a rest. */
+static void put_away(pfs_wire *w, pfs_wire_conn *c, const pfs_wire_reply *reply)
+{
+    bool refused = reply->status == PFS_EVENTS_CONNECT || reply->status == PFS_EVENTS_TLS;
+    pfs_wire_hang_up(w, c);
+    if (!refused || !reply->closed_loop) {
+        c->refused = 0;
+        pfs_wire_move(c, &w->closed);
+        return;
+    }
+    size_t level = c->refused < PFS_WIRE_RESTS ? c->refused : PFS_WIRE_RESTS - 1;
+    int64_t rest = PFS_WIRE_REST_NS << level;
+    c->refused = level + 1;
+    c->resting_ns = pfs_clock_ns();
+    c->deadline_ns =
+        c->resting_ns + (rest < PFS_WIRE_LONGEST_REST_NS ? rest : PFS_WIRE_LONGEST_REST_NS);
+    w->counts.rests++;
+    pfs_wire_move(c, &w->resting[level]);
+}
+
+void pfs_wire_rested(pfs_wire *w, pfs_wire_conn *c, int64_t now)
+{
+    w->counts.rest_ns += (uint64_t)(now - c->resting_ns);
+    pfs_wire_move(c, &w->closed);
+}
+
 /* ---- a request's begin and end
  * ------------------------------------------------------------------------- */
 
@@ -124,10 +154,10 @@ void pfs_wire_finish(pfs_wire *w, pfs_wire_conn *c, bool usable, int64_t at_ns)
     if (usable) {
         c->state = PFS_WIRE_IDLE;
         c->used = true;
+        c->refused = 0;
         pfs_wire_move(c, &w->idle);
     } else {
-        pfs_wire_hang_up(w, c);
-        pfs_wire_move(c, &w->closed);
+        put_away(w, c, reply);
     }
     pfs_wire_note(w, PFS_WIRE_ENDED, reply, false, at_ns); /* from here it may be gone */
 }

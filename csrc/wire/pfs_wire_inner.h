@@ -16,6 +16,8 @@
 #define PFS_WIRE_LOG          ((size_t)32768)
 #define PFS_WIRE_MOST_WAITING ((size_t)4096) /* due requests taken; more stay in the queue */
 
+#define PFS_WIRE_RESTS ((size_t)8) /* lengths of a rest: 10 ms, 20, 40 ... 640, 1 s */
+
 typedef enum { PFS_WIRE_BEGUN, PFS_WIRE_SENT, PFS_WIRE_TOKEN, PFS_WIRE_ENDED } pfs_wire_what;
 
 typedef struct {
@@ -49,6 +51,8 @@ typedef struct pfs_wire_conn {
     int64_t began_ns;  /* the clock before the send's last call */
     size_t written;
     size_t tried;       /* addresses that did not answer */
+    size_t refused;     /* requests in a row that came to no connection */
+    int64_t resting_ns; /* since when it rests */
     uint32_t watched;   /* epoll's events; 0: not registered */
     uint32_t bytes_out; /* on this connection, as the kernel numbers stamps */
     uint32_t last_byte; /* the request's, in that numbering */
@@ -92,6 +96,7 @@ struct pfs_wire {
     /* The engine thread's own. */
     pfs_wire_conn *conns;
     pfs_wire_list closed, idle, active, lingering;
+    pfs_wire_list resting[PFS_WIRE_RESTS]; /* by how long: each in the order of its ends */
     pfs_wire_list opening, primed; /* sealed: connections opened ahead; with what is due next */
     pfs_wire_fifo waiting;
     size_t preferred; /* the address to begin with */
@@ -150,6 +155,7 @@ pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const
 void pfs_wire_ring(int fd);
 void pfs_wire_move(pfs_wire_conn *c, pfs_wire_list *to);
 void pfs_wire_hang_up(pfs_wire *w, pfs_wire_conn *c);
+void pfs_wire_rested(pfs_wire *w, pfs_wire_conn *c, int64_t now);
 void pfs_wire_begin(pfs_wire *w, pfs_wire_reply *reply, int64_t now);
 void pfs_wire_finish(pfs_wire *w, pfs_wire_conn *c, bool usable, int64_t at_ns);
 void pfs_wire_end_failed(pfs_wire *w, pfs_wire_conn *c, pfs_events_status status, const char *why,

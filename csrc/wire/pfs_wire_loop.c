@@ -298,6 +298,11 @@ static void expire(pfs_wire *w, int64_t now)
     while (w->opening.first != NULL && w->opening.first->deadline_ns <= now) {
         pfs_wire_drop(w, w->opening.first);
     }
+    for (size_t i = 0; i < PFS_WIRE_RESTS; i++) {
+        while (w->resting[i].first != NULL && w->resting[i].first->deadline_ns <= now) {
+            pfs_wire_rested(w, w->resting[i].first, now);
+        }
+    }
     while (w->active.first != NULL && w->active.first->deadline_ns <= now) {
         pfs_wire_conn *c = w->active.first;
         pfs_wire_end_failed(w, c, PFS_EVENTS_TIMEOUT, late_in(c->state), 0);
@@ -331,6 +336,11 @@ static void set_timer(pfs_wire *w)
     }
     if (w->primed.first != NULL && w->primed.first->reply->due_ns < at) {
         at = w->primed.first->reply->due_ns;
+    }
+    for (size_t i = 0; i < PFS_WIRE_RESTS; i++) {
+        if (w->resting[i].first != NULL && w->resting[i].first->deadline_ns < at) {
+            at = w->resting[i].first->deadline_ns;
+        }
     }
     at = w->look_ns < at ? w->look_ns : at;
     if (at == w->timer_ns) {
@@ -371,6 +381,10 @@ static void publish(pfs_wire *w)
     counts->stamps_dropped = w->clock.dropped;
     counts->waiting = w->waiting.count;
     counts->active = w->active.count + w->lingering.count;
+    counts->resting = 0;
+    for (size_t i = 0; i < PFS_WIRE_RESTS; i++) {
+        counts->resting += w->resting[i].count;
+    }
     pthread_mutex_lock(&w->lock);
     w->published = *counts;
     pthread_mutex_unlock(&w->lock);
@@ -446,6 +460,11 @@ void pfs_wire_abandon(pfs_wire *w)
         pfs_wire_conn *c = w->idle.first;
         pfs_wire_hang_up(w, c);
         pfs_wire_move(c, &w->closed);
+    }
+    for (size_t i = 0; i < PFS_WIRE_RESTS; i++) {
+        while (w->resting[i].first != NULL) {
+            pfs_wire_rested(w, w->resting[i].first, now);
+        }
     }
     for (pfs_wire_reply *reply; (reply = pfs_wire_pop(&w->waiting)) != NULL;) {
         end_unsent(w, reply, PFS_EVENTS_CANCELLED, why, now);

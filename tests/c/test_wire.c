@@ -375,6 +375,19 @@ TEST(every_failure)
     end(&c);
 }
 
+/* A port that nobody listens on: bound, never listened.  Its socket. */
+static int refuse(void)
+{
+    struct sockaddr_in nobody = {.sin_family = AF_INET};
+    socklen_t size = sizeof nobody;
+    nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(bind(fd, (struct sockaddr *)&nobody, size) == 0);
+    CHECK(getsockname(fd, (struct sockaddr *)&nobody, &size) == 0);
+    memcpy(&there[0].at, &nobody, sizeof nobody);
+    return fd;
+}
+
 TEST(time_outs_and_refusals)
 {
     pfs_wire_spec spec = plain();
@@ -385,15 +398,8 @@ TEST(time_outs_and_refusals)
     CHECK(slow->status == PFS_EVENTS_TIMEOUT && slow->end_ns - slow->due_ns >= 60 * MS);
     CHECK(one(&c, "/ok")->status == PFS_EVENTS_OK); /* the slot is usable again */
     end(&c);
-    /* A port that nobody listens on: bound, never listened. */
-    struct sockaddr_in nobody = {.sin_family = AF_INET};
-    socklen_t size = sizeof nobody;
-    nobody.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    CHECK(bind(fd, (struct sockaddr *)&nobody, size) == 0);
-    CHECK(getsockname(fd, (struct sockaddr *)&nobody, &size) == 0);
     there[1] = there[0];
-    memcpy(&there[0].at, &nobody, sizeof nobody);
+    int fd = refuse();
     c = begin(&spec);
     const pfs_wire_reply *r = one(&c, "/ok");
     CHECK(r->status == PFS_EVENTS_CONNECT && r->error_number != 0);
@@ -409,6 +415,57 @@ TEST(time_outs_and_refusals)
     for (r = c.replies; r != NULL; r = r->next) {
         check_whole_answer(r);
     }
+    end(&c);
+    close(fd);
+}
+
+/* So many requests, of which so many end; how long that took. */
+static int64_t asked(client *c, size_t requests, size_t ends, bool scheduled)
+{
+    int64_t began = pfs_clock_ns();
+    for (size_t i = 0; i < requests; i++) {
+        CHECK(ask(c->w, "/silent", scheduled ? began : PFS_WIRE_NOW) == PFS_OK);
+    }
+    turn_until(c, ends);
+    return pfs_clock_ns() - began;
+}
+
+TEST(a_slot_that_is_refused_rests)
+{
+    pfs_wire_spec spec = plain();
+    pfs_wire_counts wire;
+    spec.timeout_ns = 60 * MS;
+    int fd = refuse();
+    client c = begin(&spec);
+    /* A fifth try comes after rests of 10, 20, 40 and 80 ms. */
+    CHECK(asked(&c, 100, 5, false) >= 150 * MS && c.count == 5);
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.rests == 5 && wire.resting == 1 && wire.active == 0 && wire.queued == 95);
+    CHECK(wire.rest_ns >= (uint64_t)(150 * MS));
+    CHECK(pfs_events_counted(c.events)->in_flight == 0);
+    /* With a connection it is over, however the request ends. */
+    CHECK(listen(fd, 8) == 0);
+    turn_until(&c, 7);
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.rests == 5 && wire.resting == 0 && wire.connects >= 2);
+    end(&c);
+    close(fd);
+
+    fd = refuse();
+    spec.connections = 2;
+    c = begin(&spec);
+    CHECK(asked(&c, 100, 8, false) >= 70 * MS); /* two slots, four tries each */
+    pfs_wire_stop(c.w);                         /* which is no time to wait for */
+    gather(&c);
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.rests == 8 && c.count == 8);
+    end(&c);
+
+    /* What falls due by a schedule is tried when it is due. */
+    c = begin(&spec);
+    (void)asked(&c, 100, 100, true);
+    pfs_wire_counted(c.w, &wire);
+    CHECK(wire.rests == 0 && wire.resting == 0 && wire.rest_ns == 0);
     end(&c);
     close(fd);
 }
@@ -925,6 +982,7 @@ int main(void)
     RUN(every_split);
     RUN(every_failure);
     RUN(time_outs_and_refusals);
+    RUN(a_slot_that_is_refused_rests);
     RUN(a_stale_connection_is_tried_again_once);
     RUN(a_schedule_is_kept);
     RUN(stopping_ends_what_is_under_way);

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS
 from perfsuite.loadgen.alarm import SECOND, Alarm
+from perfsuite.loadgen.backoff import UNREACHED, pause_s, pauses_said
 from perfsuite.loadgen.raw import pour
 from perfsuite.loadgen.schedule import NOBODY, schedule
 from perfsuite.loadgen.spec import MISSED_NS, ByUser, Delivered, LoadSpec, shortfall
@@ -82,6 +83,8 @@ class _Drive:
         self.tokens = 0
         self.in_time = 0
         self.late = self.missed = 0
+        self.pauses = 0
+        self.paused_ns = 0
         self.last_end_ns = 0
         self.examples: dict[str, list[str]] = {}
         self.ended: str | None = None
@@ -141,11 +144,15 @@ class _Drive:
             deadline.cancel()
 
     async def _worker(self) -> None:
+        unreached = 0
         while not self.over.is_set():
             request = self._pull()
             if request is None:
                 return
-            await self._send(request, None)
+            failure = await self._send(request, None)
+            unreached = unreached + 1 if failure is not None and failure.kind in UNREACHED else 0
+            if unreached:
+                await self._back_off(unreached)
             if self.spec.think_s > 0.0:
                 await self._pause(self.spec.think_s)
             else:
@@ -201,8 +208,16 @@ class _Drive:
         self.begun += 1
         return request
 
-    async def _send(self, request: Request, row: Row | None, due: int | None = None) -> None:
-        """One request from its send to its end.  ``row`` None: it is due now.  ``due``: a slot was free then."""
+    async def _back_off(self, failures: int) -> None:
+        began = time.monotonic_ns()
+        await self._pause(pause_s(failures))
+        now = time.monotonic_ns()
+        self.pauses += self.measured_ns <= began
+        self.paused_ns += max(0, min(now, self.end_ns) - max(began, self.measured_ns))
+
+    async def _send(self, request: Request, row: Row | None, due: int | None = None) -> Failure | None:
+        """One request from its send to its end; what it failed by.  ``row`` None: it is due now.  ``due``: a slot was
+        free then."""
         reply: Reply | None = None
         failure: Failure | None = None
         timeout = asyncio.timeout(self.spec.request_timeout_s)
@@ -244,6 +259,7 @@ class _Drive:
         self._end(row, reply, failure, end_ns)
         if self.on_reply is not None:
             self.on_reply(request, reply, failure, row)
+        return failure
 
     def _end(self, row: Row, reply: Reply | None, failure: Failure | None, end_ns: int) -> None:
         self.last_end_ns = max(self.last_end_ns, end_ns)
@@ -383,6 +399,9 @@ class _Drive:
             ended=self.ended,
             short=short,
             examples=self.examples,
+            pauses=self.pauses,
+            paused_s=self.paused_ns / SECOND,
+            warnings=pauses_said(self.pauses, self.paused_ns / SECOND),
         )
 
 

@@ -102,6 +102,11 @@ class Session:
             return
         self._wire.give(SEALED, self._ident, 0, self._outgoing.read())
 
+    @property
+    def ready(self) -> bool:
+        """Whether the handshake was done."""
+        return not self._opening
+
     def shut(self, at_ns: int) -> None:
         """The server has closed the connection, without the farewell of TLS unless that has been heard."""
         if not self._dead:
@@ -185,6 +190,8 @@ class Sealer:
 
     def _keep(self, ended: Session) -> None:
         """A later connection may resume the session of one that is over."""
+        if not ended.ready:
+            return  # a session that is half made cannot even be asked for: ValueError
         session = ended.tls.session
         if session is not None and session.has_ticket:
             self._earlier = session

@@ -102,8 +102,10 @@ class Delivered:
     they were due though a slot was free.  ``mean_in_flight``: over the measured time, from send to end; None where the
     driver does not tell.  ``ended``: why nothing more was sent before the time was over, or None.  ``short``: what was
     asked and not delivered (see ``shortfall``), or None.  ``examples``: the first failures of each kind that differ,
-    shortened.  ``wire``: what the engines counted (``csrc/wire/pfs_wire.h`` says what each
-    means); nothing where Python drove.  ``warnings``: what the client did that may show in the figures.
+    shortened.  ``pauses``: times a slot of a closed loop paused because its request came to no connection, and
+    ``paused_s`` the time of all slots together (``backoff``).  ``wire``: what the engines counted
+    (``csrc/wire/pfs_wire.h`` says what each means); nothing where Python drove.  ``warnings``: what the client did that
+    may show in the figures.
     """
 
     max_in_flight: int
@@ -119,6 +121,8 @@ class Delivered:
     late_sends: int = 0
     coalesced_reads: int = 0
     mean_in_flight: float | None = None
+    pauses: int = 0
+    paused_s: float = 0.0
     ended: str | None = None
     short: str | None = None
     examples: dict[str, list[str]] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from perfsuite.loadgen.alarm import SECOND
+from perfsuite.loadgen.backoff import pauses_said
 from perfsuite.loadgen.spec import Delivered, LoadSpec, shortfall
 from perfsuite.loadgen.wire_counts import idleness, warnings
 from perfsuite.targets.base import Failure, Reply, Request
@@ -103,9 +104,11 @@ class Tally:
         rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
         due_rate = started / measured_s if spec.due_rate is not None and measured_s > 0.0 else None
         held = self.busy_ns / SECOND / measured_s if measured_s > 0.0 else 0.0
-        said = warnings(counts)
-        if spec.due_rate is None and not spec.think_s and self.ended_by is None:
-            said += idleness(held, spec.concurrency or 1, counts["starved"])
+        slots = spec.concurrency or 1
+        paused_s = min(counts["rest_ns"] / SECOND, slots * measured_s)  # a pause may have begun in the warm-up
+        said = warnings(counts) + pauses_said(counts["rests"], paused_s)
+        if spec.due_rate is None and not spec.think_s and self.ended_by is None and measured_s > 0.0:
+            said += idleness(held, slots, counts["starved"], paused_s / measured_s)
         short = shortfall(
             spec,
             due=started,
@@ -132,6 +135,8 @@ class Tally:
             examples=self.examples,
             wire=dict(counts),
             mean_in_flight=held,
+            pauses=counts["rests"],
+            paused_s=paused_s,
             warnings=said,
         )
 

@@ -30,6 +30,8 @@ UNCAPPED = 8192
 """Connections where nothing else bounds what may be in flight."""
 TICK_S = 0.25
 TICKS_A_FLUSH = 4
+SINCE_WARMUP = ("late_sends", "starved", "rests", "rest_ns")
+"""What of the engines' counts is told of the measured time only."""
 GRACE_S = 0.5
 """Beside the time-out of a request, which its engine sees to itself."""
 
@@ -93,7 +95,7 @@ class _Drive:
         self.tally = Tally(spec, events)
         self.feeder = Feeder(target, requests, spec, self.tally, answers=answers, fail=self._fail, broken=self._break)
         self.engines: list[Engine] = []
-        self.late_before = self.starved_before = 0
+        self.before = dict.fromkeys(SINCE_WARMUP, 0)
         """What the engines had counted when the warm-up was over."""
         self.warmed: asyncio.TimerHandle | None = None
         self.broken: BaseException | None = None
@@ -160,7 +162,7 @@ class _Drive:
         if self.warmed is not None:
             self.warmed.cancel()
         counts = counted(self.engines)
-        self.late_before, self.starved_before = counts["late_sends"], counts["starved"]
+        self.before = {name: counts[name] for name in SINCE_WARMUP}
 
     def _shut(self) -> None:
         """Ends the engines and records what they still had."""
@@ -287,6 +289,7 @@ class _Drive:
 
     def _delivered(self) -> Delivered:
         counts = counted(self.engines)
-        self.tally.late = max(0, counts["late_sends"] - self.feeder.held_late - self.late_before)
-        counts["starved"] = max(0, counts["starved"] - self.starved_before)
+        since = {name: max(0, counts[name] - before) for name, before in self.before.items()}
+        self.tally.late = max(0, since.pop("late_sends") - self.feeder.held_late)
+        counts |= since
         return self.tally.delivered(counts)

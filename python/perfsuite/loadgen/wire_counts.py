@@ -18,9 +18,9 @@ HELD = 0.95
 """A closed loop that had less than this share of its slots in flight was held up by its client."""
 
 
-def idleness(held: float, slots: int, starved: int) -> list[str]:
-    """What to say of a closed loop that had ``held`` requests in flight on average."""
-    if held >= HELD * slots:
+def idleness(held: float, slots: int, starved: int, paused: float = 0.0) -> list[str]:
+    """What to say of a closed loop that had ``held`` requests in flight on average, and ``paused`` slots that did."""
+    if held + paused >= HELD * slots:
         return []
     return [
         f"{held:.3g} of {slots:,} were in flight on average: the client was short of time between an answer and the "

@@ -406,6 +406,8 @@ def _delivered(stretches: list[Stretch]) -> dict[str, object]:
                 "completed": row.completed,
                 "failed": row.failed,
                 "late_sends": row.late_sends,
+                "pauses": row.pauses,
+                "paused_s": row.paused_s,
                 "ended": row.ended,
                 "short": row.short,
             }
