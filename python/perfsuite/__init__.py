@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from perfsuite.benchmarking import BenchmarkResult as BenchmarkResult
     from perfsuite.benchmarking import BenchmarkRunner as BenchmarkRunner
     from perfsuite.benchmarking import compute_percentiles as compute_percentiles
-    from perfsuite.comparing import ComparisonBenchmark as ComparisonBenchmark
+    from perfsuite.comparison_benchmark import ComparisonBenchmark as ComparisonBenchmark
     from perfsuite.compression import measure_compression as measure_compression
     from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
     from perfsuite.errors import MissingExtra as MissingExtra
@@ -46,7 +46,7 @@ LAZY = {
     "BenchmarkConfig": "perfsuite.benchmarking",
     "BenchmarkResult": "perfsuite.benchmarking",
     "BenchmarkRunner": "perfsuite.benchmarking",
-    "ComparisonBenchmark": "perfsuite.comparing",
+    "ComparisonBenchmark": "perfsuite.comparison_benchmark",
     "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
     "LRUCache": "perfsuite._core",

@@ -23,7 +23,7 @@ import pytest
 from perfsuite._core import Events
 from perfsuite.evidence import Exact
 from perfsuite.loadgen import Delivered, LoadSpec, drive, driver, engines
-from perfsuite.suites.selfcheck.comparing import Pair, deviation, joined, said
+from perfsuite.suites.selfcheck.against_truth import Pair, deviation, joined, said
 from perfsuite.suites.selfcheck.served import Served, model_of, serving
 from perfsuite.suites.session import Stretch
 from perfsuite.suites.streaming import stalls

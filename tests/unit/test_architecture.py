@@ -13,7 +13,7 @@ PACKAGE = ROOT / "python/perfsuite"
 
 LAYERS = [
     {"cli", "__main__"},
-    {"api", "benchmarking", "comparing"},
+    {"api", "benchmarking", "comparison_benchmark"},
     {"runner", "configuration", "sources"},
     {"reports", "charts"},
     {"suites", "serve"},

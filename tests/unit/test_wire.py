@@ -16,7 +16,7 @@ from itertools import pairwise
 import pytest
 
 from perfsuite._core import ERROR_KINDS, RAW_COLUMNS, Events, Wire, WireReply
-from perfsuite.suites.selfcheck.comparing import joined, said
+from perfsuite.suites.selfcheck.against_truth import joined, said
 from perfsuite.suites.selfcheck.served import serving as serve
 from served import Answering, Asked, chunked, delta, serving, sse, whole
 

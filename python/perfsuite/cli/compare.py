@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from perfsuite.reports.comparison import Files
     from perfsuite.settings import Place
-    from perfsuite.suites.memory.compared import Comparison
     from perfsuite.suites.memory.comparison import ComparisonSettings
+    from perfsuite.suites.memory.comparison_result import Comparison
     from perfsuite.suites.memory.models import ModelSettings
     from perfsuite.workloads.memories import Workload
 
@@ -69,8 +69,8 @@ def execute(arguments: Namespace) -> int:
     from perfsuite.configuration import configure as configure_
     from perfsuite.exports.places import writable_folder
     from perfsuite.reports.comparison import terminal, write
-    from perfsuite.suites.memory.compared import dump
     from perfsuite.suites.memory.comparison import compare, entrants
+    from perfsuite.suites.memory.comparison_result import dump
 
     if arguments.setup:
         return _set_up(arguments.names)

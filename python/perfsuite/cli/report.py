@@ -9,7 +9,7 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite.result import Result
-    from perfsuite.suites.memory.compared import Comparison
+    from perfsuite.suites.memory.comparison_result import Comparison
 
 SCREEN = "terminal"
 
@@ -58,7 +58,7 @@ def execute(arguments: Namespace) -> int:
 
 def compared(path: Path) -> Comparison | None:
     """The comparison of memory systems that a file holds; None for any other file, and for none that can be read."""
-    from perfsuite.suites.memory.compared import parse
+    from perfsuite.suites.memory.comparison_result import parse
 
     if not path.is_file():
         return None

@@ -10,7 +10,7 @@ from perfsuite.exports.files import numbered, write_atomically, write_first_free
 from perfsuite.exports.places import make_folder
 from perfsuite.reports.comparison_rows import COLUMNS, headline, pairs_said, rows, title, warning
 from perfsuite.reports.figures import printable
-from perfsuite.suites.memory.compared import Comparison, dump
+from perfsuite.suites.memory.comparison_result import Comparison, dump
 
 LONGEST_ON_SCREEN = 400
 """Characters of a line; the files have all of it."""

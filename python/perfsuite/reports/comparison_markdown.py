@@ -20,7 +20,7 @@ from perfsuite.reports.comparison_rows import (
     warning,
 )
 from perfsuite.reports.markdown import escape
-from perfsuite.suites.memory.compared import Comparison
+from perfsuite.suites.memory.comparison_result import Comparison
 
 
 def markdown(comparison: Comparison) -> str:

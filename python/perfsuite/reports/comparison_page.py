@@ -27,7 +27,7 @@ from perfsuite.reports.comparison_rows import (
 )
 from perfsuite.reports.comparison_rows import title as named
 from perfsuite.reports.figures import printable
-from perfsuite.suites.memory.compared import Comparison, Figure
+from perfsuite.suites.memory.comparison_result import Comparison, Figure
 from perfsuite.units import figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999")

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from perfsuite.analysis.retrieval import HEADLINE, MEASURES
-from perfsuite.suites.memory.compared import Comparison, Durability, Figure, Group, ModelUse, SystemResult, Timing
+from perfsuite.suites.memory.comparison_result import (
+    Comparison,
+    Durability,
+    Figure,
+    Group,
+    ModelUse,
+    SystemResult,
+    Timing,
+)
 from perfsuite.units import figure, number
 
 VOID = "void"

@@ -8,7 +8,7 @@ paced.py        streams of fixed delays             standin.py      a stand-in f
 standin_counts.py, standin_wire.py                   its counts; its requests and answers
 canned.py       what the stand-in says
 chatting.py     the reference system's answers      answering.py    answers that may misbehave
-dialects.py     OpenAI chat, Anthropic, Ollama      responses.py    OpenAI responses
+dialect.py      what a dialect is; openai_chat.py, openai_responses.py, anthropic.py, ollama.py are those there are
 server.py       routes and life                     pages.py        health, models, metrics, the truth
 exchange.py     one request under way               tls.py          a certificate for the run
 prompts.py      tokens of prompts, and the prompt cache's share

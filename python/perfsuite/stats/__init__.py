@@ -7,8 +7,8 @@ effective number of samples, or use the block functions.
 
 from __future__ import annotations
 
+from .changes import Comparison, compare, holm, mann_whitney
 from .clusters import Difference, cluster_mean_interval, cluster_share_interval, paired_difference
-from .comparison import Comparison, compare, holm, mann_whitney
 from .intervals import (
     Interval,
     bootstrap_mean,

@@ -18,7 +18,7 @@ from perfsuite.reports.comparison_markdown import markdown
 from perfsuite.reports.comparison_page import page, points
 from perfsuite.reports.comparison_rows import COLUMNS, rows, title
 from perfsuite.result import Environment
-from perfsuite.suites.memory.compared import (
+from perfsuite.suites.memory.comparison_result import (
     PLUMBING,
     Comparison,
     Durability,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from perfsuite.errors import UsageError
-from perfsuite.suites.memory.compared import PLUMBING, Comparison, Group, SystemResult
 from perfsuite.suites.memory.comparison import ComparisonSettings, Entrant, compare, entrants
+from perfsuite.suites.memory.comparison_result import PLUMBING, Comparison, Group, SystemResult
 from perfsuite.workloads.memories import Seeded
 from perfsuite.workloads.published import PublishedFile
 from published_made import locomo, longmemeval, written

@@ -13,7 +13,7 @@ import pytest
 
 import perfsuite
 from perfsuite.errors import UsageError
-from perfsuite.suites.memory.compared import Comparison
+from perfsuite.suites.memory.comparison_result import Comparison
 from systems_made import Honest, Nothing
 
 

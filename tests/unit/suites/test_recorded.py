@@ -6,7 +6,7 @@ import pytest
 
 from perfsuite.analysis.retrieval import HEADLINE, MEASURES
 from perfsuite.result import Environment, MetricResult
-from perfsuite.suites.memory.compared import Comparison, Figure, Group, SystemResult, Timing
+from perfsuite.suites.memory.comparison_result import Comparison, Figure, Group, SystemResult, Timing
 from perfsuite.suites.memory.recorded import as_result
 
 LEFT_OUT = {"recall_2000", "recall_1", "precision_k", "noise", "separation", "tokens"}

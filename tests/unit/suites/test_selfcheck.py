@@ -14,8 +14,8 @@ from perfsuite._core import Events
 from perfsuite.collectors import shortage
 from perfsuite.collectors.shortage import CpuWatch
 from perfsuite.errors import PerfsuiteError
+from perfsuite.suites.selfcheck.against_truth import Said, compare, deviation, joined, rate_error, said
 from perfsuite.suites.selfcheck.checking import Condition, Limits, beyond, conditions
-from perfsuite.suites.selfcheck.comparing import Said, compare, deviation, joined, rate_error, said
 from perfsuite.suites.selfcheck.served import Told
 
 MS = 1_000_000

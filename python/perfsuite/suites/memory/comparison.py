@@ -26,7 +26,7 @@ from perfsuite.environment import environment
 from perfsuite.errors import Mistakes, PerfsuiteError, UsageError
 from perfsuite.memory.host import Hosted
 from perfsuite.suites.memory import lasting
-from perfsuite.suites.memory.compared import PLUMBING, Comparison, Paired, SystemResult
+from perfsuite.suites.memory.comparison_result import PLUMBING, Comparison, Paired, SystemResult
 from perfsuite.suites.memory.lasting import WAIT_S
 from perfsuite.suites.memory.models import Models, ModelSettings
 from perfsuite.suites.memory.quality import System, Tally, take

@@ -16,7 +16,7 @@ from perfsuite.analysis.retrieval import FLOOR, MEASURES, Recogniser, Scored, by
 from perfsuite.memory.base import Hit
 from perfsuite.memory.operations import Item, Outcome, Overhead
 from perfsuite.memory.usage import Usage
-from perfsuite.suites.memory.compared import Figure, Group, ModelUse, Timing
+from perfsuite.suites.memory.comparison_result import Figure, Group, ModelUse, Timing
 from perfsuite.suites.memory.running import batches
 from perfsuite.workloads.memories import Case, Memory
 

@@ -12,7 +12,7 @@ from perfsuite.analysis.comparable import RUNS
 from perfsuite.analysis.retrieval import MEASURES
 from perfsuite.metric import Kind
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Result, Run, Stats
-from perfsuite.suites.memory.compared import Comparison, Group, SystemResult, Timing
+from perfsuite.suites.memory.comparison_result import Comparison, Group, SystemResult, Timing
 
 
 def as_result(comparison: Comparison, exit_code: int) -> Result:

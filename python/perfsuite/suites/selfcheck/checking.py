@@ -14,7 +14,7 @@ from perfsuite.collectors.shortage import CpuWatch
 from perfsuite.errors import UsageError
 from perfsuite.loadgen import LoadSpec
 from perfsuite.selfchecks import Check, Load, usual_pace_ms
-from perfsuite.suites.selfcheck.comparing import Pair, compare, joined, said
+from perfsuite.suites.selfcheck.against_truth import Pair, compare, joined, said
 from perfsuite.suites.selfcheck.driving import ENGINES, Driven, load
 from perfsuite.suites.selfcheck.served import Served, model_of, serving
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from perfsuite.errors import UsageError
 
 if TYPE_CHECKING:
-    from perfsuite.suites.memory.compared import Comparison
     from perfsuite.suites.memory.comparison import Entrant
+    from perfsuite.suites.memory.comparison_result import Comparison
 
 MEMORIES, QUESTIONS = 240, 120
 
