@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MIB = 1 << 20
 CALLS = ("store", "recall", "synthesize")
 TIERS = ("hot", "warm", "cold")
+SETTINGS = {"n_samples": "samples", "output_dir": "output"}
+"""How fields of the configuration are called among the settings, where the document's name is another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,8 @@ class BenchmarkConfig:
     384).  ``n_samples``: of each call of latency, and operations of throughput.  ``system`` is a name of
     ``perfsuite.memory.registry``, or ``module:Class``.  ``workers`` of throughput, ``max_scale`` memories of footprint
     at most.  ``duration``: the longest that a benchmark samples, such as ``"30s"`` [an hour].
+
+    Raises UsageError, which names the field, for a value that cannot be used.
     """
 
     dimension: int = 384
@@ -49,6 +53,18 @@ class BenchmarkConfig:
     max_scale: int = 10_000
     seed: int = 0
     duration: str | float | None = None
+
+    def __post_init__(self) -> None:
+        from perfsuite.errors import Mistakes
+        from perfsuite.settings import BY_NAME
+
+        mistakes = Mistakes()
+        for field_, value in asdict(self).items():
+            option = BY_NAME.get(SETTINGS.get(field_, field_))
+            if option is not None and value is not None:
+                with mistakes.noted():
+                    option.parse(value, field_)
+        mistakes.check()
 
 
 @dataclass(kw_only=True)

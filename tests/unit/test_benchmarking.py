@@ -197,6 +197,15 @@ def test_an_added_benchmark_runs_with_the_others(short: Path) -> None:
         runner.add(BenchmarkResult)  # type: ignore[arg-type]
 
 
+def test_a_mistake_in_the_configuration_is_named_as_it_was_written() -> None:
+    with pytest.raises(UsageError, match=r"n_samples: 0 is too small; write a whole number of at least 1"):
+        BenchmarkConfig(n_samples=0)
+    with pytest.raises(UsageError, match=r"(?s)dimension: 0 is too small.*workers: 0 is too small"):
+        BenchmarkConfig(dimension=0, workers=0)
+    with pytest.raises(UsageError, match="duration: 'zz' is not a duration"):
+        BenchmarkConfig(duration="zz")
+
+
 def test_a_system_that_fails_raises_its_words(short: Path) -> None:
     runner = BenchmarkRunner(BenchmarkConfig(n_samples=20, system="memory_systems:NeverStarts", output_dir=short))
     with pytest.raises(PerfsuiteError, match="no licence found"):
