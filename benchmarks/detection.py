@@ -1,4 +1,4 @@
-"""How often a change is found that is there, and one that is not: false alarms and power, of ``ab`` and of a history.
+"""How often a change is found that is there, and one that is not: of ``ab``, of a history, and of one run against one.
 
     python benchmarks/detection.py [--repetitions 2000] [--seed 20261121] [--markdown]
 
@@ -25,14 +25,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from perfsuite.analysis.comparable import Figure
+from perfsuite.analysis.comparable import Figure, Measured
 from perfsuite.analysis.forecast import MOST_FRESH, expect, settle, suspicious
+from perfsuite.analysis.judging import RunFigures, judge
 from perfsuite.analysis.regression import judge_changes, relevant
 from perfsuite.stats import mann_whitney, share_interval
 
 SEED = 20261121
 SAMPLES = 100
 A_SIDE = 10
+STRETCHES = 10
 HISTORY = 30
 LATER = 30
 FIGURE = Figure(phase="simulated", metric="response_time", stat="p50", unit="ms", better="lower", gates=True)
@@ -68,6 +70,7 @@ WORLDS = (
     World("… and 5 % of runs are disturbed, up to × 2", disturbed=0.05, by=2.0),
     World("all of these", slow=0.03, persistence=0.85, tail=0.1, shape=1.5, body=25.0, disturbed=0.03, by=1.7),
 )
+WILDER = World("runs vary 10 %", run=0.10)
 FACTORS = (1.0, 1.05, 1.10, 1.20)
 
 
@@ -140,6 +143,33 @@ AB = {
     "Mann–Whitney of samples": (long_runs, by_ranks),
 }
 """By name: how the runs are made (both ways have as many samples), and what is said of them."""
+
+
+def days_apart(world: World, factor: float, seed: str) -> tuple[Measured, Measured]:
+    """One run of each side, on days of their own, as stretches of SAMPLES samples."""
+    machine = Machine(world, seed)
+    sides = []
+    for by in (1.0, factor):
+        machine.pause()
+        samples = machine.run(by, samples=STRETCHES * SAMPLES)
+        parts = [samples[at : at + SAMPLES] for at in range(0, len(samples), SAMPLES)]
+        sides.append(Measured(FIGURE, statistics.median(samples), (), tuple(map(statistics.median, parts))))
+    return sides[0], sides[1]
+
+
+def by_alone(base: Measured, head: Measured) -> bool:
+    """What ``detect`` says of a single result against a single baseline."""
+    one, other = (RunFigures(name, "", {KEY: side}) for name, side in (("base", base), ("head", head)))
+    return judge("simulated", [one], [other], against="").verdict in ("regressed", "improved")
+
+
+def by_stretches(base: Measured, head: Measured) -> bool:
+    """What it must not do: take the stretches for runs."""
+    (change,) = judge_changes({KEY: FIGURE}, {KEY: base.stretches}, {KEY: head.stretches})
+    return change.verdict in ("regressed", "improved")
+
+
+ALONE = {"perfsuite detect": by_alone, "stretches taken for runs": by_stretches}
 
 
 def alarm(history: Sequence[float], first: float, fresh: Iterator[float]) -> tuple[bool, int]:
@@ -219,6 +249,21 @@ def ab_table(repetitions: int, seed: int) -> Iterator[list[str]]:
             yield [world.name, name, *(share(hits[factor], repetitions) for factor in hits)]
 
 
+def alone_table(repetitions: int, seed: int) -> Iterator[list[str]]:
+    """False alarms and power of one run against one."""
+    factors = (1.0, 1.10, 1.20, 1.50)
+    yield ["world", "method", "false alarms", "+10 % found", "+20 % found", "+50 % found"]
+    for world in (*WORLDS[:1], WILDER, *WORLDS[1:]):
+        found = {name: dict.fromkeys(factors, 0) for name in ALONE}
+        for factor in factors:
+            for number in range(repetitions):
+                sides = days_apart(world, factor, f"{seed} alone {world.name} {factor} {number}")
+                for name, method in ALONE.items():
+                    found[name][factor] += method(*sides)
+        for name, hits in found.items():
+            yield [world.name, name, *(share(hits[factor], repetitions) for factor in hits)]
+
+
 def history_table(repetitions: int, seed: int) -> Iterator[list[str]]:
     """False alarms over thirty runs, and power at once, against a history of thirty."""
     yield ["world", "false alarms in 30 runs", "fresh runs for each", "+10 % at once", "+20 % at once"]
@@ -254,19 +299,22 @@ def show(title: str, rows: Iterator[list[str]], *, markdown: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Both tables."""
+    """All tables, or one."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--repetitions", type=int, default=1000, help="of each cell [1000]")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--only", choices=("ab", "history"))
+    parser.add_argument("--only", choices=("ab", "history", "alone"))
     parser.add_argument("--markdown", action="store_true")
     options = parser.parse_args(argv)
-    if options.only != "history":
+    if options.only in (None, "ab"):
         title = f"ab: {A_SIDE} runs of {SAMPLES} samples a side, in turns; {options.repetitions} repetitions"
         show(title, ab_table(options.repetitions, options.seed), markdown=options.markdown)
-    if options.only != "ab":
+    if options.only in (None, "history"):
         title = f"history: {HISTORY} runs before, {LATER} after; {options.repetitions} repetitions (alarms: a fifth)"
         show(title, history_table(options.repetitions, options.seed), markdown=options.markdown)
+    if options.only in (None, "alone"):
+        title = f"detect: one run of {STRETCHES} × {SAMPLES} samples a side; {options.repetitions} repetitions"
+        show(title, alone_table(options.repetitions, options.seed), markdown=options.markdown)
     return 0
 
 

@@ -25,6 +25,7 @@ def result(
     phase: str = "load",
     unit: str = "ms",
     inside: Sequence[float] = (),
+    stretches: Sequence[float] = (),
     duration_s: float = 2.0,
     **environment: Any,
 ) -> Result:
@@ -38,6 +39,7 @@ def result(
         MetricResult(
             name="response_time", unit=unit, kind="histogram", value=2 * p50, stat="p95", target=5000.0, comparison="<",
             verdict="passed", samples=100, details={RUNS: {"p50": list(inside)}} if inside else {},
+            stretches={"p50": list(stretches)} if stretches else {},
             stats=Stats(mean=1.2 * p50, min=p50 / 2, max=4 * p50, p50=p50, p95=2 * p50, p99=p99 or 3 * p50),
         ),
         MetricResult(name="memory_usage", unit="bytes", kind="gauge", value=memory, stat="max", target=14e9,

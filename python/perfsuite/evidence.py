@@ -81,12 +81,13 @@ class Exact:
 
 @dataclass(slots=True, kw_only=True)
 class Estimate:
-    """A figure whose probe knows its interval."""
+    """A figure whose probe knows its interval.  ``stretches``: what it was in consecutive stretches of the time."""
 
     value: float
     low: float
     high: float
     samples: int = 1
+    stretches: Sequence[float] = ()
     series: Series = ()
     details: Details = field(default_factory=dict)
 

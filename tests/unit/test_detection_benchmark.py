@@ -49,7 +49,7 @@ def test_the_same_seed_is_the_same_table() -> None:
     assert detection.null_history(world, "a", apart=True) == detection.null_history(world, "a", apart=True)
 
 
-def test_both_tables_have_every_world(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_table_has_every_world(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detection, "SAMPLES", 10)
     monkeypatch.setattr(detection, "LATER", 3)
     ab = list(detection.ab_table(2, 1))
@@ -57,6 +57,8 @@ def test_both_tables_have_every_world(monkeypatch: pytest.MonkeyPatch) -> None:
     history = list(detection.history_table(5, 1))
     assert {world.name for world in detection.WORLDS} < {row[0] for row in history}
     assert all(len(row) == len(history[0]) for row in history)
+    alone = list(detection.alone_table(2, 1))
+    assert len(alone) == 1 + (len(detection.WORLDS) + 1) * len(detection.ALONE)
 
 
 def test_the_table_tells_a_method_that_always_alarms_and_one_that_never_does(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,3 +87,12 @@ def test_what_is_there_is_found_and_what_is_not_is_not() -> None:
     late = [detection.changed_history(world, f"r{n}", 1.2, apart=False)[0] for n in range(10)]
     assert all(late)
     assert not any(detection.changed_history(world, f"s{n}", 1.0, apart=False)[0] for n in range(10))
+
+
+def test_stretches_taken_for_runs_cry_wolf_and_the_verdict_does_not() -> None:
+    """Processes that differ by 5 %, and stretches that vary less."""
+    world = detection.WORLDS[0]
+    sides = [detection.days_apart(world, 1.0, f"t{n}") for n in range(20)]
+    assert sum(detection.by_stretches(*pair) for pair in sides) >= 5
+    assert not any(detection.by_alone(*pair) for pair in sides)
+    assert all(detection.by_alone(*detection.days_apart(world, 1.9, f"u{n}")) for n in range(10))

@@ -19,7 +19,7 @@ from perfsuite.result import Environment, MetricResult, PhaseResult, Result
 Better = Literal["lower", "higher"]
 
 RUNS = "runs"
-"""The key of ``MetricResult.details`` under which a benchmark that ran as several short ones keeps their figures:
+"""The key of ``MetricResult.details`` under which a benchmark that ran as several processes keeps their figures:
 ``{"p50": [one for each run], "mean": […]}``."""
 
 _TAILS = ("p95", "p99")
@@ -63,11 +63,13 @@ class Figure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(NamedTuple):
-    """A figure's value in one result; ``inside``: the values of the short runs that it was measured as, if it was."""
+    """A figure's value in one result.  ``inside``: the values of the short runs that it was measured as, each in a
+    process of its own, if it was; ``stretches``: those of consecutive stretches of its one process."""
 
     figure: Figure
     value: float
     inside: tuple[float, ...] = ()
+    stretches: tuple[float, ...] = ()
 
 
 class Host(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +164,7 @@ def _of(phase: str, metric: MetricResult) -> Iterator[Measured]:
     def one(stat: str, value: float | None, gates: bool) -> Iterator[Measured]:
         if value is not None and math.isfinite(value):
             own = Figure(phase=phase, metric=metric.name, stat=stat, unit=metric.unit, better=better, gates=gates)
-            yield Measured(own, value, _numbers(inside.get(stat)))
+            yield Measured(own, value, _numbers(inside.get(stat)), _numbers(metric.stretches.get(stat)))
 
     if metric.kind != "histogram" or metric.stats is None:
         if not metric.censored:

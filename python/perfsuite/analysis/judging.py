@@ -1,8 +1,9 @@
 """Runs of one benchmark against the runs that are its baseline: which test says what, and the verdict of all figures.
 
 Three runs and more on both sides are compared (``regression``); one or two new runs against eight and more are held
-against what those predict (``forecast``); a run that was measured as several short ones counts as those, where there
-is no other.  Fewer say nothing, and that is said.
+against what those predict (``forecast``).  A run that was measured as several processes counts as those, where there is
+no other.  What is left are few runs against few: by their stretches, with an allowance for what processes differ by
+(``alone``).  Runs without stretches say nothing then, and that is said.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from perfsuite.analysis import forecast
+from perfsuite.analysis.alone import RUN_TO_RUN, alone
 from perfsuite.analysis.comparable import Figure, Measured
 from perfsuite.analysis.forecast import Expectation
 from perfsuite.analysis.regression import (
@@ -81,7 +83,13 @@ def judge(
         for key in foretold
         if (change := _against_history(known[key], old[key], new[key], family)) is not None
     }
-    compared = judge_changes({key: figure for key, figure in known.items() if key not in predicted}, old, new)
+    rest = {key: figure for key, figure in known.items() if key not in predicted}
+    few = {
+        key: test
+        for key in rest
+        if min(len(old[key]), len(new[key])) < FEWEST_RUNS and (test := alone(_runs(before, key), _runs(after, key)))
+    }
+    compared = judge_changes(rest, old, new, few=few)
     changes = {change.figure.key: change for change in compared} | predicted
     ordered = [changes[key] for key in known if key in changes]
     return Judgement(
@@ -89,7 +97,7 @@ def judge(
         verdict=overall(ordered),
         against=against,
         changes=ordered,
-        notes=[*left_out, *_notes(before, after, ordered)],
+        notes=[*left_out, *_notes(before, after, compared)],
     )
 
 
@@ -99,14 +107,18 @@ def _figures(before: Sequence[RunFigures], after: Sequence[RunFigures]) -> dict[
     return {key: one.figure for run in reversed(after) for key, one in run.figures.items() if key in mine}
 
 
+def _runs(runs: Sequence[RunFigures], key: str) -> list[Measured]:
+    return [run.figures[key] for run in runs if key in run.figures]
+
+
 def _values(runs: Sequence[RunFigures], key: str) -> list[float]:
-    found = [run.figures[key] for run in runs if key in run.figures]
+    found = _runs(runs, key)
     if len(found) == 1 and found[0].inside:
         return list(found[0].inside)
     return [one.value for one in found]
 
 
-def _notes(before: Sequence[RunFigures], after: Sequence[RunFigures], changes: Sequence[Change]) -> list[str]:
+def _notes(before: Sequence[RunFigures], after: Sequence[RunFigures], compared: Sequence[Change]) -> list[str]:
     notes = []
     mine = {key for run in before for key in run.figures}
     theirs = {key: one.figure for run in after for key, one in run.figures.items()}
@@ -116,7 +128,13 @@ def _notes(before: Sequence[RunFigures], after: Sequence[RunFigures], changes: S
         if names:
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""
             notes.append(f"{text}: {', '.join(names[:6])}{more}")
-    few = [change for change in changes if change.figure.gates and min(change.runs) < FEWEST_RUNS]
+    few = [change for change in compared if change.figure.gates and min(change.runs) < FEWEST_RUNS]
+    seen = [change.smallest_visible for change in few if change.smallest_visible is not None]
+    if seen:
+        notes.append(
+            f"few runs, judged by their own stretches: processes are taken to differ by {RUN_TO_RUN:.0%}, so that no "
+            f"change below {min(seen):.0%} could be seen"
+        )
     if few and all(change.verdict == "inconclusive" for change in few):
         notes.append(
             f"one run cannot tell a change from noise: give detect {FEWEST_RUNS} results or more of each side "

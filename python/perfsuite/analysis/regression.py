@@ -123,8 +123,10 @@ def judge_changes(
     *,
     alpha: float = ALPHA,
     least_change: float = LEAST_CHANGE,
+    few: Mapping[str, Welch] | None = None,
 ) -> list[Change]:
-    """Every figure that both sides have, a value for each run, judged together.
+    """Every figure that both sides have, a value for each run, judged together.  ``few``: the tests of those that have
+    too few runs for one of their own (``analysis.alone``).
 
     The family of Holm's adjustment is the figures that gate and vary at all: what is the same in every run of both
     sides cannot raise a false alarm.  Figures that do not gate have a p value of their own, and no verdict but ok or
@@ -137,6 +139,7 @@ def judge_changes(
         for key, (one, other) in pairs.items()
         if min(len(one), len(other)) >= FEWEST_RUNS and absolute[key] is not None
     }
+    tests |= {key: Test(found, 0) for key, found in (few or {}).items() if key in pairs and key not in tests}
     family = [key for key, test in tests.items() if figures[key].gates and test.welch.error > 0.0]
     # One figure under two names (a latency, and that of the only tier there is) is compared once.
     twins = {key: tuple(map(tuple, pairs[key])) for key in family}

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from perfsuite import stats
+from perfsuite.analysis.stretches import of_blocks
 from perfsuite.evidence import (
     Estimate,
     Evidence,
@@ -73,7 +74,9 @@ def _(evidence: Estimate, metric: Metric, stat: str) -> MetricResult:
         return _not_measured(metric, stat, f"the figure came out as {evidence.value}", evidence)
     low, high = (-math.inf if math.isnan(evidence.low) else evidence.low), evidence.high
     interval = (low, math.inf if math.isnan(high) else high)
-    return _result(metric, stat, evidence, evidence.value, interval, evidence.samples, evidence.samples)
+    stretches = {stat: list(evidence.stretches)} if evidence.stretches else {}
+    worth = evidence.samples
+    return _result(metric, stat, evidence, evidence.value, interval, worth, worth, stretches=stretches)
 
 
 @_summary.register
@@ -165,6 +168,7 @@ def _(evidence: Samples, metric: Metric, stat: str) -> MetricResult:
         worth,
         shape,
         histogram=histogram,
+        stretches=of_blocks(evidence.blocks),
         censored=censored,
         reason=_reason(n, failed) if censored else "",
     )
@@ -293,6 +297,7 @@ def _result(
     shape: Stats | None = None,
     *,
     histogram: str | None = None,
+    stretches: dict[str, list[float]] | None = None,
     censored: bool = False,
     reason: str = "",
 ) -> MetricResult:
@@ -310,6 +315,7 @@ def _result(
         stats=shape,
         histogram=histogram,
         series=thin(evidence.series),
+        stretches=stretches or {},
         details=dict(evidence.details),
         definition=metric.definition,
     )

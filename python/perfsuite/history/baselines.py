@@ -40,7 +40,8 @@ DOCUMENTED = {
 
 
 class BaselineRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: a value for each figure, and those of the short runs inside where it was measured as several."""
+    """One run: a value for each figure, and those of the short runs inside where it was measured as several, or of the
+    stretches of its one process."""
 
     id: str
     started: str
@@ -49,6 +50,7 @@ class BaselineRun(msgspec.Struct, frozen=True, kw_only=True):
     commit: str | None = None
     values: dict[str, float] = msgspec.field(default_factory=dict)
     inside: dict[str, list[float]] = msgspec.field(default_factory=dict)
+    stretches: dict[str, list[float]] = msgspec.field(default_factory=dict)
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +73,7 @@ class Baseline(msgspec.Struct, frozen=True, kw_only=True):
                 run.id,
                 run.started,
                 {
-                    key: Measured(known[key], value, tuple(run.inside.get(key, ())))
+                    key: Measured(known[key], value, tuple(run.inside.get(key, ())), tuple(run.stretches.get(key, ())))
                     for key, value in run.values.items()
                     if key in known
                 },
@@ -153,6 +155,7 @@ def make(benchmark: str, runs: Sequence[Taken]) -> Baseline:
                 commit=here.commit,
                 values={key: value.value for key, value in measured.items()},
                 inside={key: list(value.inside) for key, value in measured.items() if value.inside},
+                stretches={key: list(value.stretches) for key, value in measured.items() if value.stretches},
             )
         )
     made = datetime.now().astimezone().isoformat(timespec="seconds")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perfsuite.analysis.judging import judge
+from perfsuite.analysis.judging import Judgement, RunFigures, judge
+from perfsuite.analysis.regression import Change
 from runs_made import runs, series
 
 
@@ -40,6 +41,47 @@ def test_one_against_one_is_judged_by_the_runs_inside() -> None:
     assert (change.verdict, change.runs) == ("regressed", (10, 10))
     same = judge("load", before, runs([100.0], first=1, inside=series(10, seed=3)), against="b")
     assert next(c for c in same.gating if c.figure.key == "load.response_time.p50").verdict == "ok"
+
+
+def one_run(number: int, level: float, seed: int) -> list[RunFigures]:
+    return runs([level], first=number, stretches=series(10, seed=seed, level=level, spread=0.01))
+
+
+def of_p50(judged: Judgement) -> Change:
+    return next(change for change in judged.gating if change.figure.key == "load.response_time.p50")
+
+
+def test_stretches_of_one_process_leave_room_for_what_processes_differ_by() -> None:
+    """Stretches that vary by 1 % would show 12 % beyond doubt, were they runs: two processes differ by that."""
+    before = one_run(0, 100.0, 1)
+    judged = judge("load", before, one_run(1, 112.0, 2), against="b")
+    assert of_p50(judged).verdict == "inconclusive"
+    assert of_p50(judged).runs == (1, 1)
+    visible = of_p50(judged).smallest_visible
+    assert visible is not None
+    assert 0.25 < visible < 0.5
+    assert any(f"no change below {visible:.0%} could be seen" in note for note in judged.notes)
+    assert any("give detect 3 results or more" in note for note in judged.notes)
+    much = judge("load", before, one_run(1, 160.0, 2), against="b")
+    assert (much.verdict, of_p50(much).severity) == ("regressed", "warning")
+    assert not any("give detect 3" in note for note in much.notes)
+    assert of_p50(judge("load", before, one_run(1, 60.0, 2), against="b")).verdict == "improved"
+
+
+def test_two_runs_of_a_side_are_known_better_than_one_and_three_by_themselves() -> None:
+    def visible(count: int) -> float:
+        sides = [[one for n in range(count) for one in one_run(first + n, 100.0, first + n)] for first in (0, 50)]
+        found = of_p50(judge("load", *sides, against="b")).smallest_visible
+        assert found is not None
+        return found
+
+    assert visible(2) < visible(1)
+    assert visible(3) < 0.2  # Welch's test of what varies by a hundredth
+
+
+def test_a_run_without_stretches_says_nothing_beside_one_with() -> None:
+    judged = judge("load", one_run(0, 100.0, 1), runs([300.0], first=1), against="b")
+    assert (judged.verdict, of_p50(judged).p_value) == ("inconclusive", None)
 
 
 def test_the_baseline_itself_is_inconclusive() -> None:

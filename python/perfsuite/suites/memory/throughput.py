@@ -11,6 +11,7 @@ from itertools import count, cycle, islice
 from typing import TYPE_CHECKING
 
 from perfsuite import stats
+from perfsuite.analysis.stretches import of_rates
 from perfsuite.evidence import Estimate, Evidence, NotMeasured, Share
 from perfsuite.memory.host import Operation, SystemFailed
 from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item, running, tell, within
@@ -142,6 +143,7 @@ class _Study:
             low=min(low, rate),
             high=max(high, rate),
             samples=sum(self.made),
+            stretches=of_rates(self.good, busy),
             series=self.series,
             details=said,
         )

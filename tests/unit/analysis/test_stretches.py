@@ -1,0 +1,95 @@
+"""A run cut into short ones: as many as its samples bear, in their order, and none lost."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from perfsuite import Histogram
+from perfsuite.analysis import stretches
+from perfsuite.analysis.alone import GUESS_WORTH, RUN_TO_RUN, alone
+from perfsuite.analysis.comparable import Figure, Measured
+
+FIGURE = Figure(phase="load", metric="response_time", stat="p50", unit="ms", better="lower", gates=True)
+
+
+def blocks(*counts: int, level: float = 100.0) -> list[Histogram]:
+    made = []
+    for index, count in enumerate(counts):
+        made.append(Histogram(10))
+        made[-1].record_many([level + index] * count)
+    return made
+
+
+def test_each_stretch_has_about_as_many_samples_and_its_place_in_time() -> None:
+    found = stretches.of_blocks(blocks(*[10] * 64))
+    assert len(found["p50"]) == len(found["mean"]) == stretches.MOST
+    assert found["mean"] == sorted(found["mean"])
+    assert found["mean"][0] == pytest.approx(102.5, abs=0.6)  # of the first six or seven blocks
+    assert found["mean"][-1] == pytest.approx(160.5, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    ("counts", "number"),
+    [
+        ((), 0),
+        ((100,), 0),
+        ((100, 100), 0),
+        ((4, 4, 4), 0),
+        ((5, 5, 5), 3),
+        ((0, 9, 0, 9, 9, 0), 3),
+        ((5,) * 7, 7),
+        ((3,) * 20, 10),
+        ((1,) * 17, 3),
+    ],
+)
+def test_few_samples_or_blocks_make_few_stretches_or_none(counts: tuple[int, ...], number: int) -> None:
+    assert len(stretches.of_blocks(blocks(*counts)).get("p50", [])) == number
+
+
+def test_a_block_that_has_most_of_it_all_takes_the_place_of_several() -> None:
+    assert stretches.of_blocks(blocks(1, 1000, 1)) == {}
+    assert len(stretches.of_blocks(blocks(500, 1, 1, 1000, 1, 1, 500))["p50"]) == stretches.FEWEST
+
+
+def test_rates_are_of_all_that_was_done_in_a_stretch() -> None:
+    rates = stretches.of_rates([100.0] * 20, [1.0] * 10 + [2.0] * 10)
+    assert rates == [100.0] * 5 + [50.0] * 5
+    assert stretches.of_rates([100.0] * 20, [0.0] * 20) == []
+    assert stretches.of_rates([1.0], [1.0]) == []
+
+
+def measured(level: float, spread: float, seed: int, number: int = 10) -> Measured:
+    draw = random.Random(seed)
+    return Measured(FIGURE, level, (), tuple(level * draw.lognormvariate(0.0, spread) for _ in range(number)))
+
+
+def test_what_processes_differ_by_is_added_to_what_stretches_show() -> None:
+    still = alone([measured(100.0, 0.0, 1)], [measured(110.0, 0.0, 2)])
+    assert still is not None
+    assert still.error == pytest.approx(RUN_TO_RUN * 2**0.5)
+    assert still.df == pytest.approx(GUESS_WORTH)
+    noisy = alone([measured(100.0, 0.5, 1)], [measured(110.0, 0.5, 2)])
+    assert noisy is not None
+    assert noisy.error > 2 * still.error
+    assert noisy.p_value > still.p_value
+
+
+def test_stretches_that_are_alike_are_worth_fewer() -> None:
+    climbing = tuple(100.0 + 3.0 * i for i in range(10))
+    mixed = tuple(climbing[i] for i in (0, 9, 4, 2, 7, 5, 1, 8, 3, 6))
+
+    def error(values: tuple[float, ...]) -> float:
+        found = alone([Measured(FIGURE, 113.0, (), values)], [measured(113.0, 0.0, 1)])
+        assert found is not None
+        return found.error
+
+    assert error(climbing) > error(mixed)
+
+
+def test_what_has_no_stretches_or_no_logarithm_has_no_test() -> None:
+    good = measured(100.0, 0.01, 1)
+    assert alone([good], [Measured(FIGURE, 100.0)]) is None
+    assert alone([good], [Measured(FIGURE, 0.0, (), (0.0, 0.0))]) is None
+    assert alone([good], []) is None
