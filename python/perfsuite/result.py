@@ -51,11 +51,11 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
 
     ``value`` is what is held against ``target``: the ``stat`` (``mean``, ``p95``, ``value``, …) of the metric, in
     ``unit``; None when not measured.  ``interval`` contains it with 95 % confidence, the measurement's own error
-    included.  ``samples`` observations are worth ``n_effective`` independent ones.  ``censored``: the value falls among the failed requests; it reads
-    "> value", the longest wait.  ``measurement_error``: how far the measurement itself may be off, in ``unit``.
-    ``histogram`` is the base64 of ``Histogram.to_bytes``; ``stretches`` has, by statistic, what it was in up to ten
-    consecutive stretches of the measured time, of the answers alone; ``details`` what else the probe had to say (codecs by size,
-    tokens by agent).
+    included.  ``samples`` observations are worth ``n_effective`` independent ones.  ``censored``: the value falls
+    among the failed requests; it reads "> value", the longest wait.  ``measurement_error``: how far the measurement
+    itself may be off, in ``unit``.  ``histogram`` is the base64 of ``Histogram.to_bytes``; ``stretches`` has, by
+    statistic, what it was in up to ten consecutive stretches of the measured time, of the answers alone; ``details``
+    what else the probe had to say (codecs by size, tokens by agent).
     """
 
     name: str
