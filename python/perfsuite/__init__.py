@@ -4,10 +4,7 @@
 The names below load when they are first used: ``import perfsuite`` itself needs nothing.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-
+# No import here, not even of __future__: Python runs this before __main__.py can answer Ctrl-C.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite import stats as stats
@@ -78,6 +75,8 @@ def __getattr__(name: str) -> object:
     where = LAZY.get(name)
     if where is None:
         raise AttributeError(f"module 'perfsuite' has no attribute {name!r}")
+    from importlib import import_module
+
     module = import_module(where)
     value = module if where == f"perfsuite.{name}" else getattr(module, name)
     globals()[name] = value

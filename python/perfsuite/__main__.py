@@ -1,12 +1,22 @@
-"""``python -m perfsuite``."""
-
-from __future__ import annotations
+"""``python -m perfsuite``, and what the command ``perfsuite`` starts."""
 
 import sys
 
-if __name__ == "__main__":
+
+def start() -> int:
+    """The command line's exit code.  Ctrl-C while it loads is 130 and no word; what comes before this function is
+    Python's own start, which answers with a traceback of its own."""
     try:
         from perfsuite.cli import main
-    except KeyboardInterrupt:  # Ctrl-C while it is still loading
-        sys.exit(130)
-    sys.exit(main())
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # Python 3.11 wraps it while a class is being made
+            return 130
+        raise
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -86,7 +86,7 @@ class _Builder:
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
         self.mistakes = reading.mistakes
-        self.values: dict[str, object] = {option.name: option.default for option in OPTIONS}
+        self.values: dict[str, object] = {option.name: option.unset() for option in OPTIONS}
         self.origins: dict[str, str] = {option.name: "built-in" for option in OPTIONS}
         self.typed: set[str] = set()
         self.thresholds: list[tuple[Threshold, bool]] = []

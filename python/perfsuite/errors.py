@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 
 FEW = 12
 """As many known names are told to somebody whose name is near none of them."""
@@ -40,6 +39,8 @@ class MissingExtra(UsageError):
 
 def unknown(kind: str, name: str, known: Iterable[str], where: str = "") -> UsageError:
     """The error for a name that is not known, with the nearest known ones, or all when they are few."""
+    from difflib import get_close_matches  # for mistakes only
+
     names = sorted(known)
     close = get_close_matches(name[:100], names, n=3, cutoff=0.5)
     more = f" and {len(names) - FEW} more" if len(names) > FEW else ""

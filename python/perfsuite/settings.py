@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from perfsuite.errors import UsageError, shown, unknown
 from perfsuite.units import parse_count, parse_duration, parse_rate, parse_ratio, parse_tokens
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Parser = Callable[[object, str], object]
 
@@ -24,6 +27,7 @@ class Option:
 
     ``name`` is its key in the files and the keyword of ``perfsuite.run``; ``flags`` its flags, ``variable`` its
     environment variable.  ``parse(value, where)`` takes what a flag, a variable or a file gave and returns the value.
+    ``default`` is a value, or the text of one, as a file would give it.
     ``switch``: a flag without a value.  ``repeat``: several flags make a list.  ``scope``: ``any``, ``phase`` (also in
     a ``[[phases]]`` table, for that phase), ``flag`` (nowhere but on the command line) or ``ambient`` (not in the file
     that ``--plan`` names).  ``unit``: of a value that is a number with one (``s``).
@@ -63,6 +67,10 @@ class Option:
         """The long flag."""
         return self.flags[-1]
 
+    def unset(self) -> object:
+        """The value while no source has set it."""
+        return self.parse(self.default, self.name) if isinstance(self.default, str) else self.default
+
     @property
     def variable(self) -> str:
         """The environment variable."""
@@ -100,6 +108,8 @@ class Place:
 
 def place(value: object, where: str) -> Place:
     """A URL, a path or ``off``."""
+    from pathlib import Path
+
     if isinstance(value, Place):
         return value
     return Place(str(value) if isinstance(value, Path) else text(value, where))
@@ -116,6 +126,8 @@ def text(value: object, where: str) -> str:
 
 def path(value: object, where: str) -> Path:
     """A path; whether the file is there is seen when it is used."""
+    from pathlib import Path
+
     if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
         raise UsageError(f"{where}: {shown(value)} is not a path; name a file or folder")
     return Path(value).expanduser() if str(value).startswith("~/") else Path(value)
@@ -199,7 +211,7 @@ def _at_least(least: int, most: int = 2**63 - 1) -> Parser:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("output", path, "folder for the results", default=Path("test-results"), flags=("-o",), metavar="DIR"),
+    Option("output", path, "folder for the results", default="test-results", flags=("-o",), metavar="DIR"),
     Option("verbose", switch, "say more; show tracebacks", default=False, flags=("-v",), switch=True),
     Option("phase", names, "run this phase (repeatable)", default=(), flags=("-p",), metavar="NAME", repeat=True),
     Option(

@@ -27,9 +27,10 @@ LONGEST_S = 366 * 86400.0
 """No run is longer: a duration beyond it is a slip of the unit."""
 
 _NUMBER = r"[+-]?(?:\d+(?:_\d+)*(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
-_QUANTITY = re.compile(rf"({_NUMBER})\s*([^\d\s.+-][^\s.+]*)?", re.ASCII)
-_SPANS = re.compile(rf"(?:{_NUMBER}\s*[a-zµμ]+\s*)+")
-_SPAN = re.compile(rf"({_NUMBER})\s*([a-zµμ]+)")
+# Compiled, and kept, by re when the first one is read: --help reads none.
+_QUANTITY = rf"({_NUMBER})\s*([^\d\s.+-][^\s.+]*)?"
+_SPANS = rf"(?:{_NUMBER}\s*[a-zµμ]+\s*)+"
+_SPAN = rf"({_NUMBER})\s*([a-zµμ]+)"
 
 
 def _at(where: str) -> str:
@@ -41,7 +42,7 @@ def _split(value: object, what: str, accepted: str, where: str) -> tuple[float, 
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UsageError(f"{_at(where)}{shown(value)} is not {what}; write {accepted}")
     if isinstance(value, str):
-        match = _QUANTITY.fullmatch(value.strip())
+        match = re.fullmatch(_QUANTITY, value.strip(), re.ASCII)
         if match is None:
             raise UsageError(f"{_at(where)}{shown(value)} is not {what}; write {accepted}")
         number, unit = float(match[1]), (match[2] or "").lower()
@@ -82,8 +83,8 @@ def _duration(value: object, where: str, bare: str, units: dict[str, float]) -> 
     accepted = f"a duration such as 30s, 500ms, 5m or 1h (a bare number is in {named})"
     if (
         isinstance(value, str)
-        and _SPANS.fullmatch(text := value.strip().lower())
-        and len(spans := _SPAN.findall(text)) > 1
+        and re.fullmatch(_SPANS, text := value.strip().lower())
+        and len(spans := re.findall(_SPAN, text)) > 1
     ):
         total = math.fsum(_scaled(number + unit, units, 1.0, "a duration", accepted, where) for number, unit in spans)
     else:

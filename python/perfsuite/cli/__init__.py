@@ -97,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless it was asked for
         if verbose:
             _traceback()
+        if _came_of_interrupt(error):
+            _say("interrupted")
+            return INTERRUPTED
         if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("perfsuite"):
             _say(f"{error.name} is needed and not installed: python -m pip install --upgrade perfsuite")
             return 1
@@ -172,6 +175,14 @@ def _accept_any_text() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _came_of_interrupt(error: BaseException) -> bool:
+    """Ctrl-C inside of a library's clean-up (argparse's, an import's) comes out as whatever that then tripped over."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None
 
 
 def _say(*lines: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import ArgumentParser, HelpFormatter, Namespace
 
 from perfsuite.errors import UsageError, unknown
@@ -20,11 +22,12 @@ class Parser(ArgumentParser):
     """A parser whose mistakes are UsageErrors, with the nearest flags, rather than an exit."""
 
     def __init__(self, name: str, description: str) -> None:
+        width = columns() - 2
         super().__init__(
             prog=name,
             description=f"{description[0].upper()}{description[1:]}.",
             allow_abbrev=False,
-            formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
+            formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32, width=width),
         )
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> Namespace:  # type: ignore[override]
@@ -44,6 +47,20 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """argparse's own finding (a flag without its value) as a UsageError."""
         raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def columns() -> int:
+    """How wide the terminal is, found as shutil finds it: shutil itself imports every archive format."""
+    try:
+        asked = int(os.environ.get("COLUMNS", ""))
+    except ValueError:
+        asked = 0
+    if asked > 0:
+        return asked
+    try:
+        return os.get_terminal_size(sys.__stdout__.fileno()).columns or 80  # type: ignore[union-attr]
+    except (AttributeError, ValueError, OSError):  # no such stream, or no terminal
+        return 80
 
 
 def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
 from perfsuite.errors import PerfsuiteError, UsageError
 
@@ -98,6 +97,8 @@ def remember(plan: Plan, result: Result, arguments: Namespace) -> str | None:
     a history is for later."""
     if (plan.history is not None and plan.history.off) or not result.phases:
         return None
+    from pathlib import Path
+
     from perfsuite.cli.options import command_of
     from perfsuite.history.store import History
 
