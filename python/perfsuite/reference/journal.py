@@ -2,13 +2,18 @@
 
 To be durable on its own, a memory in SQLite takes some twelve pages of the write-ahead log (rows, indexes, full text)
 and a sync of them; in a log that grows, the file system writes the new size as well, in a journal of its own.  Here it
-takes a part of one page that is there already, and a sync of that.  The database gets the memory at the same time,
-without waiting for the disk; after a loss of power the records of what it has lost are stored again.
+takes a part of one page that is there already, and a sync of that.  The database gets the memories later, many in one
+transaction and without waiting for the disk; the records of what it had not got, or has lost with the machine's power,
+are stored again when it is opened.
+
+One sync is of all records that were added before it: threads that wait at the same time wait for one or two syncs,
+however many they are.
 
 A record is the epoch of the file's present use, its number in it, its length, a CRC-32 of all that, and its bytes.
 Where that is not what comes next, the records end: what was torn, or is of an earlier use, is not read.
 
-One process at a time: the file is locked while it is open.
+One process at a time: the file is locked while it is open.  Only ``sync`` may be called by several threads at once, and
+while another method runs.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import errno
 import fcntl
 import os
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -47,6 +53,10 @@ class Journal:
         self._epoch = int.from_bytes(os.urandom(8), "little")
         self._number = 0
         self._position = 0
+        self._added = 0
+        self._synced = 0
+        self._broken = False
+        self._syncing = threading.Lock()
 
     def _lock(self) -> None:
         try:
@@ -73,23 +83,43 @@ class Journal:
         """Whether a record of so many bytes is worth adding: many fit."""
         return size <= BYTES // 4
 
-    def add(self, payload: bytes) -> bool:
-        """Adds a record; it is on the disk when this returns True.  False: there is no room before a ``clear``."""
+    def add(self, payload: bytes) -> int | None:
+        """Adds a record; ``sync`` with the number that this returns waits until it is on the disk.  None: there is no
+        room before a ``clear``, or a sync failed, after which the disk may have lost what was before it."""
         end = self._position + _HEAD.size + len(payload)
-        if end > BYTES:
-            return False
+        if end > BYTES or self._broken:
+            return None
         head = _HEAD.pack(self._epoch, self._number, len(payload), _sum(self._epoch, self._number, payload))
         _write(self._file, head + payload, self._position)
-        os.fdatasync(self._file)
         self._position, self._number = end, self._number + 1
-        return True
+        self._added += 1
+        return self._added
+
+    def sync(self, number: int) -> None:
+        """Returns when the record of that number is on the disk.  OSError: it may not be, now or later."""
+        if self._synced >= number:
+            return
+        with self._syncing:
+            if self._synced >= number:
+                return  # the sync of another, which this one waited for, was of this record too
+            if self._broken:  # the kernel says it once: a second sync would claim what the first has lost
+                raise OSError(errno.EIO, "an earlier sync failed", self.path)
+            added = self._added
+            try:
+                os.fdatasync(self._file)
+            except BaseException:
+                self._broken = True
+                raise
+            self._synced = added
 
     def clear(self) -> None:
         """Forgets all records: the database has them, on the disk."""
-        _write(self._file, bytes(_HEAD.size), 0)
-        os.fdatasync(self._file)
-        self._epoch = int.from_bytes(os.urandom(8), "little")
-        self._number = self._position = 0
+        with self._syncing:
+            _write(self._file, bytes(_HEAD.size), 0)
+            os.fdatasync(self._file)
+            self._epoch = int.from_bytes(os.urandom(8), "little")
+            self._number = self._position = 0
+            self._synced, self._broken = self._added, False
 
     def close(self, *, remove: bool) -> None:
         """Closes the file, and removes it where all is in the database."""

@@ -15,6 +15,9 @@ whoever wants so many: the nearest, each with its score.
 There is no index of vectors.  Searched exactly, these hashed embeddings find 0.72 of what is asked for among the first
 five of 5,000 memories where full text finds 0.99, and embedding a memory takes as long as storing four.
 
+A memory that is durable by the store's journal is a row later: with TOGETHER others, or before anything is looked for
+or changed.  So whoever stores waits for the disk and little else, and whoever asks finds all that was stored.
+
 Bounds: whatever is held in memory has a fixed number of entries, and a call reads a bounded number of rows, however
 many memories there are.
 """
@@ -23,18 +26,25 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import wraps
 from itertools import islice
-from typing import Literal, NamedTuple
+from typing import Concatenate, Literal, NamedTuple, ParamSpec, TypeVar
 
 from perfsuite._core import LRUCache
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reference.context import Note
 from perfsuite.reference.embedding import embed, similarity
-from perfsuite.reference.retrieval import OWNER_BITS, Found, Index, rows_of, words_of
+from perfsuite.reference.ranking import covers, without_stale
+from perfsuite.reference.retrieval import OWNER_BITS, Found, Index, words_of
+from perfsuite.reference.rows import Row, insert, record, row_of, unused
 from perfsuite.reference.store import Store
 
+P = ParamSpec("P")
+R = TypeVar("R")
 Tier = Literal["hot", "warm", "cold"]
 RANKED = 24
 """Memories that are ranked by embedding; those beyond keep their order by full text."""
@@ -44,10 +54,6 @@ NEAR = 0.6
 """Of the best similarity: a memory with only some of the words must be that near."""
 LOWEST = 0.3
 """Similarity below which a memory with only some of the words is not about the question."""
-SAME = 0.75
-"""Of its words: a memory that has more of another's is about the same."""
-BEHIND = 0.99
-"""Of the least similarity of those that the question's words do not tell from it: what was corrected has that."""
 TOUCHES = 1024
 """Uses of memories that wait to be noted with the next store."""
 NOTED = 64
@@ -56,6 +62,8 @@ EMBEDDED_AT_ONCE = 16
 """Memories that are embedded as they are stored, for they are likely to be asked for; those of a larger batch are when
 they are."""
 OPEN_BLOCKS = 8
+TOGETHER = 32
+"""Memories that wait to become rows in one transaction, which costs little more than that of one."""
 
 
 class Recalled(NamedTuple):
@@ -67,8 +75,21 @@ class Recalled(NamedTuple):
     score: float
 
 
+def _alone(method: Callable[Concatenate[Memories, P], R]) -> Callable[Concatenate[Memories, P], R]:
+    """A method that one thread at a time is in, and that finds all memories to be rows."""
+
+    @wraps(method)
+    def alone(self: Memories, /, *arguments: P.args, **keywords: P.kwargs) -> R:
+        with self._lock:
+            if self._behind:
+                self._catch_up()
+            return method(self, *arguments, **keywords)
+
+    return alone
+
+
 class Memories:
-    """The memories of all users."""
+    """The memories of all users.  Its methods may be called by several threads."""
 
     def __init__(self, store: Store, config: ReferenceConfig) -> None:
         self._store = store
@@ -77,82 +98,112 @@ class Memories:
         self._hot: LRUCache[int, str] = LRUCache(config.hot_memories)
         self._blocks: LRUCache[int, list[str]] = LRUCache(OPEN_BLOCKS)
         self._touched: dict[int, int] = {}
+        self._lock = threading.RLock()
+        self._behind: list[Row] = []
+        self._next: dict[int, int] = {}
         self._count()
         self._store_again()
+        store.owed = self._catch_up
         from perfsuite.embeddings import EmbeddingCache
 
         self.cache = EmbeddingCache(maxsize=config.embedding_entries)
 
     def add(self, user: str, texts: Sequence[str]) -> list[str]:
-        """Stores memories, all or none, at once; returns their ids.  They can be found when this returns."""
+        """Stores memories, all or none, at once; returns their ids.  They can be found when this returns, or earlier.
+
+        Where the disk fails, whether they are stored is open until they are looked for."""
+        with self._lock:
+            rows, kept = self._keep(user, texts)
+            for row in rows[max(0, len(rows) - self._config.hot_memories) :]:
+                self._hot[row.id] = row.text
+        if kept is not None:
+            self._store.settle(kept)
+        if self._config.embeds_stored and len(texts) <= EMBEDDED_AT_ONCE:
+            with self._lock:
+                for text in texts:
+                    self.cache.get_or_compute(text, embed)
+        return [f"m{row.id}" for row in rows]
+
+    def _keep(self, user: str, texts: Sequence[str]) -> tuple[list[Row], int | None]:
+        """The memories' rows, and what to wait for where they are not on the disk."""
+        if len(self._behind) >= TOGETHER:
+            self._catch_up()
         owner = self._store.user(user)
         now = time.time()
         keeps = self._store.keeps(sum(map(len, texts)))
+        if not keeps or len(texts) >= TOGETHER:
+            with self._changing(passing=keeps) as db:
+                start = unused(db, owner)
+                rows = [Row(row, owner, now, text) for row, text in enumerate(texts, start)]
+                insert(db, rows)
+                self._warm += len(rows)
+            kept = self._store.keep(record(user, owner, start, now, texts)) if keeps else None
+            return rows, kept
+        start = self._next.get(owner) or unused(self._store.connection, owner)
+        rows = [Row(row, owner, now, text) for row, text in enumerate(texts, start)]
+        kept = self._store.keep(record(user, owner, start, now, texts))  # may make rows of all that wait
+        self._behind += rows
+        self._next[owner] = start + len(rows)
+        return rows, kept
+
+    def _catch_up(self) -> None:
+        """Makes rows of the memories that the journal has and the database not yet."""
+        with self._lock:
+            if not self._behind:
+                return
+            behind, self._behind = self._behind, []  # a transaction begins with this very method
+            try:
+                with self._changing(passing=True) as db:
+                    insert(db, sorted(behind))
+                    self._warm += len(behind)
+            except BaseException:
+                self._behind = behind
+                raise
+            self._next.clear()
+
+    @contextmanager
+    def _changing(self, *, passing: bool) -> Iterator[sqlite3.Connection]:
+        """A transaction that brings memories; after it comes what is due then."""
         try:
-            with self._store.passing() if keeps else self._store.transaction() as db:
-                start = self._unused(db, owner)
-                self._insert(db, owner, start, now, texts)
+            with self._store.passing() if passing else self._store.transaction() as db:
+                yield db
                 self._note(db, NOTED)
                 if self._warm > self._config.warm_memories + self._config.cold_block:
                     self._cool(db)
-            if keeps:
-                self._store.keep(json.dumps([user, owner, start, now, texts], ensure_ascii=False).encode())
         except BaseException:
             self._count()  # what the transaction had moved is where it was
             raise
-        newest = len(texts) - self._config.hot_memories
-        for row, text in enumerate(texts[max(0, newest) :], start + max(0, newest)):
-            self._hot[row] = text
-        if self._config.embeds_stored and len(texts) <= EMBEDDED_AT_ONCE:
-            for text in texts:
-                self.cache.get_or_compute(text, embed)
-        return [f"m{row}" for row in range(start, start + len(texts))]
-
-    def _insert(self, db: sqlite3.Connection, owner: int, start: int, now: float, texts: Sequence[str]) -> None:
-        db.executemany(
-            "INSERT INTO memories (id, profile_id, user_id, content, created_at, accessed_at) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            ((row, owner, owner, text, now, now) for row, text in enumerate(texts, start)),
-        )
-        db.executemany("INSERT INTO memory_index (rowid, content) VALUES (?, ?)", enumerate(texts, start))
-        self._warm += len(texts)
 
     def _store_again(self) -> None:
-        """Stores what the database lost with the machine's power.  It lost the last commits and none before them: a row
-        that is missing, with a later one there or gone, was let go of."""
-        for record in self._store.kept():
-            user, owner, start, now, texts = json.loads(record)
-            with self._store.transaction() as db:
+        """Stores what the journal has and the database lacks: the last ones, and none before them.  A row that is
+        missing, with a later one there or gone, was let go of."""
+        for kept in self._store.kept():
+            user, owner, start, now, texts = json.loads(kept)
+            with self._store.passing() as db:
                 db.execute("INSERT OR IGNORE INTO users (id, name, created_at) VALUES (?, ?, ?)", (owner, user, now))
-                known = self._unused(db, owner) - start
-                if known < len(texts):
-                    self._insert(db, owner, start + max(0, known), now, texts[max(0, known) :])
-
-    @staticmethod
-    def _unused(db: sqlite3.Connection, owner: int) -> int:
-        """The owner's next row: no memory has it, and none that is gone had it."""
-        newest, gone = db.execute(
-            "SELECT (SELECT max(id) FROM memories WHERE id BETWEEN ? AND ?), last_gone FROM users WHERE id = ?",
-            (*rows_of(owner), owner),
-        ).fetchone()
-        return int(max(newest or owner << OWNER_BITS, gone)) + 1
+                known = max(0, unused(db, owner) - start)
+                rows = [Row(row, owner, now, text) for row, text in enumerate(texts, start)]
+                insert(db, rows[known:])
+                self._warm += len(rows[known:])
 
     def _count(self) -> None:
         db = self._store.connection
         self._warm = int(db.execute("SELECT count(*) FROM memories WHERE block_id IS NULL").fetchone()[0])
         self._cold = self._store.count("memories") - self._warm
 
+    @_alone
     def get(self, identifier: str) -> str | None:
         """A memory's text, or None when there is none of that id.  A use of it."""
-        row = _row(identifier)
+        row = row_of(identifier)
         text = None if row is None else self._text(row)
         if row is not None and text is not None:
             self._touch(row, text)
         return text
 
+    @_alone
     def update(self, identifier: str, text: str) -> bool:
         """Gives a memory another text, at once; it keeps its id and its age.  False: there is none of that id."""
-        row = _row(identifier)
+        row = row_of(identifier)
         try:
             with self._store.transaction() as db:
                 if row is None or not self._unindex(db, row):
@@ -169,9 +220,10 @@ class Memories:
         self._hot[row] = text
         return True
 
+    @_alone
     def delete(self, identifier: str) -> bool:
         """Forgets a memory for good.  False: there is none of that id."""
-        row = _row(identifier)
+        row = row_of(identifier)
         try:
             with self._store.transaction() as db:
                 if row is None or not self._unindex(db, row):
@@ -199,9 +251,10 @@ class Memories:
         self._drop_if_empty(db, block)
         return True
 
+    @_alone
     def tier_of(self, identifier: str) -> Tier | None:
         """Where a memory is; None when there is none of that id."""
-        row = _row(identifier)
+        row = row_of(identifier)
         if row is None:
             return None
         if row in self._hot:
@@ -211,6 +264,7 @@ class Memories:
             return None
         return "warm" if found[0] is None else "cold"
 
+    @_alone
     def search(self, user: str, question: str, limit: int) -> list[Note]:
         """The user's memories about a question, most relevant first."""
         words = words_of(question)
@@ -223,7 +277,7 @@ class Memories:
             rows = [one.row for one in self._index.nearest(owner, words, RANKED)]
         found = [(row, text) for row in rows if (text := self._text(row)) is not None]
         if not exact:
-            found = [(row, text) for row, text in found if _covers(text, words)]
+            found = [(row, text) for row, text in found if covers(text, words)]
         if not found:
             return []
         near = sorted(
@@ -243,6 +297,7 @@ class Memories:
             self._touch(row, text)
         return [Note(f"m{row}", text) for row, text in ranked]
 
+    @_alone
     def recall(self, user: str, question: str, limit: int) -> list[Recalled]:
         """The user's nearest memories to a question, the nearest first; of equals the newest.
 
@@ -259,12 +314,7 @@ class Memories:
             if text is not None and (text not in newest or newest[text].row < one.row):
                 newest[text] = one
         known = [(one, text) for text, one in newest.items()]
-        nearness = self._nearness(question, list(newest))
-        for index in _superseded(known):
-            share = known[index][0].share
-            nearness[index] = BEHIND * min(
-                near for (one, _), near in zip(known, nearness, strict=True) if one.share == share
-            )
+        nearness = without_stale(known, self._nearness(question, list(newest)))
         ranked = sorted(
             ((one.share + near) / 2, one.row, text) for (one, text), near in zip(known, nearness, strict=True)
         )
@@ -277,6 +327,7 @@ class Memories:
         query = self.cache.get_or_compute(question, embed)
         return [similarity(query, self.cache.get_or_compute(text, embed)) for text in texts]
 
+    @_alone
     def counts(self) -> dict[Tier, int]:
         """Memories by tier.  The hot ones are warm or cold as well."""
         return {"hot": len(self._hot), "warm": self._warm, "cold": self._cold}
@@ -308,6 +359,7 @@ class Memories:
             with self._store.passing() as db:
                 self._note(db, NOTED)
 
+    @_alone
     def flush(self) -> None:
         """Notes the uses of memories; those that were cold and used twice become rows again."""
         with self._store.transaction() as db:
@@ -373,30 +425,3 @@ class Memories:
         db.execute("UPDATE users SET last_gone = max(last_gone, ?) WHERE id = ?", (row, row >> OWNER_BITS))
         self._hot.pop(row, None)
         self._touched.pop(row, None)
-
-
-def _covers(text: str, words: list[str]) -> bool:
-    """Whether most of the words are in a text, the endings of plain words aside."""
-    said = " ".join(["", *words_of(text), ""])
-    stems = (f" {word[: max(4, len(word) - 2)]}" if word.isalpha() else f" {word} " for word in words)
-    return 2 * sum(stem in said for stem in stems) > len(words)
-
-
-def _superseded(known: list[tuple[Found, str]]) -> list[int]:
-    """Indexes of those that a newer one seems to correct: it has the same of the question's words, and most of the
-    others too, one aside for what is new."""
-    stale = []
-    words = [set(words_of(text)) for _, text in known]
-    for index, ((old, _), said) in enumerate(zip(known, words, strict=True)):
-        for (new, _), again in zip(known, words, strict=True):
-            if new.row <= old.row or new.share != old.share or said <= again or again <= said:
-                continue
-            if len(said & again) > SAME * (min(len(said), len(again)) - 1):
-                stale.append(index)
-                break
-    return stale
-
-
-def _row(identifier: str) -> int | None:
-    number = identifier[1:]
-    return int(number) if identifier[:1] == "m" and number.isdigit() and len(number) < 19 else None

@@ -5,10 +5,11 @@ the write-ahead log.  (After a loss of power too with ``synchronous="FULL"``; NO
 the kernel.)  The tables are capped: beyond the caps of ReferenceConfig the oldest rows go, and SQLite uses their pages
 again.
 
-With FULL, what one transaction can tell in a record of its own (memories: ``keep``) waits for the sync of that record
-instead of the log's: see journal.py.
+With FULL, what can be told in a record of its own (memories: ``keep``) waits for the sync of that record instead of the
+log's, and the database gets it later: see journal.py.
 
-All calls are short and are made on the event loop's thread: see system.py for why.
+All calls are short; the chat system makes them on the event loop's thread, see system.py for why.  One thread at a time
+may be in them, but for ``settle``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,9 +85,11 @@ class Store:
         self._insertions = 0
         self._users: dict[str, int] = {}
         self._journal: Journal | None = None
+        self.owed: Callable[[], None] | None = None
+        """Gives the database what was kept and is not yet in it."""
         opened: sqlite3.Connection | None = None
         try:
-            self.connection = opened = sqlite3.connect(self.path, isolation_level=None)
+            self.connection = opened = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             self.connection.execute("PRAGMA journal_mode = WAL")
             self.connection.execute("PRAGMA foreign_keys = ON")
             self.connection.execute("PRAGMA cache_size = -8192")
@@ -133,8 +136,9 @@ class Store:
                 self._journal.clear()
 
     def kept(self) -> Iterator[bytes]:
-        """The records of ``keep`` that the database may have lost with the machine's power, in order.  To be gone
-        through to the end, before anything else is stored."""
+        """The records of ``keep`` that the database may lack, in order.  To be gone through to the end, before anything
+        else is stored."""
+        self.catch_up()
         if self._journal is not None:
             yield from self._journal.records()
             self.sync()
@@ -149,18 +153,41 @@ class Store:
             and not self.connection.in_transaction
         )
 
-    def keep(self, record: bytes) -> None:
-        """Returns when the record is on the disk; ``kept`` gives it until the database has what it tells there too."""
+    def keep(self, record: bytes) -> int:
+        """Writes a record down; once ``settle`` has returned of the number that this returns, ``kept`` gives it until
+        the database has what it tells on the disk too."""
         assert self._journal is not None
         try:
-            if not self._journal.add(record):
+            number = self._journal.add(record)
+            if number is None:
                 self.sync()
-                self._journal.add(record)
+                number = self._journal.add(record)
         except OSError as error:
-            raise PerfsuiteError(f"cannot write the journal of {self.path}: {error}") from error
+            raise self._unwritten(error) from error
+        assert number is not None  # ``keeps`` said that it takes a record of that size
+        return number
+
+    def settle(self, number: int) -> None:
+        """Returns when a record of ``keep`` is on the disk.  May be called by several threads at once: one sync is of
+        all their records."""
+        assert self._journal is not None
+        try:
+            self._journal.sync(number)
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> PerfsuiteError:
+        return PerfsuiteError(f"cannot write the journal of {self.path}: {error}")
+
+    def catch_up(self) -> None:
+        """The database gets what it is owed, unless a transaction is under way: before one begins, it is owed
+        nothing."""
+        if self.owed is not None and not self.connection.in_transaction:
+            self.owed()
 
     def sync(self) -> None:
-        """Returns when all that was committed is on the disk."""
+        """Returns when all that was committed, or kept, is on the disk in the database."""
+        self.catch_up()
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute(f"PRAGMA user_version = {FORMAT}")  # the sync of a commit is of all before it too
         self.connection.execute(f"PRAGMA synchronous = {self._config.synchronous}")
@@ -197,6 +224,7 @@ class Store:
         if self.connection.in_transaction:
             yield self.connection
             return
+        self.catch_up()
         try:
             self.connection.execute("BEGIN IMMEDIATE")
             yield self.connection
@@ -347,6 +375,7 @@ class Store:
         """Rows of a table."""
         if table not in ("users", "sessions", "messages", "memories", "memory_blocks", "archives", "agent_logs"):
             raise ValueError(f"there is no table {table!r}")
+        self.catch_up()
         return int(self.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
     def close(self) -> None:
@@ -360,5 +389,6 @@ class Store:
             self._journal.close(remove=False)
             raise
         finally:
+            self.owed = None
             self.connection.close()
         self._journal.close(remove=True)

@@ -9,6 +9,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from compilers import compile_c, compilers
 from perfsuite.compression import codec_at
 from perfsuite.errors import PerfsuiteError
 from perfsuite.reference.configuration import ReferenceConfig
-from perfsuite.reference.memory import TOUCHES, Memories
+from perfsuite.reference.memory import TOGETHER, TOUCHES, Memories
 from perfsuite.reference.store import Store
 
 DURABLE = ReferenceConfig(synchronous="FULL")
@@ -193,20 +195,32 @@ def test_what_the_database_lost_is_in_the_journal(killed: tuple[Path, list[str]]
     assert len(alone) > 2
 
 
+def ends(journal: Path) -> list[int]:
+    """Where the records of a journal that is whole end."""
+    data, found, position = journal.read_bytes(), [], 0
+    while (length := int.from_bytes(data[position + 12 : position + 16], "little")) and data[position : position + 8]:
+        position += 20 + length
+        found.append(position)
+    return found
+
+
 @pytest.mark.parametrize("damage", ["cut", "zeros", "noise"])
 def test_a_damaged_journal_ends_where_it_is_damaged(
     killed: tuple[Path, list[str]], tmp_path: Path, damage: str
 ) -> None:
     path, acknowledged = killed
-    used = len(Path(f"{path}-kept").read_bytes().rstrip(b"\0"))
+    written = ends(Path(f"{path}-kept"))
+    assert len(written) == STORED
+    rows = survivors(copied(path, tmp_path / "rows"), acknowledged)
+    assert 0 < rows < STORED, "the last ones were not yet rows of the database"
     rng = random.Random(damage)
     left = set()
-    for number in range(4):
-        at = rng.randrange(used)
-        copy = copied(path, tmp_path / f"{number}", "-kept")
+    for at in [rng.randrange(written[-1]), *(rng.randrange(*written[-4::3]) for _ in range(3)), written[-1] - 1]:
+        copy = copied(path, tmp_path / str(at), "-kept")
         spoiled(f"{copy}-kept", damage, at)
-        assert survivors(copy, acknowledged) == STORED, "the database has them all"
-        copy = copied(path, tmp_path / f"{number}-both", "-kept")
+        whole = sum(end <= at for end in written)
+        assert survivors(copy, acknowledged) == max(rows, whole), "all before the damage, and none made up"
+        copy = copied(path, tmp_path / f"{at}-both", "-kept")
         spoiled(f"{copy}-kept", damage, at)
         with open(f"{copy}-wal", "r+b") as log:
             log.truncate(60 * 4120)
@@ -277,6 +291,98 @@ def test_a_disk_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store.close()
 
 
+class Gate:
+    """A sync of the disk whose first call ends when so many records were added, and fails if it is to."""
+
+    def __init__(self, store: Store, waiting: int, *, fails: bool = False) -> None:
+        assert store._journal is not None
+        self.journal, self.waiting, self.fails = store._journal, waiting, fails
+        self.calls = 0
+        self.sync = os.fdatasync
+
+    def __call__(self, file: int) -> None:
+        self.calls += 1
+        if self.calls > 1:
+            return self.sync(file)
+        deadline = time.monotonic() + 60
+        while self.journal._added < self.waiting and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if self.fails:
+            raise OSError(5, "Input/output error")
+        return self.sync(file)
+
+
+def stored_at_once(memories: Memories, count: int) -> list[list[str] | PerfsuiteError]:
+    """What came of stores of so many threads."""
+
+    def store(number: int) -> list[str] | PerfsuiteError:
+        try:
+            return memories.add("u", [f"The code of cabinet{number} is value{number}."])
+        except PerfsuiteError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(store, range(count)))
+
+
+def test_stores_at_once_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "b.sqlite", DURABLE, codec_at("zlib"))
+    memories = Memories(store, DURABLE)
+    memories.add("u", ["The first one."])
+    gate = Gate(store, 1 + 8)
+    monkeypatch.setattr(os, "fdatasync", gate)
+    ids = [one[0] for one in stored_at_once(memories, 8) if isinstance(one, list)]
+    assert len(set(ids)) == 8
+    assert gate.calls == 2, "the first one's own, and one of all that were added meanwhile"
+    for number in range(8):
+        memories.add("u", [f"The key of drawer{number} fits."])
+    assert gate.calls == 10, "the negative control: one after the other, each has its own"
+    for number, one in enumerate(ids):
+        assert memories.get(one) == f"The code of cabinet{number} is value{number}."
+    store.close()
+
+
+def test_a_sync_that_fails_fails_all_that_waited_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path / "b.sqlite", DURABLE, codec_at("zlib"))
+    memories = Memories(store, DURABLE)
+    memories.add("u", ["The first one."])
+    gate = Gate(store, 1 + 8, fails=True)
+    monkeypatch.setattr(os, "fdatasync", gate)
+    assert all(isinstance(one, PerfsuiteError) for one in stored_at_once(memories, 8))
+    assert gate.calls == 1, "what a failed sync may have lost, a second one would only claim"
+    (last,) = memories.add("u", ["The last one."])
+    assert gate.calls > 1
+    shutil.copytree(tmp_path, tmp_path / "copy")
+    (tmp_path / "copy" / "b.sqlite-kept").unlink()
+    store.close()
+    again = Store(tmp_path / "copy" / "b.sqlite", DURABLE, codec_at("zlib"))
+    assert again.count("memories") >= 9, "with a journal that may have a gap, the database was synced"
+    again.close()
+    again = Store(tmp_path / "b.sqlite", DURABLE, codec_at("zlib"))
+    assert Memories(again, DURABLE).get(last) == "The last one."
+    again.close()
+
+
+def test_a_database_that_is_full_keeps_what_was_acknowledged(tmp_path: Path) -> None:
+    store = Store(tmp_path / "b.sqlite", DURABLE, codec_at("zlib"))
+    memories = Memories(store, DURABLE)
+    memories.add("u", ["The first one."])
+    memories.flush()
+    pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+    store.connection.execute(f"PRAGMA max_page_count = {pages}")
+    texts = [f"The code of cabinet{number} is {'long ' * 1000}." for number in range(TOGETHER)]
+    ids = [memories.add("u", [text])[0] for text in texts]
+    for _ in range(2):
+        with pytest.raises(PerfsuiteError, match=r"cannot write to the database .*b\.sqlite: .*full"):
+            memories.recall("u", "Which code?", 1)
+    with pytest.raises(PerfsuiteError, match="full"):
+        memories.add("u", ["One more is refused, before it is written down."])
+    store.connection.execute("PRAGMA max_page_count = 1000000")
+    assert [memories.get(one) for one in ids] == texts
+    assert store.count("memories") == 1 + len(texts)
+    store.close()
+
+
 def test_uses_wait_for_a_store_and_are_bounded(tmp_path: Path) -> None:
     config = replace(DURABLE, path=tmp_path / "a.sqlite", hot_memories=4)
     store = Store(tmp_path / "a.sqlite", config, codec_at("zlib"))
@@ -290,6 +396,7 @@ def test_uses_wait_for_a_store_and_are_bounded(tmp_path: Path) -> None:
         memories.get(one)
     assert noted() == 0
     memories.add("u", ["Another one."])
+    store.catch_up()
     assert noted() == 10
     for one in ids[10:]:
         memories.get(one)

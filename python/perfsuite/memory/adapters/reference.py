@@ -38,7 +38,7 @@ class Reference:
             "name": "reference",
             "version": __version__,
             "class": "raw",
-            "concurrent": False,
+            "concurrent": True,
             "configuration": {name: getattr(self._config, name) for name in shown},
             "notes": [f"its embeddings are its own, {DIMENSION} floats: the dimension asked for means nothing to it"],
         }
