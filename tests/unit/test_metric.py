@@ -15,8 +15,8 @@ from perfsuite.criteria import STATS
 from perfsuite.metric import Comparison, Kind, Metric, Stamp, catalogue, metric
 from perfsuite.plan import Criterion
 from perfsuite.result import Stats
-from perfsuite.suites.phase import memory_evidence
 from perfsuite.suites.probes import PROBES
+from perfsuite.suites.sampled import memory_evidence
 
 ROWS = list(catalogue().values())
 

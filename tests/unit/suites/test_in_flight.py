@@ -13,7 +13,7 @@ from perfsuite.loadgen import Delivered, LoadSpec
 from perfsuite.metric import catalogue
 from perfsuite.plan import Criterion
 from perfsuite.result import MetricResult
-from perfsuite.suites.phase import _delivered
+from perfsuite.suites.outcome import delivered
 from perfsuite.suites.probes.load import in_flight
 from perfsuite.suites.session import Stretch
 
@@ -53,6 +53,6 @@ def test_the_rate_delivered_is_what_was_sent_in_time_and_stands_beside_what_fell
     ramp = stretch(5, rate=20.0, arrivals="ramp")
     assert ramp.delivered is not None
     ramp.delivered = dataclasses.replace(ramp.delivered, rate=8.0, due_rate=10.0, requests=30, duration_s=3.0)
-    told = _delivered([ramp])
+    told = delivered([ramp])
     assert (told["rate"], told["due_rate"], told["warmup"]) == (8.0, 10.0, 6)
-    assert _delivered([stretch(5, concurrency=5)])["due_rate"] is None
+    assert delivered([stretch(5, concurrency=5)])["due_rate"] is None
