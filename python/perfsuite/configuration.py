@@ -30,9 +30,10 @@ from perfsuite.plan import (
     Workload,
     overridden,
 )
-from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OF_CHAT, OF_MEMORY, OPTIONS, Option, Place
+from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OF_CHAT, OF_MEMORY, OPTIONS, Option
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 from perfsuite.units import TokenLength
+from perfsuite.values import Place
 
 SCALE = {"quick": 5 / 3600, "standard": 60 / 3600, "full": 1.0}
 SHORTEST_S = {"quick": 5.0, "standard": 60.0, "full": 0.0}

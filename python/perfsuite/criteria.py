@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from perfsuite import settings
+from perfsuite import values
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import Comparison, Metric, alias_stat, canonical, catalogue, metric
 from perfsuite.plan import Criterion, Phase
@@ -88,8 +88,8 @@ def criterion(
         stat=stat,
         comparison=cast("Comparison", comparison),
         target=target,
-        critical=settings.switch(fields.get("critical", base.critical if base else True), f"{where}: critical"),
-        required=settings.switch(fields.get("required", base.required if base else False), f"{where}: required"),
+        critical=values.switch(fields.get("critical", base.critical if base else True), f"{where}: critical"),
+        required=values.switch(fields.get("required", base.required if base else False), f"{where}: required"),
         origin=origin,
     )
 

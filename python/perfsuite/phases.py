@@ -12,11 +12,12 @@ from functools import cache
 from importlib.resources import files
 from typing import cast
 
-from perfsuite import settings
+from perfsuite import values
 from perfsuite.criteria import read_criteria
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import metric
 from perfsuite.plan import OF, STABLE_MEMORY, Phase, SystemKind
+from perfsuite.settings import BY_NAME, PHASE_OPTIONS
 
 PHASE_KEYS = ("name", "title", "duration", "metrics", "success_criteria", "probes", "of")
 GROUPS = ("all", "suite")
@@ -42,7 +43,7 @@ class KnownPhases:
             with mistakes.noted():
                 if not isinstance(table, Mapping):
                     raise UsageError(f"{where}: phases[{index}]: {shown(table)} is no table; write [[phases]] above it")
-                name = settings.text(table.get("name", ""), f"{where}: phases[{index}].name")
+                name = values.text(table.get("name", ""), f"{where}: phases[{index}].name")
                 if name in read:
                     raise UsageError(
                         f"{where}: phases[{index}]: a second phase is named {name!r}; give it another name"
@@ -62,15 +63,15 @@ def _phase(
     overrides: dict[str, object] = {}
     for key, value in table.items():
         with mistakes.noted():
-            if key in settings.PHASE_OPTIONS:
-                overrides[key] = settings.BY_NAME[key].parse(value, f"{where}: {key}")
+            if key in PHASE_OPTIONS:
+                overrides[key] = BY_NAME[key].parse(value, f"{where}: {key}")
             elif key not in PHASE_KEYS:
-                raise unknown("key", key, [*PHASE_KEYS, *settings.PHASE_OPTIONS], where)
+                raise unknown("key", key, [*PHASE_KEYS, *PHASE_OPTIONS], where)
     listed: tuple[str, ...] | None = None
     if "metrics" in table:
         listed = ()
         with mistakes.noted():
-            given = settings.names(table["metrics"], f"{where}: metrics")
+            given = values.names(table["metrics"], f"{where}: metrics")
             for item in given:
                 with mistakes.noted():
                     listed = (*listed, metric(item, f"{where}: metrics").name)
@@ -81,7 +82,7 @@ def _phase(
     duration = base.documented_s if base else 0.0
     if "duration" in table:
         with mistakes.noted():
-            duration = settings.positive_duration(table["duration"], f"{where}: duration")
+            duration = values.positive_duration(table["duration"], f"{where}: duration")
     elif base is None:
         mistakes.add(f'{where}: no duration; write duration = "1h", or a number of seconds')
     if base is None and not (measured or criteria or table.get("metrics") or table.get("success_criteria")):
@@ -89,15 +90,15 @@ def _phase(
     probes = base.probes if base and listed is None else ()
     if "probes" in table:
         with mistakes.noted():
-            probes = settings.names(table["probes"], f"{where}: probes")
+            probes = values.names(table["probes"], f"{where}: probes")
     of: SystemKind = "chat" if base is None else base.of
     if "of" in table:
         with mistakes.noted():
-            of = cast("SystemKind", settings.choice(table["of"], f"{where}: of", known=OF, kind="kind of system"))
+            of = cast("SystemKind", values.choice(table["of"], f"{where}: of", known=OF, kind="kind of system"))
     title = name if base is None else base.title
     if "title" in table:
         with mistakes.noted():
-            title = settings.text(table["title"], f"{where}: title")
+            title = values.text(table["title"], f"{where}: title")
     return Phase(
         name=name,
         title=title,

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from perfsuite.metric import Comparison, labelled, lower_is_better
-from perfsuite.settings import Place
 from perfsuite.units import TokenLength
+from perfsuite.values import Place
 
 Profile = Literal["quick", "standard", "full"]
 Arrivals = Literal["constant", "poisson", "ramp", "step"]

@@ -5,16 +5,25 @@ Nothing heavy is imported here, for the table is read by ``--help``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 
-from perfsuite.errors import UsageError, shown, unknown
-from perfsuite.units import parse_count, parse_duration, parse_rate, parse_ratio, parse_tokens
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from pathlib import Path
+from perfsuite.units import parse_ratio, parse_tokens
+from perfsuite.values import (
+    as_it_is,
+    at_least,
+    choice,
+    environment_name,
+    names,
+    non_negative_duration,
+    path,
+    place,
+    positive_duration,
+    positive_rate,
+    several,
+    switch,
+    text,
+)
 
 Parser = Callable[[object, str], object]
 
@@ -77,139 +86,6 @@ class Option:
         return f"PERFSUITE_{self.name.upper()}"
 
 
-class Place:
-    """Where the history is: an SQLAlchemy URL, the path of a file, or ``off``.  A password in it is shown nowhere."""
-
-    __slots__ = ("_given",)
-
-    def __init__(self, given: str) -> None:
-        self._given = given
-
-    @property
-    def off(self) -> bool:
-        """Whether no history is kept."""
-        return self._given.lower() == "off"
-
-    def reveal(self) -> str:
-        """The URL as it was given."""
-        return self._given
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Place) and self._given == other._given
-
-    def __hash__(self) -> int:
-        return hash(self._given)
-
-    def __repr__(self) -> str:
-        return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", self._given)
-
-    __str__ = __repr__
-
-
-def place(value: object, where: str) -> Place:
-    """A URL, a path or ``off``."""
-    from pathlib import Path
-
-    if isinstance(value, Place):
-        return value
-    return Place(str(value) if isinstance(value, Path) else text(value, where))
-
-
-def text(value: object, where: str) -> str:
-    """Text that is not empty and fits on a line."""
-    if not isinstance(value, str):
-        raise UsageError(f"{where}: {shown(value)} is not text; write it in quotes")
-    if not value.strip() or any(ord(character) < 32 for character in value):
-        raise UsageError(f"{where}: {shown(value)} is empty or has control characters; give a name")
-    return value.strip()
-
-
-def path(value: object, where: str) -> Path:
-    """A path; whether the file is there is seen when it is used."""
-    from pathlib import Path
-
-    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-        raise UsageError(f"{where}: {shown(value)} is not a path; name a file or folder")
-    return Path(value).expanduser() if str(value).startswith("~/") else Path(value)
-
-
-def switch(value: object, where: str) -> bool:
-    """Yes or no: true and false in a file, 1/0, yes/no, on/off in a variable."""
-    if isinstance(value, bool):
-        return value
-    word = value.strip().lower() if isinstance(value, str) else ""
-    if word in ("1", "true", "yes", "on"):
-        return True
-    if word in ("0", "false", "no", "off"):
-        return False
-    raise UsageError(f"{where}: {shown(value)} is neither true nor false; write true or false")
-
-
-def names(value: object, where: str) -> tuple[str, ...]:
-    """Names separated by commas, or a list of them; each once, in order."""
-    items = value if isinstance(value, list | tuple) else [value]
-    found: list[str] = []
-    for item in items:
-        if not isinstance(item, str):
-            raise UsageError(f"{where}: {shown(item)} is not a name; write names in quotes")
-        found.extend(text(name, where) for name in item.split(","))
-    return tuple(dict.fromkeys(found))
-
-
-def several(value: object, where: str) -> tuple[str, ...]:
-    """A text, or a list of texts, kept whole."""
-    items = value if isinstance(value, list | tuple) else [value]
-    return tuple(dict.fromkeys(text(item, where) for item in items))
-
-
-def choice(value: object, where: str, *, known: tuple[str, ...], kind: str) -> str:
-    """One of the names in ``known``."""
-    name = text(value, where)
-    if name not in known:
-        raise unknown(kind, name, known, where)
-    return name
-
-
-def positive_rate(value: object, where: str) -> float:
-    """A rate above zero."""
-    rate = parse_rate(value, where)
-    if not 0 < rate <= 1e7:
-        raise UsageError(
-            f"{where}: {shown(value)} is no rate to send at; write one above 0 and up to 10000000 per second"
-        )
-    return rate
-
-
-def positive_duration(value: object, where: str, *, bare: str = "s") -> float:
-    """A duration above zero, in seconds."""
-    seconds = parse_duration(value, where, bare=bare)
-    if seconds < 1e-3:
-        raise UsageError(f"{where}: {shown(value)} is too short; write a duration of at least 1ms, such as 30s")
-    return seconds
-
-
-def non_negative_duration(value: object, where: str) -> float:
-    """A duration in seconds, 0 included."""
-    return parse_duration(value, where)
-
-
-def environment_name(value: object, where: str) -> str:
-    """The name of an environment variable (not its value: a key on a command line is seen by every user)."""
-    name = text(value, where)
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise UsageError(f"{where}: not the name of an environment variable; put the key in one and give its name")
-    return name
-
-
-def as_it_is(value: object, where: str) -> object:
-    """Thresholds: read once the metrics are known."""
-    return value
-
-
-def _at_least(least: int, most: int = 2**63 - 1) -> Parser:
-    return partial(parse_count, least=least, most=most)
-
-
 OPTIONS: tuple[Option, ...] = (
     Option("output", path, "folder for the results", default="test-results", flags=("-o",), metavar="DIR"),
     Option("verbose", switch, "say more; show tracebacks", default=False, flags=("-v",), switch=True),
@@ -242,7 +118,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="TARGET",
     ),
     Option("model", several, "a model to ask for (repeatable)", default=(), metavar="NAME[@URL]", repeat=True),
-    Option("pid", _at_least(1, 2**31 - 1), "the process of the system under test", metavar="PID"),
+    Option("pid", at_least(1, 2**31 - 1), "the process of the system under test", metavar="PID"),
     Option("quick", switch, "the same as --profile quick", default=False, switch=True),
     Option(
         "profile",
@@ -269,11 +145,11 @@ OPTIONS: tuple[Option, ...] = (
         "request_timeout", positive_duration, "the longest a request may take", default=60.0, metavar="TIME", unit="s"
     ),
     Option(
-        "max_requests", _at_least(1), "send no more requests than this, in the whole run", metavar="N", scope="phase"
+        "max_requests", at_least(1), "send no more requests than this, in the whole run", metavar="N", scope="phase"
     ),
     Option(
         "max_tokens",
-        _at_least(1),
+        at_least(1),
         "send no more once this many tokens were counted in the whole run",
         metavar="N",
         scope="phase",
@@ -284,7 +160,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "turns",
-        _at_least(1, 10**6),
+        at_least(1, 10**6),
         "messages in a conversation, each with the answers that the system gave before",
         metavar="N",
         scope="phase",
@@ -301,7 +177,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("min_savings", parse_ratio, "target of memory_savings", metavar="RATIO"),
     Option(
         "max_window_size",
-        _at_least(512, 10**8),
+        at_least(512, 10**8),
         "the largest context window tried, in tokens",
         default=8192,
         metavar="N",
@@ -309,7 +185,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "workers",
-        _at_least(1, 1000),
+        at_least(1, 1000),
         "concurrent workers of throughput",
         default=10,
         metavar="N",
@@ -317,21 +193,21 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         "samples",
-        _at_least(1, 10**7),
+        at_least(1, 10**7),
         "of each call of latency, and operations of throughput [by the profile]",
         metavar="N",
         scope="phase",
     ),
     Option(
         "max_scale",
-        _at_least(1, 10**9),
+        at_least(1, 10**9),
         "memories of the largest scale of footprint [by the profile]",
         metavar="N",
         scope="phase",
     ),
-    Option("dimension", _at_least(1, 10**5), "floats of an embedding", default=384, metavar="N", scope="phase"),
+    Option("dimension", at_least(1, 10**5), "floats of an embedding", default=384, metavar="N", scope="phase"),
     Option("optimization_threshold", parse_ratio, "target of window_optimization", metavar="RATIO"),
-    Option("concurrency", _at_least(1, 10**6), "requests in flight", metavar="N", scope="phase"),
+    Option("concurrency", at_least(1, 10**6), "requests in flight", metavar="N", scope="phase"),
     Option("rate", positive_rate, "requests due a second (open loop)", metavar="R", scope="phase"),
     Option(
         "arrivals",
@@ -341,7 +217,7 @@ OPTIONS: tuple[Option, ...] = (
         choices=ARRIVALS,
         scope="phase",
     ),
-    Option("users", _at_least(1, 10**6), "users who each send a message every --pace", metavar="N", scope="phase"),
+    Option("users", at_least(1, 10**6), "users who each send a message every --pace", metavar="N", scope="phase"),
     Option(
         "pace",
         positive_duration,
@@ -379,7 +255,7 @@ OPTIONS: tuple[Option, ...] = (
         metavar="URL|FILE|off",
         scope="ambient",
     ),
-    Option("seed", _at_least(0, 2**63 - 1), "seed of everything that is drawn", default=0, metavar="N"),
+    Option("seed", at_least(0, 2**63 - 1), "seed of everything that is drawn", default=0, metavar="N"),
     Option("strict", switch, "undecided and not measured criteria fail", default=False, switch=True),
     Option("api_key_env", environment_name, "the variable that holds the key of the service", metavar="NAME"),
     Option("tokenizer", path, "the model's tokenizer.json, or its folder, to count with", metavar="FILE"),

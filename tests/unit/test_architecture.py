@@ -31,7 +31,18 @@ LAYERS = [
     },
     {"reference"},
     {"result", "evidence", "phases", "criteria", "plan", "exports"},
-    {"metric", "units", "settings", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
+    {
+        "metric",
+        "units",
+        "values",
+        "settings",
+        "trimming",
+        "limits",
+        "embeddings",
+        "compression",
+        "preservation",
+        "stats",
+    },
     {"errors", "atomic", "heap", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfsuite.reports.comparison import Files
-    from perfsuite.settings import Place
     from perfsuite.suites.memory.comparison import ComparisonSettings
     from perfsuite.suites.memory.comparison_result import Comparison
     from perfsuite.suites.memory.models import ModelSettings
+    from perfsuite.values import Place
     from perfsuite.workloads.memories import Workload
 
 SHARED: dict[str, object] = {

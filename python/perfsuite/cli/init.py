@@ -39,9 +39,9 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Writes perfsuite.toml; 1 when the service did not answer the message, or nothing that chats was found."""
     from perfsuite.exports.files import write_atomically
-    from perfsuite.settings import environment_name
     from perfsuite.targets.http.address import parse_address
     from perfsuite.units import parse_duration
+    from perfsuite.values import environment_name
 
     address = parse_address(arguments.url, "URL")
     timeout_s = parse_duration(arguments.timeout, "--timeout", bare="s")

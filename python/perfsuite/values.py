@@ -1,0 +1,152 @@
+"""How the values of settings are read: text of a flag or a variable, or what a file or a keyword gave, checked.
+
+Each takes the value and, for its texts, ``where`` it was given, and raises UsageError.  Quantities are read by
+``units``.  Nothing heavy is imported here, for the table of settings names these functions and is read by ``--help``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+
+from perfsuite.errors import UsageError, shown, unknown
+from perfsuite.units import parse_count, parse_duration, parse_rate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Place:
+    """Where the history is: an SQLAlchemy URL, the path of a file, or ``off``.  A password in it is shown nowhere."""
+
+    __slots__ = ("_given",)
+
+    def __init__(self, given: str) -> None:
+        self._given = given
+
+    @property
+    def off(self) -> bool:
+        """Whether no history is kept."""
+        return self._given.lower() == "off"
+
+    def reveal(self) -> str:
+        """The URL as it was given."""
+        return self._given
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Place) and self._given == other._given
+
+    def __hash__(self) -> int:
+        return hash(self._given)
+
+    def __repr__(self) -> str:
+        return re.sub(r"(://[^:/@]*:)[^@]*@", r"\1***@", self._given)
+
+    __str__ = __repr__
+
+
+def place(value: object, where: str) -> Place:
+    """A URL, a path or ``off``."""
+    from pathlib import Path
+
+    if isinstance(value, Place):
+        return value
+    return Place(str(value) if isinstance(value, Path) else text(value, where))
+
+
+def text(value: object, where: str) -> str:
+    """Text that is not empty and fits on a line."""
+    if not isinstance(value, str):
+        raise UsageError(f"{where}: {shown(value)} is not text; write it in quotes")
+    if not value.strip() or any(ord(character) < 32 for character in value):
+        raise UsageError(f"{where}: {shown(value)} is empty or has control characters; give a name")
+    return value.strip()
+
+
+def path(value: object, where: str) -> Path:
+    """A path; whether the file is there is seen when it is used."""
+    from pathlib import Path
+
+    if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+        raise UsageError(f"{where}: {shown(value)} is not a path; name a file or folder")
+    return Path(value).expanduser() if str(value).startswith("~/") else Path(value)
+
+
+def switch(value: object, where: str) -> bool:
+    """Yes or no: true and false in a file, 1/0, yes/no, on/off in a variable."""
+    if isinstance(value, bool):
+        return value
+    word = value.strip().lower() if isinstance(value, str) else ""
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise UsageError(f"{where}: {shown(value)} is neither true nor false; write true or false")
+
+
+def names(value: object, where: str) -> tuple[str, ...]:
+    """Names separated by commas, or a list of them; each once, in order."""
+    items = value if isinstance(value, list | tuple) else [value]
+    found: list[str] = []
+    for item in items:
+        if not isinstance(item, str):
+            raise UsageError(f"{where}: {shown(item)} is not a name; write names in quotes")
+        found.extend(text(name, where) for name in item.split(","))
+    return tuple(dict.fromkeys(found))
+
+
+def several(value: object, where: str) -> tuple[str, ...]:
+    """A text, or a list of texts, kept whole."""
+    items = value if isinstance(value, list | tuple) else [value]
+    return tuple(dict.fromkeys(text(item, where) for item in items))
+
+
+def choice(value: object, where: str, *, known: tuple[str, ...], kind: str) -> str:
+    """One of the names in ``known``."""
+    name = text(value, where)
+    if name not in known:
+        raise unknown(kind, name, known, where)
+    return name
+
+
+def positive_rate(value: object, where: str) -> float:
+    """A rate above zero."""
+    rate = parse_rate(value, where)
+    if not 0 < rate <= 1e7:
+        raise UsageError(
+            f"{where}: {shown(value)} is no rate to send at; write one above 0 and up to 10000000 per second"
+        )
+    return rate
+
+
+def positive_duration(value: object, where: str, *, bare: str = "s") -> float:
+    """A duration above zero, in seconds."""
+    seconds = parse_duration(value, where, bare=bare)
+    if seconds < 1e-3:
+        raise UsageError(f"{where}: {shown(value)} is too short; write a duration of at least 1ms, such as 30s")
+    return seconds
+
+
+def non_negative_duration(value: object, where: str) -> float:
+    """A duration in seconds, 0 included."""
+    return parse_duration(value, where)
+
+
+def environment_name(value: object, where: str) -> str:
+    """The name of an environment variable (not its value: a key on a command line is seen by every user)."""
+    name = text(value, where)
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise UsageError(f"{where}: not the name of an environment variable; put the key in one and give its name")
+    return name
+
+
+def as_it_is(value: object, where: str) -> object:
+    """Thresholds: read once the metrics are known."""
+    return value
+
+
+def at_least(least: int, most: int = 2**63 - 1) -> Callable[[object, str], int]:
+    """What reads a whole number from ``least`` to ``most``."""
+    return partial(parse_count, least=least, most=most)
