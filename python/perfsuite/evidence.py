@@ -94,10 +94,13 @@ class Estimate:
 
 @dataclass(slots=True)
 class NotMeasured:
-    """The target cannot show this, or this run could not see it; ``reason`` is a clause that says why."""
+    """The target cannot show this, or this run could not see it; ``reason`` is a clause that says why.
+
+    ``void``: it was seen, and is worth nothing, since what the target gave is wrong: that misses any criterion."""
 
     reason: str
     details: Details = field(default_factory=dict)
+    void: bool = False
 
 
 Evidence = Samples | Share | RatioOfSums | Level | Exact | Estimate | NotMeasured

@@ -2,7 +2,7 @@
 
 A criterion is passed when the whole interval meets it, failed when the whole interval misses it, and undecided when the
 interval straddles it: then the reason says how long a run would decide (``feasibility``).  What was not measured is
-never a pass.
+never a pass, and what is void has failed.
 """
 
 from __future__ import annotations
@@ -25,16 +25,22 @@ if TYPE_CHECKING:
 
 
 def judge(
-    result: MetricResult, criterion: Criterion | None, duration_s: float | None = None, *, limited: bool = False
+    result: MetricResult,
+    criterion: Criterion | None,
+    duration_s: float | None = None,
+    *,
+    limited: bool = False,
+    void: bool = False,
 ) -> MetricResult:
     """The metric held against its criterion.
 
     ``duration_s``, the length of the phase, lets an undecided one say how long a run would decide.  ``limited``: a
-    limit on what may be sent ended it, so that more of that is what it takes.
+    limit on what may be sent ended it, so that more of that is what it takes.  ``void``: it has no value because what
+    the target gave is wrong, which misses the criterion.
     """
     if criterion is None:
         return result
-    verdict, reason = _verdict(result, criterion, duration_s)
+    verdict, reason = ("failed", result.reason) if void else _verdict(result, criterion, duration_s)
     if limited and verdict == "undecided":
         reason = as_many(reason)
     return msgspec.structs.replace(

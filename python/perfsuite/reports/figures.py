@@ -47,6 +47,9 @@ def row_of(m: MetricResult) -> MetricRow:
             interval = "" if m.censored and low in (None, math.inf) else interval
     error = f"±{scaled(m.measurement_error)}" if m.measurement_error else ""
     target = f"{m.comparison} {printable(goal(m.target, m.unit))}" if m.target is not None else ""
+    times = m.details.get("times_within_objective")
+    if target and m.verdict == "passed" and isinstance(times, float) and math.isfinite(times):
+        target += f" ({number(times, 2)} × within)"
     verdict = m.verdict if not m.reason else f"{m.verdict}: {printable(m.reason)}"
     return MetricRow(label(m), value, interval, error, target, verdict)
 

@@ -62,7 +62,8 @@ def _judged(
     if not criteria:
         return found
     length = None if limited else length_s  # to run longer would not help
-    return [judge(one, by, length, limited=limited) for one, by in zip(found, criteria, strict=True)]
+    void = isinstance(evidence, NotMeasured) and evidence.void
+    return [judge(one, by, length, limited=limited, void=void) for one, by in zip(found, criteria, strict=True)]
 
 
 def _left_out(name: str, evidence: Evidence) -> bool:

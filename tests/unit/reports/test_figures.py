@@ -23,6 +23,13 @@ def test_a_row_is_in_one_unit() -> None:
     assert row == ("ttft p95", "2.1 s", "[0.9–2.6]", "±0.03", "< 500 ms", "failed")
 
 
+def test_a_target_says_by_how_much_it_is_beaten() -> None:
+    found = metric(value=2.0, target=50.0, comparison="<", verdict="passed", details={"times_within_objective": 25.0})
+    assert row_of(found).target == "< 50 ms (25 × within)"
+    missed = metric(value=80.0, target=50.0, comparison="<", verdict="failed", details={"times_within_objective": 0.6})
+    assert row_of(missed).target == "< 50 ms"
+
+
 def test_a_censored_value_reads_as_more_than_the_longest_wait() -> None:
     row = row_of(metric(value=60_000.0, interval=(math.inf, math.inf), censored=True))
     assert (row.value, row.interval) == ("> 60 s", "")

@@ -74,10 +74,12 @@ def test_a_system_without_tiers_says_so() -> None:
 def test_a_system_that_answers_fast_and_wrong_has_no_latency() -> None:
     phase = measured("latency", "Forgetful")
     found = metric(phase, "recall_latency")
-    assert found.verdict == "not measured"
+    assert found.verdict == "failed"
     assert found.value is None
     assert re.search(r"void: .* found 0 of \d+ memories", found.reason)
+    assert metric(phase, "recall_latency_hot").verdict == "not measured", "what has no criterion cannot miss it"
     assert metric(phase, "store_latency").samples > 0
+    assert (phase.verdict, phase.reason) == ("failed", "recall_latency p99 failed")
 
 
 @pytest.mark.parametrize(
@@ -120,15 +122,26 @@ def test_calls_that_raise_are_failures_and_no_operations() -> None:
     assert error.kind == "target"
     assert "refused" in error.first[0]
     assert error.count == found.details["failed"]
+    assert errors.verdict == "failed"
+    assert phase.verdict == "failed"
+
+
+def test_a_system_that_fails_no_operation_passes() -> None:
+    """The negative control."""
+    phase = measured("throughput", "Plain")
+    errors = metric(phase, "operation_errors")
+    assert errors.value == 0.0
+    assert errors.verdict in ("passed", "undecided")  # by how many there are on this machine
 
 
 def test_a_system_that_finds_nothing_has_no_throughput() -> None:
     phase = measured("throughput", "Forgetful")
-    for name in ("throughput", "operation_latency"):
+    for name, verdict in (("throughput", "failed"), ("operation_latency", "not measured")):
         found = metric(phase, name)
-        assert (found.verdict, found.value) == ("not measured", None)
+        assert (found.verdict, found.value) == (verdict, None)
         assert re.search(r"void: none of \d+ recalls found anything", found.reason)
     assert metric(phase, "operation_errors").value == 0.0
+    assert phase.verdict == "failed"
 
 
 def test_a_system_all_of_whose_calls_raise_has_no_throughput() -> None:

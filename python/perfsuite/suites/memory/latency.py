@@ -2,7 +2,7 @@
 
 A sample belongs to a tier only by ``tier_of``: of the memory that was stored, right after the store; of the memory that
 answers the question, right before the recall.  A system that claims a tier for a memory that does not exist is not
-believed.  Recall is void below a floor of what it finds: a fast answer that is wrong has no latency.
+believed.  Recall is void below a floor of what it finds, and that fails it: a fast answer that is wrong has no latency.
 """
 
 from __future__ import annotations
@@ -192,7 +192,8 @@ class _Study:
         details: dict[str, object] = {"memories": len(self.known)}
         for call in CALLS:
             name = f"{call}_latency"
-            reason = self._missing(call)
+            void = self._void() if call == "recall" else None
+            reason = void or self._missing(call)
             more = dict(details)
             if self.timed[call].histogram.count:
                 more |= within(self.session, name, self.timed[call].histogram.quantile(0.99))
@@ -204,7 +205,9 @@ class _Study:
                 more["recall_at_5"] = self.found.share
                 more["verbatim_questions"] = self.found.asked
             found[name] = (
-                self.timed[call].evidence(self.costs[call], more) if reason is None else NotMeasured(reason, more)
+                self.timed[call].evidence(self.costs[call], more)
+                if reason is None
+                else NotMeasured(reason, more, void=void is not None)
             )
             for tier in TIERS:
                 timed = self.by_tier[call, tier]
@@ -220,12 +223,16 @@ class _Study:
             return f"{self.name} does not synthesize"
         if not self.timed[call].count:
             return f"no {call} was made"
-        if call == "recall" and self.found.asked and self.found.share < FLOOR:
-            return (
-                f"void: {self.name} found {self.found.answered} of {self.found.asked} memories that were asked for in "
-                f"their own words, fewer than {FLOOR:.0%}: a fast answer that is wrong has no latency"
-            )
         return None
+
+    def _void(self) -> str | None:
+        """Why the latency of recall is worth nothing, where it is."""
+        if not self.found.asked or self.found.share >= FLOOR:
+            return None
+        return (
+            f"void: {self.name} found {self.found.answered} of {self.found.asked} memories that were asked for in "
+            f"their own words, fewer than {FLOOR:.0%}: a fast answer that is wrong has no latency"
+        )
 
     def _untold(self, call: str, tier: str, timed: Timed) -> str | None:
         if "tier_of" not in self.offers:

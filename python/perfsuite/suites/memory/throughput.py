@@ -1,6 +1,6 @@
 """Operations a second under concurrent workers: one store for each recall.  A call that raises is no operation.
 
-Void where no recall of the whole run found anything: finding nothing is quick.
+Void, which fails it, where no recall of the whole run found anything: finding nothing is quick.
 """
 
 from __future__ import annotations
@@ -113,9 +113,8 @@ class _Study:
             return {"throughput": reason, "operation_latency": reason, "operation_errors": reason}
         errors = Share(hits=self.failed + self.lost, trials=tried)
         if self.recalls and not self.answered and any(self.good):
-            void = NotMeasured(
-                f"void: none of {self.recalls} recalls found anything: finding nothing is quick", details
-            )
+            why = f"void: none of {self.recalls} recalls found anything: finding nothing is quick"
+            void = NotMeasured(why, details, void=True)
             return {"throughput": void, "operation_latency": void, "operation_errors": errors}
         return {
             "throughput": self._rate(details, self.cost),
