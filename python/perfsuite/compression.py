@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from operator import index
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
-from perfsuite import _core
+from perfsuite import _core, pythonpath
 from perfsuite.errors import MissingExtra, PerfsuiteError, UsageError, unknown
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def _measure_apart(
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         message = f"isolate needs a codec that can be sent to another process, such as a name: {error}"
         raise UsageError(message) from error
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
+    environment = {**os.environ, pythonpath.VARIABLE: pythonpath.joined(first=sys.path)}
     done = subprocess.run([sys.executable, "-c", _CHILD], input=task, capture_output=True, env=environment, check=False)
     if done.returncode != 0:
         words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or f"exit status {done.returncode}"

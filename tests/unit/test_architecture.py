@@ -43,7 +43,7 @@ LAYERS = [
         "preservation",
         "stats",
     },
-    {"errors", "atomic", "heap", "_core", "__init__", "data"},
+    {"errors", "atomic", "heap", "pythonpath", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""
 

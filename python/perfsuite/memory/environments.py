@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+from perfsuite import pythonpath
 from perfsuite.atomic import replace
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.memory.registry import Known
@@ -30,7 +31,7 @@ LONGEST_INSTALL_S = 1800.0
 NEWEST_MINOR = 20
 INSTALLER_WITH_DATES = "uv>=0.8"
 """It leaves out what was uploaded after a day also where the index does not tell pip when that was."""
-ELSEWHERE = {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON"}
+ELSEWHERE = pythonpath.OWN | {"PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_PYTHON"}
 """Variables that would lead the interpreter or the installer to another place."""
 PROBE = "import sys, sqlite3, venv; print(*sys.version_info[:2], hasattr(sqlite3.Connection, 'enable_load_extension'))"
 """Prints the version and whether SQLite loads extensions; fails where no environment can be made."""
@@ -180,7 +181,7 @@ def _bases() -> Iterator[Base]:
 
 
 def _run(command: list[str], doing: str) -> str:
-    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    environment = pythonpath.without(ELSEWHERE)
     try:
         done = subprocess.run(
             command,

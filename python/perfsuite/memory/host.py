@@ -21,6 +21,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from perfsuite import pythonpath
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.memory.child import LENGTH
 from perfsuite.memory.operations import Item, Operation, Outcome, Overhead, as_call, as_outcome
@@ -126,7 +127,7 @@ class Hosted:
                 "factory": system.factory,
                 "options": dict(options or {}),
                 "path": [] if foreign else _import_path(name),
-                "workdir": _absolute(workdir)[0],
+                "workdir": pythonpath.absolute([workdir])[0],
                 "model_url": model_url,
                 "dim": dim,
             }
@@ -338,22 +339,15 @@ def _python_for(system: Known, asked: Path | str | None) -> Path | str:
 
 def _import_path(name: str) -> list[str]:
     """Where the child looks for a system: as here, and for a user's ``module:Class`` in the current folder first."""
-    return _absolute(*(["."] if ":" in name else []), *sys.path)
-
-
-def _absolute(*paths: str | Path) -> list[str]:
-    """The child runs in another folder."""
-    return [os.path.abspath(path) for path in paths]
+    return pythonpath.absolute([*(["."] if ":" in name else []), *sys.path])
 
 
 def _spawn(
     python: Path | str, number: int, workdir: Path, foreign: bool, extra: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     workdir.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1", **extra}
-    if foreign:  # its own packages, not those of this environment
-        for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
-            environment.pop(name, None)
+    own = pythonpath.without() if foreign else os.environ  # its own packages, not those of this environment
+    environment = {**own, "PYTHONUNBUFFERED": "1", **extra}
     command = [str(python), "-I", "-S", str(Path(__file__).with_name("guard.py")), str(number)]
     try:
         return subprocess.Popen(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from perfsuite import pythonpath
 from perfsuite.errors import PerfsuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -80,12 +81,9 @@ def _findable(variables: dict[str, str]) -> dict[str, str]:
     """With this very package on the path, behind all else, where it is not installed (a checkout, a relative path)."""
     import site
 
-    import perfsuite
-
-    here = Path(perfsuite.__file__).resolve().parents[1]
-    if str(here) not in map(os.path.realpath, [*site.getsitepackages(), site.getusersitepackages()]):
-        before = variables.get("PYTHONPATH", "")
-        variables["PYTHONPATH"] = os.pathsep.join([*filter(None, [before]), str(here)])
+    here = pythonpath.package()
+    if here not in map(os.path.realpath, [*site.getsitepackages(), site.getusersitepackages()]):
+        variables[pythonpath.VARIABLE] = pythonpath.joined(last=[here], environment=variables)
     return variables
 
 

@@ -20,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from perfsuite import pythonpath
 from perfsuite.errors import PerfsuiteError, UsageError
 
 Kind = Literal["revision", "folder", "url"]
@@ -96,9 +97,7 @@ def _sources(folder: Path) -> list[Path]:
 
 
 def _path(folders: list[Path]) -> tuple[tuple[str, str], ...]:
-    before = os.environ.get("PYTHONPATH", "")
-    parts = [*map(str, folders), *(os.path.abspath(part) for part in before.split(os.pathsep) if part)]
-    return (("PYTHONPATH", os.pathsep.join(parts)),)
+    return ((pythonpath.VARIABLE, pythonpath.joined(first=folders)),)
 
 
 @contextlib.contextmanager

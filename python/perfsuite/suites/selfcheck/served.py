@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import perfsuite
+from perfsuite import pythonpath
 from perfsuite.errors import PerfsuiteError
 
 STARTS_S = 20.0
@@ -121,9 +121,7 @@ def serving(
 
 def _environment() -> dict[str, str]:
     """This process's, with this perfsuite first on the path."""
-    root = str(Path(perfsuite.__file__).resolve().parents[1])
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return {**os.environ, pythonpath.VARIABLE: pythonpath.joined(first=[pythonpath.package()])}
 
 
 def _url(process: subprocess.Popen[bytes], errors: str) -> str:
