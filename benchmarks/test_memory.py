@@ -88,6 +88,7 @@ def _insert(connection: sqlite3.Connection, texts: list[str], *, full_text: bool
     connection.execute("COMMIT")
 
 
+@cache
 def batch_contenders() -> Contenders:
     """A thousand memories, durable together."""
     ours, texts = _opened("batch.sqlite"), _batches()
@@ -250,6 +251,7 @@ def close() -> None:
     while _open:
         _open.pop().close()
     _filled.cache_clear()
+    batch_contenders.cache_clear()
     if _folder.cache_info().currsize:
         shutil.rmtree(_folder(), ignore_errors=True)
     _folder.cache_clear()
