@@ -108,7 +108,7 @@ class _Builder:
             return
         value = option.parse(raw, place)
         if option.name in NOT_YET and value:
-            raise UsageError(f"{place}: {option.flag} is not in this version; {NOT_YET[option.name]}")
+            raise UsageError(f"{place} is not in this version; {NOT_YET[option.name]}")
         self.values[option.name] = value
         self.origins[option.name] = origin
         if source.typed:
