@@ -14,6 +14,7 @@ from privileges import UNBOUND
 TESTS = (
     "tests/unit/reports/test_fileset.py::test_a_read_only_folder",
     "tests/unit/test_embeddings.py::test_permissions",
+    "tests/unit/history/test_history_store.py::test_a_folder_that_may_not_be_written_to_is_read",
 )
 
 
@@ -24,4 +25,5 @@ def test_without_the_right_to_override_permissions() -> None:
     done = subprocess.run([*command, "-p", "no:cacheprovider", *TESTS], capture_output=True, text=True, check=False,
                           cwd=ROOT)  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert f"{len(TESTS)} passed" in done.stdout
+    assert " passed" in done.stdout
+    assert "skipped" not in done.stdout

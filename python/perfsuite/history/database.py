@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 30.0
 """How long a write waits for another one's lock."""
+WRITERS_LOCK = 0x7065726673756974
+"""The advisory lock that writers take in PostgreSQL: "perfsuit"."""
 
 
 class HistoryError(PerfsuiteError):
@@ -53,25 +55,54 @@ class Database:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """One transaction, which has SQLite's lock from its beginning.  Raises HistoryError."""
+        """One transaction, which has the writers' lock from its beginning.  Raises HistoryError."""
         if self.file is not None:
             try:
                 self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             except OSError as error:
                 raise HistoryError(f"cannot make {self.file.parent}: {error.strerror or error}") from error
         with self._explained(), self._engine.begin() as connection:
-            if self._url.get_backend_name() == "sqlite":
+            backend = self._url.get_backend_name()
+            if backend == "sqlite":
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
+            elif backend == "postgresql":
+                # Two that make the tables at once, or write the same run, would both find them missing.
+                connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{PATIENCE_S:g}s'")
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITERS_LOCK})")
             yield connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """A connection to read by.  Raises HistoryError, where there is nothing to read too."""
+        """A connection to read by, of a folder too that may not be written to.  Raises HistoryError, where there is
+        nothing to read too."""
         if not self.exists:
             raise HistoryError(f"there is no history at {self.name} yet: perfsuite run makes one")
-        with self._explained(), self._engine.connect() as raw:
-            # A reader needs no lock; of SQLite it would take the writers' one.
-            yield raw.execution_options(isolation_level="AUTOCOMMIT")
+        with self._explained(), self._readable() as engine, engine.connect() as connection:
+            if self._url.get_backend_name() == "sqlite":
+                # A reader needs no lock; it would take the writers' one.
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
+
+    @contextlib.contextmanager
+    def _readable(self) -> Iterator[sa.Engine]:
+        """What is read by: the engine, unless its write-ahead files could not be made beside the file."""
+        file = self.file
+        if file is None or (os.access(file.parent, os.W_OK) and os.access(file, os.W_OK)):
+            yield self._engine
+            return
+        import sqlite3
+
+        import sqlalchemy as sa
+        from sqlalchemy.pool import NullPool
+
+        with _uri_of_unwritable(file) as uri:
+            engine = sa.create_engine(
+                "sqlite://", creator=lambda: sqlite3.connect(uri, uri=True, timeout=PATIENCE_S), poolclass=NullPool
+            )
+            try:
+                yield engine
+            finally:
+                engine.dispose()
 
     def _make_engine(self) -> sa.Engine:
         import sqlalchemy as sa
@@ -107,14 +138,15 @@ class Database:
 
     def _words(self, text: str) -> str:
         text = " ".join(text.split())
-        if "locked" in text or "busy" in text:
+        if "locked" in text or "busy" in text or "lock timeout" in text:
             return f"the history {self.name} was locked by another program for {PATIENCE_S:g} s"
         if "not a database" in text or "malformed" in text:
             return (
                 f"the history {self.name} is damaged ({text}): move it away; perfsuite history add FILE… puts results "
                 "that are still there into a new one"
             )
-        if "no such table" in text:
+        if "no such table" in text or "perfsuite_meta" in text:
+            # Whatever the server calls it: the table that is read first is not there.
             return f"{self.name} is a database, but no history of perfsuite's"
         if "readonly" in text or "unable to open" in text or "full" in text:
             return f"the history {self.name} cannot be written or opened: {text}; name another with --history"
@@ -142,6 +174,40 @@ def _located(url: str | None) -> tuple[Path | None, sa.URL]:
     if parsed.get_backend_name() == "sqlite" and parsed.database and parsed.database != ":memory:":
         return Path(parsed.database).absolute(), parsed
     return None, parsed
+
+
+@contextlib.contextmanager
+def _uri_of_unwritable(file: Path) -> Iterator[str]:
+    """By which SQLite reads a file that it can neither lock nor make write-ahead files for.
+
+    Where a program has it open, that one's files are shared.  Else nobody writes it, and it may be read as it is; a log
+    that was left behind and never carried over (the file was copied, or its writer killed) is read in a copy of both.
+    """
+    import shutil
+    import sqlite3
+    import tempfile
+
+    plain = f"{file.as_uri()}?mode=ro"
+    try:
+        with contextlib.closing(sqlite3.connect(plain, uri=True, timeout=PATIENCE_S)) as trial:
+            trial.execute("SELECT 1 FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        pass  # what else is wrong with it is said where it is read
+    else:
+        yield plain
+        return
+    log = file.with_name(f"{file.name}-wal")
+    if not (log.exists() and log.stat().st_size):
+        yield f"{plain}&immutable=1"
+        return
+    with tempfile.TemporaryDirectory(prefix="perfsuite-history-") as folder:
+        copy = Path(folder, file.name)
+        try:
+            shutil.copyfile(file, copy)
+            shutil.copyfile(log, copy.with_name(log.name))
+        except OSError as error:
+            raise HistoryError(f"the history {file} cannot be read: {error.strerror or error}") from error
+        yield copy.as_uri()
 
 
 def _prepare(connection: Any, _record: object) -> None:

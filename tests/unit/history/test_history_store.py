@@ -19,6 +19,7 @@ from perfsuite.history.baselines import moment
 from perfsuite.history.database import HistoryError, default_place
 from perfsuite.history.store import History, host_key
 from perfsuite.result import dump
+from privileges import UNBOUND, WHY
 from runs_made import result, runs, series
 
 PACKAGES = str(Path(perfsuite.__file__).resolve().parents[1])
@@ -229,6 +230,41 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with History(str(tmp_path / "file" / "history.db")) as history, pytest.raises(HistoryError, match="cannot make"):
         history.record(result(0, 1.0))
+
+
+@pytest.mark.skipif(UNBOUND, reason=WHY)
+@pytest.mark.parametrize("left", ["nothing", "log", "open"])
+def test_a_folder_that_may_not_be_written_to_is_read(tmp_path: Path, left: str) -> None:
+    """In write-ahead mode SQLite makes files beside the one that it reads; ``left``: which of them are there."""
+    writer = tmp_path / "writer" / "history.db"
+    filled(writer, 3)
+    file = tmp_path / "unwritable" / "history.db"
+    file.parent.mkdir()
+    other = sqlite3.connect(writer)
+    other.execute("UPDATE perfsuite_runs SET profile = 'late'")  # into the log, and no further
+    other.commit()
+    if left == "open":
+        file = writer
+    else:
+        if left == "nothing":
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for one in writer.parent.iterdir():
+            if not one.name.endswith("-shm") and one.stat().st_size:
+                (file.parent / one.name).write_bytes(one.read_bytes())
+    names = sorted(one.name for one in file.parent.iterdir())
+    assert len(names) == {"nothing": 1, "log": 2, "open": 3}[left]
+    for one in (*file.parent.iterdir(), file.parent):
+        one.chmod(0o500)
+    try:
+        with History(str(file)) as history:
+            assert [one.profile for one in history.runs()] == ["late"] * 3
+            assert len(list(history.export())) > 3
+            with pytest.raises(HistoryError, match=r"cannot be written or opened.*name another with --history"):
+                history.record(result(9, 1.0))
+        assert sorted(one.name for one in file.parent.iterdir()) == names
+    finally:
+        file.parent.chmod(0o700)
+        other.close()
 
 
 def test_urls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
