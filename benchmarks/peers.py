@@ -1,4 +1,4 @@
-"""Every hot path beside its peers, in one run: ``python benchmarks/peers.py [NAME…] [--markdown] [--seconds S]``.
+"""Every hot path beside its peers, in one run: ``python benchmarks/peers.py [NAME…] [--headlines] [--markdown]``.
 
 The contests are those of the ``benchmarks/test_*.py`` files, each of which may have:
 
@@ -34,6 +34,20 @@ SAMPLE_NS = 1_000_000
 SECONDS = 2.0
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 300
+HEADLINES = (
+    "record a value",
+    "p99 of a million values",
+    "limiter check",
+    "LRU hit",
+    "embedding of 384 floats, an entry",
+    "trim to a token budget",
+    "SSE event, stamped",
+    "ROUGE-L",
+    "interval of p99",
+    "Mann–Whitney",
+    "recall 5 of",
+)
+"""What the README begins with."""
 
 Contenders = dict[str, tuple[Callable[[], object], int]]
 Build = Callable[[], Contenders]
@@ -217,16 +231,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="contests whose subject or title contains one of these; none: all")
     parser.add_argument("--markdown", action="store_true", help="one table in Markdown, one line a contest")
+    parser.add_argument("--headlines", action="store_true", help="only those that the README begins with")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="time for each contest (default %(default)s)")
     arguments = parser.parse_args()
     if arguments.markdown:
         print(HEADING)
     found = False
-    for contest in contests(arguments.names, arguments.seconds):
+    names = [*arguments.names, *(HEADLINES if arguments.headlines else ())]
+    for contest in contests(names, arguments.seconds):
         found = True
         print(markdown(contest) if arguments.markdown else "\n".join(table(contest)) + "\n", flush=True)
     if not found:
-        parser.error(f"no contest is named {' or '.join(arguments.names)}")
+        parser.error(f"no contest is named {' or '.join(names)}")
     return 0
 
 

@@ -196,3 +196,18 @@ def test_ratio(ratio: float, text: str) -> None:
 )
 def test_readable(nanoseconds: float, text: str) -> None:
     assert peers.readable(nanoseconds) == text
+
+
+def test_the_readme_begins_with_rows_of_its_whole_table() -> None:
+    readme = (FOLDER.parent / "README.md").read_text(encoding="utf-8")
+
+    def rows(name: str) -> list[str]:
+        table = readme.partition(f"<!-- {name} -->")[2].partition(f"<!-- /{name} -->")[0]
+        return [line for line in table.splitlines() if line.startswith("| ")][2:]
+
+    whole = rows("ratios")
+    titles = [row.split(" | ")[0].removeprefix("| ") for row in whole]
+    assert set(titles) >= set().union(*PATHS.values())
+    chosen = [row for row, title in zip(whole, titles, strict=True) if any(one in title for one in peers.HEADLINES)]
+    assert rows("headlines") == chosen, "take both tables from one run of peers.py"
+    assert len(chosen) >= len(peers.HEADLINES)
