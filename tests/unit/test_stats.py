@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfsuite import _core, stats
+from perfsuite.stats.intervals import nearest_rank
 
 np = pytest.importorskip("numpy", reason="numpy is the reference: pip install numpy")
 scipy_stats = pytest.importorskip("scipy.stats", reason="scipy is the reference: pip install scipy")
@@ -112,6 +113,12 @@ def test_p99_needs_299_samples() -> None:
         n = stats.samples_needed(q)
         assert None not in stats.quantile_ranks(n, q)
         assert None in stats.quantile_ranks(n - 1, q)
+
+
+@pytest.mark.parametrize("q", [0.0, 0.07, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 1.0])
+def test_the_rank_by_hand_is_the_one_of_quantiles(q: float) -> None:
+    for n in range(1, 1200):
+        assert stats.quantiles(range(1, n + 1), (q,)) == (float(nearest_rank(n, q)),)
 
 
 def test_quantile_interval_opens_rather_than_pretends() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from perfsuite.analysis.ranking import margin
 from perfsuite.metric import labelled
 from perfsuite.result import MetricResult, PhaseResult, Recommendation
+from perfsuite.stats.intervals import nearest_rank
 from perfsuite.units import figure, goal
 
 Sign = tuple[str, str]
@@ -119,7 +120,7 @@ def _contended(phase: PhaseResult) -> Iterable[Sign]:
         if scale is None or not name.startswith("host") or not ("cpu" in name or "memory" in name):
             continue
         values = sorted(value / scale for _, value in resource.series if value is not None)
-        if len(values) >= 3 and (median := values[len(values) // 2]) > BUSY:
+        if len(values) >= 3 and (median := values[nearest_rank(len(values), 0.5) - 1]) > BUSY:
             timed = [m.name for m in phase.metrics if m.unit == "ms" and m.value is not None]
             concerned = "response_time" if "response_time" in timed or not timed else timed[0]
             yield f"{name} was at {median:.0%} for half of {phase.name}", f"{phase.name}.{concerned}"

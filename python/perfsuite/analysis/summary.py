@@ -28,6 +28,7 @@ from perfsuite.evidence import (
 from perfsuite.evidence import Series as EvidenceSeries
 from perfsuite.metric import Metric
 from perfsuite.result import Interval, MetricResult, Series, Stats, encode_histogram
+from perfsuite.stats.intervals import nearest_rank
 from perfsuite.stats.thinning import extremes
 
 SHOWN = ("p50", "p95", "p99", "p999")
@@ -203,9 +204,7 @@ def _at_fraction(evidence: Samples, q: float) -> float:
     """The value of rank ceil(q N) among the answers and, above them all, the failures."""
     n = evidence.histogram.count
     total = n + evidence.failed
-    exact = q * total
-    nearest = round(exact)
-    rank = max(1, nearest if math.isclose(exact, nearest, rel_tol=1e-12) else math.ceil(exact))
+    rank = nearest_rank(total, q)
     # Half a rank below, so that rounding cannot carry the quotient over to the next one.
     return evidence.histogram.quantile((rank - 0.5) / n) if rank <= n else math.inf
 

@@ -226,11 +226,8 @@ class Hosted:
 
     async def overhead(self, method: str, *, workers: int = 1, count: int = 2000) -> Overhead:
         """What measuring a call of ``method`` takes here and now, by calls that do nothing."""
-        from statistics import median
-
         answer = await self._ask({"do": "overhead", "count": count, "workers": workers}, "overhead", self._timeout_s)
-        found = answer["acall" if method in self._coroutines else "call"]
-        return Overhead(median(found["took_ns"]) / 1e6, found["wall_ns"] / count / 1e6)
+        return Overhead.of(answer["acall" if method in self._coroutines else "call"], count)
 
     async def _calls(self, calls: Sequence[list[Any]]) -> Outcome:
         outcome = Outcome()

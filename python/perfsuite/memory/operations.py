@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from perfsuite import _core
 from perfsuite.memory.base import Hit
 
 
@@ -79,6 +80,11 @@ class Overhead(NamedTuple):
 
     sample_ms: float
     turn_ms: float
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any], count: int) -> Overhead:
+        """From what child.py saw of ``count`` of them."""
+        return cls(_core.median(found["took_ns"]) / 1e6, found["wall_ns"] / count / 1e6)
 
 
 def as_call(method: str, arguments: Sequence[Any]) -> list[Any]:

@@ -28,6 +28,16 @@ def quantiles(data: Numbers, qs: Iterable[float]) -> tuple[float, ...]:
     return _core.exact_quantiles(data, qs)
 
 
+def nearest_rank(n: int, q: float) -> int:
+    """The rank, from 1 on, of the q-quantile of n values: ceil(q n), but for what multiplying adds to a whole number.
+
+    For values that are counted and not at hand, or of which some are larger than can be said; else ``quantiles``.
+    """
+    exact = q * n
+    whole = round(exact)
+    return max(1, whole if math.isclose(exact, whole, rel_tol=1e-12) else math.ceil(exact))
+
+
 def quantile_interval(data: Numbers, q: float, confidence: float = 0.95) -> Interval:
     """The q-quantile (0 < q < 1) by nearest rank, between two order statistics; no distribution is assumed.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass, field
-from statistics import median
 from typing import TYPE_CHECKING
 
-from perfsuite._core import Histogram
+from perfsuite._core import Histogram, median
 from perfsuite.collectors import process_of
 from perfsuite.evidence import Evidence, NotMeasured, Samples
 
@@ -44,7 +43,7 @@ class Switch:
 
     def plateau(self) -> float:
         """Where memory ended."""
-        return float(median(value for _, value in self.memory[-PLATEAU_SAMPLES:]))
+        return median(value for _, value in self.memory[-PLATEAU_SAMPLES:])
 
     def settled_ms(self) -> float:
         """From the switch until memory is within SETTLED of the plateau for good."""

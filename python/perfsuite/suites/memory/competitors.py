@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any, TypeVar
 
 from perfsuite.errors import UsageError
@@ -92,8 +91,7 @@ class Here:
     async def overhead(self, method: str, *, count: int = 2000) -> Overhead:
         """What measuring a call takes."""
         answer = await self._run(self._driver.overhead(count, 1), "overhead")
-        found = answer["acall" if self._driver.is_async(method) else "call"]
-        return Overhead(median(found["took_ns"]) / 1e6, found["wall_ns"] / count / 1e6)
+        return Overhead.of(answer["acall" if self._driver.is_async(method) else "call"], count)
 
     def rusage(self) -> Usage:
         """The bytes of its folder alone."""

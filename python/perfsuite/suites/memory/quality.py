@@ -16,6 +16,7 @@ from perfsuite.analysis.retrieval import FLOOR, MEASURES, Recogniser, Scored, by
 from perfsuite.memory.base import Hit
 from perfsuite.memory.operations import Item, Outcome, Overhead
 from perfsuite.memory.usage import Usage
+from perfsuite.stats.intervals import nearest_rank
 from perfsuite.suites.memory.comparison_result import Figure, Group, ModelUse, Timing
 from perfsuite.suites.memory.running import batches
 from perfsuite.workloads.memories import Case, Memory
@@ -248,7 +249,7 @@ def _quantiles(samples: Iterable[float], qs: Sequence[float]) -> list[float | No
     ordered = sorted(samples)
     if not ordered:
         return [None] * len(qs)
-    found = [ordered[max(0, math.ceil(q * len(ordered)) - 1)] for q in qs]
+    found = [ordered[nearest_rank(len(ordered), q) - 1] for q in qs]
     return [value if math.isfinite(value) else None for value in found]
 
 

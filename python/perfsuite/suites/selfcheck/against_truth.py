@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import cast
 
+from perfsuite import stats
 from perfsuite._core import Events
 from perfsuite.errors import PerfsuiteError
 from perfsuite.loadgen.raw import COLUMNS, rows
@@ -117,16 +118,16 @@ def compare(held: Sequence[Pair], scheduled: Sequence[Pair]) -> Compared:
 def deviation(client: Sequence[float], truth: Sequence[float]) -> Deviation:
     """The errors of values that belong together, in pairs."""
     errors = [said - true for said, true in zip(client, truth, strict=True)]
-    sizes = sorted(map(abs, errors))
-    ours, theirs = sorted(client), sorted(truth)
+    p50, p99, most = stats.quantiles(map(abs, errors), (0.5, 0.99, 1.0))
+    ours, theirs = (stats.quantiles(values, (0.5, 0.99)) for values in (client, truth))
     return Deviation(
         count=len(errors),
         mean=math.fsum(errors) / len(errors),
-        p50=_quantile(sizes, 0.5),
-        p99=_quantile(sizes, 0.99),
-        max=sizes[-1],
-        shift_p50=_quantile(ours, 0.5) - _quantile(theirs, 0.5),
-        shift_p99=_quantile(ours, 0.99) - _quantile(theirs, 0.99),
+        p50=p50,
+        p99=p99,
+        max=most,
+        shift_p50=ours[0] - theirs[0],
+        shift_p99=ours[1] - theirs[1],
     )
 
 
@@ -139,8 +140,3 @@ def rate_error(sent_ns: Iterable[int], received_ns: Iterable[int]) -> float:
 
 def _same(one: Said, told: Told | None) -> bool:
     return told is not None and told.complete and 0 < len(one.chunks_ns) == len(told.offsets_ns)
-
-
-def _quantile(values: Sequence[float], q: float) -> float:
-    """Nearest rank, of sorted values."""
-    return values[max(0, math.ceil(q * len(values)) - 1)]
