@@ -10,6 +10,7 @@ import itertools
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,10 +40,12 @@ NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    started = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="stop")
-    yield started
-    started.cleanup()
+def server() -> Iterator[Any]:
+    # Not in pytest's folder, which is closed to the user that root starts it as.
+    with tempfile.TemporaryDirectory(prefix="perfsuite-pg-", ignore_cleanup_errors=True) as folder:
+        started = pgserver.get_server(folder, cleanup_mode="stop")
+        yield started
+        started.cleanup()
 
 
 @pytest.fixture
