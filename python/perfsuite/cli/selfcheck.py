@@ -167,17 +167,13 @@ def _write(folder: Path, data: bytes) -> Path:
 
 def lines(checks: Sequence[Check], troubles: Sequence[tuple[str, list[str]]]) -> Iterator[str]:
     """The table for people, and what it means."""
+    from perfsuite.reports import tables
     from perfsuite.selfchecks import place
 
     rows: list[tuple[str, ...]]
     rows = [("load", "ttft ± p50 / p99", "itl ± p50 / p99", "rate", "CPU ms", "stamps", "shared", "late", "waited")]
     rows += [_row(one) for one in checks]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(
-            cell.ljust(width) if not at else cell.rjust(width)
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+    yield from tables.lines(rows, right=True)
     yield "errors in ms, client less truth; CPU ms per 1,000 tokens; shared: gaps whose chunks came with one read;"
     yield "late: sends more than 1 ms after their time; waited: seconds a second that the client waited for a CPU"
     weak = sum(one.truth_kernel < 1.0 for one in checks)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from perfsuite.metric import labelled
 from perfsuite.reports.figures import printable
 from perfsuite.reports.markdown import escape
+from perfsuite.reports.tables import padded
 from perfsuite.units import figure, number
 
 if TYPE_CHECKING:
@@ -46,11 +47,10 @@ def lines(judgements: Sequence[Judgement], *, colour: bool = False, verbose: boo
         yield f"{verdict}  {printable(judged.benchmark)}   against {printable(judged.against)}"
         shown = judged.changes if verbose else _worth_showing(judged)
         cells = [_cells(change) for change in shown]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        for change, texts in zip(shown, cells, strict=True):
+        for change, texts in zip(shown, padded(cells), strict=True):
             *before, said_of_it = texts
-            start = "  ".join(text.ljust(width) for text, width in zip(before, widths[:-1], strict=True))
-            yield f"  {start}  {_paint(said_of_it, change.verdict if change.figure.gates else None, colour)}".rstrip()
+            said_of_it = _paint(said_of_it.rstrip(), change.verdict if change.figure.gates else None, colour)
+            yield f"  {'  '.join(before)}  {said_of_it}".rstrip()
         if len(shown) < len(judged.changes):
             yield f"  … and {len(judged.changes) - len(shown)} figures that decide nothing (--verbose lists them)"
         for note in judged.notes:

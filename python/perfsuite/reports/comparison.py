@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from perfsuite.exports.files import numbered, write_atomically, write_first_free
 from perfsuite.exports.places import make_folder
+from perfsuite.reports import tables
 from perfsuite.reports.comparison_rows import COLUMNS, headline, pairs_said, rows, title, warning
 from perfsuite.reports.figures import printable
 from perfsuite.suites.memory.comparison_result import Comparison, dump
@@ -33,12 +34,7 @@ def terminal(comparison: Comparison, files: Files | None = None) -> str:
         shown = [at for at, column in enumerate(COLUMNS) if column.on_screen]
         titles = [title(COLUMNS[at].title, comparison) for at in shown]
         table = [titles, *[[printable(row.cells[at]) for at in shown] for row in some]]
-        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-        lines.append(printable(name))
-        lines += [
-            ("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
-            for row in table
-        ]
+        lines += [printable(name), *tables.lines(table, before="  ")]
     said = [f"{row.system.name}: {row.why}" for row in every if row.why]
     said += pairs_said(comparison)
     if comparison.damaged:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite.metric import labelled
 from perfsuite.reports.figures import printable
+from perfsuite.reports.tables import lines
 from perfsuite.units import figure, number
 
 if TYPE_CHECKING:
@@ -68,10 +69,7 @@ def bars(values: Sequence[float]) -> str:
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = (printable(cell).ljust(width) for cell, width in zip(row, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+    yield from lines([[printable(cell) for cell in row] for row in rows])
 
 
 def _commit(commit: str | None) -> str:

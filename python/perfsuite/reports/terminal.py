@@ -11,6 +11,7 @@ from typing import TextIO
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
 from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, row_of
+from perfsuite.reports.tables import padded
 from perfsuite.result import PhaseResult, Result
 from perfsuite.units import number
 
@@ -132,7 +133,8 @@ def _table(rows: Iterable[Placed], several: bool, width: int, colour: bool) -> l
     if not table:
         return []
     cells = [_cells(prefix, row) for prefix, _, row in table]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells = padded(cells)
+    widths = [*map(len, cells[0])]
     # The interval and the error go first where the screen is too narrow for all.
     kept = list(range(len(widths)))
     for dropped in (3, 2):
@@ -140,7 +142,7 @@ def _table(rows: Iterable[Placed], several: bool, width: int, colour: bool) -> l
             kept.remove(dropped)
     lines = []
     for (_, verdict, row), texts in zip(table, cells, strict=True):
-        start = "  " + "".join(texts[i].ljust(widths[i]) + "  " for i in kept if widths[i])
+        start = "  " + "".join(texts[i] + "  " for i in kept if widths[i])
         lines += _fit(start, row.verdict, verdict, width, colour)
     return lines
 
