@@ -7,10 +7,8 @@ from argparse import ArgumentParser, Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from perfsuite.plan import Plan
-    from perfsuite.suites.ab import AbReport, Step
+    from perfsuite.suites.ab import Step
 
 NOT_PASSED_ON = ("output", "json", "junitxml", "history", "raw", "strict", "verbose")
 DURATION = "2s"
@@ -38,13 +36,16 @@ def configure(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> int:
     """Compares, writes ``ab-TS.json`` and ``.md``, prints the verdict; 4 when head is worse."""
-    from pathlib import Path
+    from datetime import datetime
 
     from perfsuite.analysis.regression import FEWEST_RUNS
     from perfsuite.cli.detect import check_verdict_flags, tell
     from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter
     from perfsuite.errors import Mistakes
     from perfsuite.exports.places import writable_folder
+    from perfsuite.reports.ab import introduction, title_of
+    from perfsuite.reports.fileset import write_together
+    from perfsuite.reports.formats import AB
     from perfsuite.suites import ab
     from perfsuite.units import parse_count
 
@@ -76,7 +77,7 @@ def execute(arguments: Namespace) -> int:
             stopped=lambda: interrupts.count > 0,
         )
     _progress(None)
-    files = write(report, Path(plan.output))
+    files = write_together(report, AB, plan.output, datetime.fromisoformat(report.started))
     code = tell(report.judgements, arguments, title=title_of(report), notes=introduction(report))
     out = sys.stderr if arguments.json is not None else sys.stdout
     for text in [*report.notes, *map(str, files)]:
@@ -120,31 +121,3 @@ def _progress(step: Step | None) -> None:
         return
     text = "" if step is None else f"{f'pair {step.pair} of {step.pairs}' if step.pair else 'before'}, {step.side}"
     print(f"\r{text:<40}" + ("\r" if step is None else ""), end="", file=sys.stderr, flush=True)
-
-
-def title_of(report: AbReport) -> str:
-    """What the comparison is called."""
-    return f"{report.head.name} against {report.base.name}: {report.verdict}"
-
-
-def introduction(report: AbReport) -> list[str]:
-    """What the summary says first."""
-    here = report.environment
-    done = [run.side for run in report.runs if run.error is None]
-    runs = f"{done.count('base')} and {done.count('head')} runs in turns, each a fresh process"
-    text = f"{runs}, on {here.host} ({here.cpu}, {here.cores} cores, {here.python})."
-    return [text, *(["It was interrupted: fewer runs than asked for."] if report.interrupted else []), *report.notes]
-
-
-def write(report: AbReport, folder: Path) -> list[Path]:
-    """``ab-TS.json`` and ``ab-TS.md``; nothing is overwritten."""
-    from datetime import datetime
-
-    from perfsuite.exports.files import write_atomically
-    from perfsuite.reports.changes import markdown
-    from perfsuite.suites.ab import dump
-
-    stem = folder / f"ab-{datetime.fromisoformat(report.started):%Y%m%d_%H%M%S}"
-    data = write_atomically(stem.with_suffix(".json"), dump(report))
-    text = markdown(title_of(report), report.judgements, introduction(report))
-    return [data, write_atomically(data.with_suffix(".md"), text.encode("utf-8", "replace"))]

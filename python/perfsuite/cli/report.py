@@ -73,16 +73,14 @@ def render_comparison(comparison: Comparison, path: Path, folder: Path, formats:
     from perfsuite.exports.files import write_atomically
     from perfsuite.exports.places import make_folder
     from perfsuite.reports.comparison import terminal
-    from perfsuite.reports.comparison_markdown import markdown
-    from perfsuite.reports.comparison_page import page
+    from perfsuite.reports.formats import COMPARISON
 
     make_folder(folder)
     if SCREEN in formats:
         sys.stdout.write(terminal(comparison))
-    for name, rendered in (("md", markdown), ("html", page)):
+    for name, one in COMPARISON.items():
         if name in formats:
-            data = rendered(comparison).encode("utf-8", "replace")
-            print(write_atomically(folder / f"{path.stem}.{name}", data, replace=True))
+            print(write_atomically(folder / f"{path.stem}.{name}", one.render(comparison), replace=True))
 
 
 def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:

@@ -6,12 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from perfsuite.exports.files import numbered, write_atomically, write_first_free
-from perfsuite.exports.places import make_folder
 from perfsuite.reports import tables
 from perfsuite.reports.comparison_rows import COLUMNS, headline, pairs_said, rows, title, warning
 from perfsuite.reports.figures import printable
-from perfsuite.suites.memory.comparison_result import Comparison, dump
+from perfsuite.reports.fileset import write_together
+from perfsuite.reports.formats import COMPARISON
+from perfsuite.suites.memory.comparison_result import Comparison
 
 LONGEST_ON_SCREEN = 400
 """Characters of a line; the files have all of it."""
@@ -47,11 +47,5 @@ def terminal(comparison: Comparison, files: Files | None = None) -> str:
 
 def write(comparison: Comparison, folder: Path) -> Files:
     """The three files, the data first; nothing is overwritten."""
-    from perfsuite.reports.comparison_markdown import markdown
-    from perfsuite.reports.comparison_page import page
-
-    make_folder(folder)
-    when = datetime.fromisoformat(comparison.started).astimezone()
-    data = write_first_free(numbered(folder / f"comparison_{when:%Y%m%d_%H%M%S}.json"), dump(comparison))
-    report = write_atomically(data.with_suffix(".md"), markdown(comparison).encode("utf-8", "replace"))
-    return Files(data, report, write_atomically(data.with_suffix(".html"), page(comparison).encode("utf-8", "replace")))
+    started = datetime.fromisoformat(comparison.started).astimezone()
+    return Files(*write_together(comparison, COMPARISON, folder, started))

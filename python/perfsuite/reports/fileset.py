@@ -8,14 +8,14 @@ beside the file of each."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from perfsuite.exports.files import numbered, write_atomically, write_first_free
 from perfsuite.exports.places import make_folder
-from perfsuite.reports.formats import MEMORY, PARTIAL, REPORTS, SUITE, results_of, stem_of
+from perfsuite.reports.formats import MEMORY, PARTIAL, REPORTS, SUITE, Format, What, results_of, stem_of
 from perfsuite.result import PhaseResult, Result
 
 
@@ -25,6 +25,18 @@ class Paths(NamedTuple):
     results: Path
     report: Path
     metrics: Path
+
+
+def write_together(what: What, formats: Mapping[str, Format[What]], folder: Path, started: datetime) -> list[Path]:
+    """A file in each of the formats, all of one name, which has the time; nothing is overwritten.
+
+    The folder is made where it is not there.  Raises PerfsuiteError; what was written before stays.
+    """
+    make_folder(folder)
+    first, *others = formats.values()
+    data = write_atomically(first.path(folder, f"{started:%Y%m%d_%H%M%S}"), first.render(what))
+    named = [(data.with_suffix(Path(one.pattern).suffix), one) for one in others]
+    return [data, *(write_atomically(path, one.render(what)) for path, one in named)]
 
 
 class FileSet:

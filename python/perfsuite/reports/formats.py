@@ -1,20 +1,24 @@
-"""The files that a result is written as: how each is named, and what renders it."""
+"""The files that results, comparisons and reports of ``ab`` are written as: how each is named, and what renders it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from perfsuite.result import Result
+    from perfsuite.suites.ab import AbReport
+    from perfsuite.suites.memory.comparison_result import Comparison
+
+What = TypeVar("What")
 
 
-class Format(NamedTuple):
-    """One file of a result: ``pattern`` is its name with ``{}`` for the run's stem, ``YYYYMMDD_HHMMSS``."""
+class Format(NamedTuple, Generic[What]):
+    """One file of what was measured: ``pattern`` is its name with ``{}`` for the run's stem, ``YYYYMMDD_HHMMSS``."""
 
     pattern: str
-    render: Callable[[Result], bytes]
+    render: Callable[[What], bytes]
 
     def path(self, folder: Path, stem: str) -> Path:
         """The file of a run."""
@@ -39,6 +43,36 @@ def _html(result: Result) -> bytes:
     return render(result).encode("utf-8", "replace")
 
 
+def _comparison(comparison: Comparison) -> bytes:
+    from perfsuite.suites.memory.comparison_result import dump
+
+    return dump(comparison)
+
+
+def _comparison_markdown(comparison: Comparison) -> bytes:
+    from perfsuite.reports.comparison_markdown import markdown
+
+    return markdown(comparison).encode("utf-8", "replace")
+
+
+def _comparison_page(comparison: Comparison) -> bytes:
+    from perfsuite.reports.comparison_page import page
+
+    return page(comparison).encode("utf-8", "replace")
+
+
+def _ab(report: AbReport) -> bytes:
+    from perfsuite.suites.ab import dump
+
+    return dump(report)
+
+
+def _ab_markdown(report: AbReport) -> bytes:
+    from perfsuite.reports.ab import markdown
+
+    return markdown(report).encode("utf-8", "replace")
+
+
 RESULTS = Format("results-{}.json", _json)
 PARTIAL = Format("results-{}.partial.json", _json)
 """What a run leaves while it lasts."""
@@ -55,8 +89,17 @@ SUITE = Format("suite_full_suite_{}.json", _json)
 REPORTS = {"md": Format("report-{}.md", _markdown), "html": Format("metrics-{}.html", _html)}
 """What is made of a result, by the name that ``perfsuite report --format`` takes, in the order of ``Paths``."""
 
+COMPARISON = {
+    "json": Format("comparison_{}.json", _comparison),
+    "md": Format("comparison_{}.md", _comparison_markdown),
+    "html": Format("comparison_{}.html", _comparison_page),
+}
+"""Memory systems side by side."""
+AB = {"json": Format("ab-{}.json", _ab), "md": Format("ab-{}.md", _ab_markdown)}
+"""Two versions in turns."""
 
-def results_of(names: Sequence[str]) -> Format:
+
+def results_of(names: Sequence[str]) -> Format[Result]:
     """The file of a result that has these phases: of the memory suite's alone its own, else RESULTS."""
     if not names or not set(names) <= set(MEMORY):
         return RESULTS
