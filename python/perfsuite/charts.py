@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from perfsuite.drawing import Drawn, Line, figure
 from perfsuite.result import MetricResult, PhaseResult, Result
 from perfsuite.stats.thinning import extremes
 from perfsuite.units import scale
@@ -21,29 +20,28 @@ if TYPE_CHECKING:
     from bokeh.models import LayoutDOM
     from bokeh.plotting import figure as Figure
 
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#999999")
+DASHES = ("solid", "dashed", "dotdash", "dotted", "dashdot", "solid", "dashed")
+GREY = "#767676"
 MOST_LINES = 7
 MOST_EVENTS = 40
 MOST_POINTS = 2000
 TABLE_ROWS = 40
 LEVELS = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999)
-TICKS = {0.0: "0 %", 0.5: "50 %", 0.9: "90 %", 0.99: "99 %", 0.999: "99.9 %", 0.9999: "99.99 %", 0.99999: "99.999 %"}
-"""Of LEVELS, those that the axis names."""
+
+Line = tuple[str, Sequence[float], Sequence[float]]
+"""Name, x, y."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn, what it shows in words, and its figures as a table."""
+    """A figure, what it shows in words, and its figures as a table."""
 
     title: str
     label: str
-    drawn: Drawn
+    figure: Figure
     header: list[str]
     rows: list[list[float | str | None]]
-
-    @property
-    def figure(self) -> Figure:
-        """As Bokeh's model, for a notebook."""
-        return figure(self.drawn)
 
 
 def charts(phase: PhaseResult) -> list[Chart]:
@@ -149,20 +147,76 @@ def _chart(
     percentiles: bool = False,
     x_tip: tuple[str, str] = ("t", "$x{0,0.0} s"),
 ) -> Chart:
+    from bokeh.models import BasicTickFormatter, HoverTool
+
     title = _plain(title)
     lines, y_label = _scaled(lines, unit)
-    drawn = Drawn(
+    plot = _figure(x_label, y_label, logarithmic=percentiles)
+    for i, (name, x, y) in enumerate(lines):
+        colour, dash = OKABE_ITO[i % len(OKABE_ITO)], DASHES[i % len(DASHES)]
         # The legend and the tooltip are drawn as text, never as markup; the name is foreign all the same.
-        lines=[(_plain(name), x, y) for name, x, y in lines],
-        x_label=x_label,
-        y_label=y_label,
-        tip=("1 in", "$x{0,0}") if percentiles else x_tip,
-        ticks=[(_spread(q), text) for q, text in TICKS.items()] if percentiles else (),
-        marks=[event.t_s for event in phase.events[:MOST_EVENTS]] if events else (),
-    )
+        plot.line(_array(x), _array(y), color=colour, line_dash=dash, line_width=1.6, legend_label=_plain(name))
+    if percentiles:
+        plot.xaxis.ticker = [_spread(q) for q in LEVELS if q in (0.0, 0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)]
+        names = {0.0: "0 %", 0.5: "50 %", 0.9: "90 %", 0.99: "99 %", 0.999: "99.9 %", 0.9999: "99.99 %"}
+        plot.xaxis.major_label_overrides = {_spread(q): text for q, text in names.items()}
+        tooltips = [("1 in", "$x{0,0}"), (y_label, "$y{0,0.00}")]
+    else:
+        tooltips = [x_tip, (y_label, "$y{0,0.00}")]
+    plot.add_tools(HoverTool(tooltips=tooltips, mode="mouse"))
+    plot.yaxis.formatter = BasicTickFormatter(use_scientific=False)
+    if events:
+        _mark(plot, phase)
+    _style_legend(plot, len(lines))
     label = f"Line chart, {title}, in {y_label}; the table below it holds the figures."
     header = [x_label, *(_plain(name) for name, _, _ in lines)]
-    return Chart(title, label, drawn, header, _table(lines, percentiles))
+    return Chart(title, label, plot, header, _table(lines, percentiles))
+
+
+def _figure(x_label: str, y_label: str, *, logarithmic: bool) -> Figure:
+    from bokeh.plotting import figure
+
+    plot = figure(
+        height=260,
+        sizing_mode="stretch_width",
+        x_axis_label=x_label,
+        y_axis_label=y_label,
+        x_axis_type="log" if logarithmic else "linear",
+        tools="xpan,xbox_zoom,xwheel_zoom,reset,save",
+        background_fill_alpha=0.0,
+        border_fill_alpha=0.0,
+        outline_line_color=GREY,
+        output_backend="canvas",
+    )
+    plot.toolbar.logo = None
+    plot.toolbar.active_scroll = None
+    for axis in (*plot.xaxis, *plot.yaxis):
+        axis.axis_label_text_color = axis.major_label_text_color = GREY
+        axis.axis_line_color = axis.major_tick_line_color = axis.minor_tick_line_color = GREY
+        axis.axis_label_text_font_style = "normal"
+    plot.grid.grid_line_color = GREY
+    plot.grid.grid_line_alpha = 0.2
+    return plot
+
+
+def _style_legend(plot: Figure, lines: int) -> None:
+    for legend in plot.legend:
+        legend.background_fill_alpha = 0.0
+        legend.border_line_alpha = 0.0
+        legend.label_text_color = GREY
+        legend.click_policy = "hide"
+        legend.ncols = min(lines, 4)
+        plot.add_layout(legend, "above")
+
+
+def _mark(plot: Figure, phase: PhaseResult) -> None:
+    """What happened in the phase: a line across for each event."""
+    from bokeh.models.annotations import Span
+
+    for event in phase.events[:MOST_EVENTS]:
+        plot.add_layout(
+            Span(location=event.t_s, dimension="height", line_color=GREY, line_dash="dotted", line_alpha=0.6)
+        )
 
 
 def _line(name: str, series: Iterable[tuple[float, float | None]]) -> Line:
@@ -213,6 +267,13 @@ def _table(lines: Sequence[Line], percentiles: bool) -> list[list[float | str | 
 def _batches(lines: list[Line]) -> Iterator[list[Line]]:
     for start in range(0, len(lines), MOST_LINES):
         yield lines[start : start + MOST_LINES]
+
+
+def _array(values: Sequence[float]) -> Any:
+    """Bokeh writes numpy arrays as base64, a third of the size of numbers in text."""
+    import numpy as np
+
+    return np.asarray(values, dtype=np.float64)
 
 
 def _plain(text: str) -> str:

@@ -15,7 +15,7 @@ LAYERS = [
     {"cli", "__main__"},
     {"api", "benchmarking", "comparison_benchmark"},
     {"runner", "configuration", "sources"},
-    {"reports", "charts", "drawing"},
+    {"reports", "charts"},
     {"suites", "serve"},
     {
         "loadgen",

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
     from perfsuite.charts import Chart
 
+_MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-svg.js"
+
 
 def render(result: Result) -> str:
     """The page."""
     from markupsafe import Markup
 
     from perfsuite.charts import charts
-    from perfsuite.drawing import library
 
     whole = content(result)
     drawn: list[tuple[str, list[Chart]]] = [(phase.name, charts(phase)) for phase in result.phases]
@@ -37,8 +38,8 @@ def render(result: Result) -> str:
         recommendations=result.recommendations,
         charts=dict(drawn),
         figures={title: Markup(div) for title, div in figures.items()},
-        # Bokeh's own script and the figures' data, in which every angle bracket is escaped.
-        scripts=Markup(f"{library()}\n{script}" if script else ""),
+        # Bokeh's own script and the figures' data, in which Bokeh has escaped every angle bracket.
+        scripts=Markup("\n".join([*_bokeh(), script]) if script else ""),
         style=Markup(_text("style.css")),
     )
 
@@ -47,10 +48,19 @@ def _embed(drawn: list[Chart]) -> tuple[str, dict[int, str]]:
     """The script that draws the charts, and the element of each by the chart's id."""
     if not drawn:
         return "", {}
-    from perfsuite.drawing import embedded
+    from bokeh.embed import components
 
-    script, elements = embedded([chart.drawn for chart in drawn])
-    return script, {id(chart): element for chart, element in zip(drawn, elements, strict=True)}
+    script, divs = components([chart.figure for chart in drawn], wrap_script=True)
+    return script, {id(chart): div for chart, div in zip(drawn, divs, strict=True)}
+
+
+def _bokeh() -> list[str]:
+    """Bokeh's script, without the widgets, tables and maps that no chart here uses, and without the address from which
+    it would load MathJax for a label with TeX in it."""
+    from bokeh.resources import Resources
+
+    resources = Resources(mode="inline", components=["bokeh"], log_level="error")
+    return [f"<script>{script.replace(_MATHJAX, 'data:,')}</script>" for script in resources.js_raw]
 
 
 @cache
