@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from itertools import count, pairwise
 from typing import Any
 
@@ -37,6 +38,7 @@ TOKENS = 12
 PACE_MS = 4.0
 FIRST_MS = 20.0
 BLOCKED_S = 0.04
+FAULT = "X-Perfsuite-Fault"
 STOPPED_S, RUNNING_S = 0.03, 0.02
 """Shorter than from one token to the next: two that came meanwhile would be read as one."""
 
@@ -49,7 +51,7 @@ def served() -> Iterator[Served]:
 
 def requests(fault: str = "", model: str | None = None) -> Iterator[Request]:
     """Each with its number as its id, as its row's tag is."""
-    faults = (("X-Perfsuite-Fault", fault),) if fault else ()
+    faults = ((FAULT, fault),) if fault else ()
     for i in count():
         headers = (("X-Request-Id", str(i)), *faults)
         messages = [{"role": "user", "content": f"message {i}"}]
@@ -265,6 +267,45 @@ def test_a_stall_of_one_gap_in_fifty_is_the_p99(served: Served, every: int) -> N
     if every == 4:
         assert sum(gap > 100.0 for gap in theirs) >= 0.02 * len(theirs)
         assert p99(ours) > 100.0
+
+
+def stalled_here_and_there() -> Iterator[Request]:
+    """As ``requests``: two in three stall for 200 ms, each after another token."""
+    for number, calm in enumerate(requests()):
+        after = 1 + number % (TOKENS - 1)
+        yield calm if number % 3 == 0 else replace(calm, headers=(*calm.headers, (FAULT, f"stall=200@{after}")))
+
+
+def stalled_at(times_ns: list[int], longer_than_ms: float) -> list[int]:
+    """Which gaps are stalls."""
+    gaps = enumerate(pairwise(times_ns))
+    return [place for place, (before, after) in gaps if (after - before) / 1e6 > longer_than_ms]
+
+
+def test_each_answer_s_stalls_are_where_the_server_made_them(served: Served) -> None:
+    """Row by row: the gaps that the client calls stalls are those of the server's own word, and their sum is what the
+    metric says.  Answers two of whose chunks came in one read have one stamp too few, and gaps next to the limit may
+    fall on either side: both are left out.  Another answer's truth, the control, does not fit."""
+    spec = LoadSpec(duration_s=60.0, concurrency=6, max_requests=90)
+    delivered, events = run(served, spec, source=stalled_here_and_there())
+    assert delivered.completed == 90
+    found = stalls(Stretch("s", spec, events, {}))
+    assert isinstance(found, Exact)
+    limit = found.details["longer_than_ms"]
+    assert isinstance(limit, float)
+    pairs = joined(said(events), served.truth())
+    assert found.value == sum(len(stalled_at(one.chunks_ns, limit)) for one, _ in pairs)
+    clear = [
+        (stalled_at(one.chunks_ns, limit), stalled_at(told.offsets_ns, limit))
+        for one, told in pairs
+        if len({*one.chunks_ns}) == len(one.chunks_ns)
+        and stalled_at(told.offsets_ns, 0.9 * limit) == stalled_at(told.offsets_ns, 1.1 * limit)
+    ]
+    assert len(clear) > 45
+    assert [ours for ours, _ in clear] == [theirs for _, theirs in clear]
+    assert sum(map(bool, (theirs for _, theirs in clear))) > 25
+    others = [theirs for _, theirs in clear[1:]]
+    assert sum(ours != theirs for (ours, _), theirs in zip(clear, others, strict=False)) > 25
 
 
 def stalls_in(spec: LoadSpec, events: Events) -> float:

@@ -46,6 +46,14 @@ def drivable(schemes: Iterable[str]) -> bool:
     return bool(wanted) and sys.platform == "linux" and wanted <= ENGINES.keys()
 
 
+def why_not_driven(direct: bool, schemes: Iterable[str]) -> str:
+    """Why no engine drives what is reached so, ``direct`` or through a proxy; empty where one does."""
+    wanted = sorted(set(schemes))
+    if not direct:
+        return "it is reached through a proxy"
+    return "" if not wanted or drivable(wanted) else f"no engine of this system speaks {' and '.join(wanted)}"
+
+
 def open_engine(endpoint: Endpoint, events: Events, *, connections: int, queue: int, timeout_s: float) -> Engine:
     """An engine for an endpoint, not started.  Looks its host up, and may wait for that.
 

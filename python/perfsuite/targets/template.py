@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS, LRUCache
 from perfsuite.errors import UsageError, unknown
-from perfsuite.loadgen.engines import drivable
+from perfsuite.loadgen.engines import why_not_driven
 from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
 from perfsuite.targets.http.address import metrics_pages, parse_address
-from perfsuite.targets.http.client import STAMPS, Call, DirectClient, rendered
+from perfsuite.targets.http.client import Call, DirectClient, rendered
 from perfsuite.targets.http.counting import Counter, counter_for, reply_of
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
 from perfsuite.targets.http.failures import masked, status_failure
@@ -30,7 +30,7 @@ from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.template_file import RequestForm, Setup, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
 from perfsuite.targets.http.template_rules import NoRule, endpoint_of
-from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told, wire_stamps, wire_transport
+from perfsuite.targets.http.wired import Endpoint, failure_of, own_stamps, read_back, told, wire_stamps, wire_transport
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -121,13 +121,9 @@ class TemplateTarget:
         self._counters: dict[str | None, Counter] = {}
         self._where = ""
         self._endpoint: Endpoint | None = None
-        self._unwired = ""
+        self._unwired = why_not_driven(isinstance(self.client, DirectClient), [template.base.scheme])
         """Why no engine reads its answers; empty where one does."""
-        if not isinstance(self.client, DirectClient):
-            self._unwired = "it is reached through a proxy"
-        elif not drivable([template.base.scheme]):
-            self._unwired = f"no engine of this system speaks {template.base.scheme}"
-        else:
+        if not self._unwired:
             try:
                 self._endpoint = endpoint_of(template)
             except NoRule as reason:
@@ -172,7 +168,7 @@ class TemplateTarget:
     def stamps(self) -> str:
         """Where the times of its tokens come from; without the engine, why."""
         if self._unwired:
-            return f"{STAMPS} (not by the engine in C: {self._unwired})"
+            return own_stamps([self.client.transport], self._unwired)
         return wire_stamps(self.endpoints())
 
     @property

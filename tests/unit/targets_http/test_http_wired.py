@@ -95,6 +95,8 @@ def gist(found: tuple[Delivered, Events, Ended]) -> object:
 
 TOOL = {"choices": [{"delta": {"tool_calls": [{"function": {"name": "look", "arguments": '{"a":1}'}}]}}]}
 REASONED = {"choices": [{"delta": {"reasoning_content": "hm", "content": None}}]}
+HALVES = ("\\ud83d", "\\ude00")
+"""One character in the escapes of two events, as some services send it."""
 ENDS = {"choices": [{"delta": {}, "finish_reason": "stop"}]}
 DOCUMENT = {"choices": [{"message": {"content": "all of it"}, "finish_reason": "stop"}], "usage": USAGE["usage"]}
 
@@ -111,6 +113,11 @@ DOCUMENT = {"choices": [{"message": {"content": "all of it"}, "finish_reason": "
         chunked(*sse(delta("a"), {"error": {"message": "it broke"}})),
         chunked(*sse(delta("a")), *sse({"message": "it broke"}, name="error")),
         chunked(b"data: {oh no\n\n"),
+        chunked(b'data: {"choices":[{"delta":{"content":"no utf-8: \xff\xc3"}}]}\n\n', *sse(ENDS, "[DONE]")),
+        chunked(b'data: {"x":"\xff","choices":[{"delta":{"content":"beside"}}]}\n\n', *sse(ENDS, "[DONE]")),
+        chunked(*sse(*(f'{{"choices":[{{"delta":{{"content":"{half}"}}}}]}}' for half in HALVES)), *sse("[DONE]")),
+        chunked(*sse('{"choices":[{"delta":{"content":"a\ttab"}}]}'), *sse("[DONE]")),
+        chunked(b'data: {"choices":[{"delta":{"content":"\xff"}}]\n\n'),
         whole("400 Bad Request", {"error": {"message": "no such thing"}}),
         whole("401 Unauthorized", {"error": {"message": "the key sk-123456 is wrong"}}),
         whole("503 Service Unavailable", b"<html>down</html>", kind="text/html"),

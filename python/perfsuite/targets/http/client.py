@@ -26,7 +26,6 @@ from perfsuite.targets.http.splitting import StreamKind
 
 MOST_UNREAD = 1 << 20
 ADDRESSES_HOLD_S = 30.0
-STAMPS = "monotonic clock, in the process, after each read of asyncio; the client's own error is not measured"
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What a header must not have in it."""
 

@@ -5,6 +5,7 @@ Nothing here touches a socket or a clock: the asyncio client and the wire engine
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, TypeVar
 
@@ -135,16 +136,31 @@ Shape = TypeVar("Shape")
 
 
 def decoding(shape: type[Shape]) -> Callable[[bytes], Shape]:
-    """What reads payloads of that shape; it raises WrongShape."""
+    """What reads payloads of that shape; it raises WrongShape.
+
+    Bytes that are no UTF-8, a half of a character's escapes and bare control characters are each read as one strange
+    character: the wire engine, which decodes nothing, passes over them, and both must call the same answer malformed.
+    """
     decode = msgspec.json.Decoder(shape).decode
 
     def decoded(payload: bytes) -> Shape:
         try:
             return decode(payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        except msgspec.ValidationError as error:
             raise wrong(payload, error) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            try:
+                return decode(mended(payload))
+            except (ValueError, RecursionError):  # what was wrong at first is what to tell
+                raise wrong(payload, error) from error
 
     return decoded
+
+
+def mended(payload: bytes) -> bytes:
+    """The same JSON with what is no character replaced.  Raises ValueError, RecursionError for what is no JSON."""
+    document = json.loads(payload.decode("utf-8", "replace"), strict=False)
+    return json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
 
 
 def lacking(payload: bytes, what: str) -> WrongShape:

@@ -87,7 +87,8 @@ class ProxiedClient:
         self.retried = 0
         self.address = address
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-        self._client = httpx.AsyncClient(proxy=proxy, trust_env=False, timeout=None, limits=limits)
+        trusted = ssl.create_default_context() if address.scheme == "https" else True  # whom a direct client trusts
+        self._client = httpx.AsyncClient(proxy=proxy, verify=trusted, trust_env=False, timeout=None, limits=limits)
 
     async def send(self, call: Call, on_sent: Callable[[], object]) -> Answer:
         """Sends a call and awaits the head.  Raises Failure."""

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.loadgen.engines import drivable
+from perfsuite.loadgen.engines import why_not_driven
 from perfsuite.targets.base import Failure, Inspection, Message, MetricsPage, Reply, Request, Target
 from perfsuite.targets.http.address import Address, metrics_pages, parse_address
 from perfsuite.targets.http.anthropic import Anthropic
-from perfsuite.targets.http.client import STAMPS, Call, Client, DirectClient, rendered
+from perfsuite.targets.http.client import Call, Client, DirectClient, rendered
 from perfsuite.targets.http.counting import Counter, counter_for, reply_of
 from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
 from perfsuite.targets.http.failures import HttpFailure, masked, remedy, status_failure
@@ -25,7 +25,15 @@ from perfsuite.targets.http.openai_chat import OpenAIChat
 from perfsuite.targets.http.openai_responses import OpenAIResponses
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
-from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told, wire_stamps, wire_transport
+from perfsuite.targets.http.wired import (
+    Endpoint,
+    failure_of,
+    own_stamps,
+    read_back,
+    told,
+    wire_stamps,
+    wire_transport,
+)
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -179,7 +187,9 @@ class ChatTarget:
     def stamps(self) -> str:
         """Where the times of its tokens come from."""
         endpoints = self.endpoints()
-        return wire_stamps(endpoints) if endpoints else STAMPS
+        if endpoints:
+            return wire_stamps(endpoints)
+        return own_stamps((served.client.transport for served in self._served.values()), self._unwired)
 
     @property
     def retried(self) -> int:
@@ -304,10 +314,15 @@ class ChatTarget:
 
     # ── over the wire ─────────────────────────────────────────────────────────────────────────────────────────────────
 
+    @property
+    def _unwired(self) -> str:
+        """Why no engine drives it; empty where one does."""
+        direct = all(isinstance(served.client, DirectClient) for served in self._served.values())
+        return why_not_driven(direct, (address.scheme for address in self._served))
+
     def endpoints(self) -> Sequence[Endpoint]:
         """One for each address; none where an address is reached through a proxy, or no engine speaks its scheme."""
-        direct = all(isinstance(served.client, DirectClient) for served in self._served.values())
-        if not direct or not drivable(address.scheme for address in self._served):
+        if self._unwired:
             return ()
         return [
             Endpoint(address, dialect.stream, dialect.rules, dialect.finish, dialect.marks_end)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -84,6 +84,11 @@ def wire_transport(endpoints: Sequence[Endpoint]) -> str:
 def wire_stamps(endpoints: Sequence[Endpoint]) -> str:
     """Where the times of endpoints' tokens come from."""
     return _with_tls(WIRE_STAMPS, endpoints)
+
+
+def own_stamps(transports: Iterable[str], why: str) -> str:
+    """Where the times of tokens come from that no engine took: by which clients, and why by them."""
+    return f"monotonic clock, in the process, by {'; '.join(sorted(set(transports)))} (not by the engine in C: {why})"
 
 
 def _with_tls(text: str, endpoints: Sequence[Endpoint]) -> str:
