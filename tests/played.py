@@ -47,7 +47,9 @@ class Played:
     during: Callable[..., object] | None = None
     error: BaseException | None = None
 
-    async def execute_async(self, plan: Plan, *, progress=None, stop=None, save=None, notes=()) -> Result:  # type: ignore[no-untyped-def]
+    async def execute_async(  # type: ignore[no-untyped-def]
+        self, plan: Plan, *, progress=None, stop=None, save=None, notes=(), announce=None
+    ) -> Result:
         self.plans.append(plan)
         self.result.run.notes.extend(notes)
         if self.error is not None:

@@ -27,6 +27,7 @@ from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
 from perfsuite.suites.budget import Budget, parts
 from perfsuite.suites.expected import expected
+from perfsuite.suites.first_answer import First, first_answer
 from perfsuite.suites.phase import PhaseRun
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Target, Warns
@@ -47,6 +48,7 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 Save = Callable[[Result], None]
+Announce = Callable[[First], None]
 
 
 async def execute_async(
@@ -56,23 +58,32 @@ async def execute_async(
     stop: asyncio.Event | None = None,
     save: Save | None = None,
     notes: Iterable[str] = (),
+    announce: Announce | None = None,
 ) -> Result:
     """Runs a plan.
 
     ``stop``: set it to end the run early; the requests in flight are finished, the result says ``interrupted``.
     ``save`` is called with the result so far, from another thread; its OSError becomes a note in the result.
-    ``notes`` are what is known beforehand and belongs in the result's notes.
+    ``notes`` are what is known beforehand and belongs in the result's notes.  ``announce`` wants to say what the run
+    will send: it gets what came of a first message, which is sent for that, within the run's limits.
     Raises UsageError for a target that cannot be opened; what goes wrong later is in the result's ``run.error``.
     """
-    run = _Run(plan, stop or asyncio.Event(), progress, save, notes)
+    run = _Run(plan, stop or asyncio.Event(), progress, save, notes, announce)
     return await run.execute()
 
 
 class _Run:
     def __init__(
-        self, plan: Plan, stop: asyncio.Event, progress: OnProgress | None, save: Save | None, notes: Iterable[str]
+        self,
+        plan: Plan,
+        stop: asyncio.Event,
+        progress: OnProgress | None,
+        save: Save | None,
+        notes: Iterable[str],
+        announce: Announce | None,
     ) -> None:
         self.plan = plan
+        self._announce = announce
         self.stop = stop
         self._progress = progress
         self._save = save
@@ -96,6 +107,7 @@ class _Run:
             self._environment = msgspec.structs.replace(self._environment, stamps=target.stamps)
             saver = asyncio.create_task(self._save_regularly())
             try:
+                await self._first(target)
                 for number, phase in enumerate(self.plan.phases):
                     if self.stop.is_set():
                         break
@@ -109,6 +121,14 @@ class _Run:
                     await saver
                 await self._close(target)
         return self._result(ended=time.time())
+
+    async def _first(self, target: Target) -> None:
+        """A message before all others, where somebody wants to say what such answers come to."""
+        found = None if self._announce is None else await first_answer(target, self.plan, self.stop)
+        if self._announce is not None and found is not None:
+            first, tokens = found
+            self._budget.spend(1, tokens)
+            self._announce(first)
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[str]:

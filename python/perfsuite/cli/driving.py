@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.result import Result
-    from perfsuite.runner import Progress
+    from perfsuite.runner import Announce, Progress
 
 INTERRUPTED = 130
 PATIENCE_S = 3.0
@@ -75,7 +75,12 @@ class Interrupts:
 
 
 def drive(
-    plan: Plan, save: Callable[[Result], None], meter: Meter, interrupts: Interrupts, notes: Iterable[str] = ()
+    plan: Plan,
+    save: Callable[[Result], None],
+    meter: Meter,
+    interrupts: Interrupts,
+    notes: Iterable[str] = (),
+    announce: Announce | None = None,
 ) -> Result:
     """Runs the plan in an event loop of its own; interrupted once, the result so far comes back, marked so.
 
@@ -88,7 +93,7 @@ def drive(
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)):
-            return await execute_async(plan, progress=meter.show, stop=stop, save=save, notes=notes)
+            return await execute_async(plan, progress=meter.show, stop=stop, save=save, notes=notes, announce=announce)
 
     # What the target's code prints is no result, and --json - is read by programs.
     with redirect_stdout(sys.stderr):

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.reports import Paths
     from perfsuite.result import Result
+    from perfsuite.suites.first_answer import First
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -34,16 +35,20 @@ def execute(arguments: Namespace) -> int:
     known = check_inputs(plan)
     writable_folder(plan.output)
 
-    from perfsuite.cli.announcing import announcement
+    from perfsuite.cli.announcing import announcement, unknown_until_asked
     from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter, drive
     from perfsuite.cli.saving import Saver
 
-    sending = announcement(plan)
-    if sending is not None:
+    asking = unknown_until_asked(plan)
+    if not asking and (sending := announcement(plan)) is not None:
         print(f"perfsuite: {sending}", file=sys.stderr, flush=True)
     saver = Saver(plan.output)
     with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
-        result = drive(plan, saver.save, meter, interrupts, known)
+
+        def announce(first: First) -> None:
+            meter.say(str(announcement(plan, first)))
+
+        result = drive(plan, saver.save, meter, interrupts, known, announce if asking else None)
         meter.clear()
         paths, trouble = saver.finish(result)
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
