@@ -88,10 +88,11 @@ int pfs_add_type(PyObject *module, pfs_type_id id, PyType_Spec *spec)
 static int module_exec(PyObject *module)
 {
     static int (*const execs[])(PyObject *) = {
-        pfs_exec_histogram, pfs_exec_stopwatch, pfs_exec_lru,       pfs_exec_vectors,
-        pfs_exec_bucket,    pfs_exec_limiter,   pfs_exec_trim,      pfs_exec_compress,
-        pfs_exec_text,      pfs_exec_stats,     pfs_exec_arrivals,  pfs_exec_events,
-        pfs_exec_stream,    pfs_exec_http,      pfs_exec_json_scan, pfs_exec_wire,
+        pfs_exec_histogram, pfs_exec_stopwatch, pfs_exec_operation, pfs_exec_lru,
+        pfs_exec_vectors,   pfs_exec_bucket,    pfs_exec_limiter,   pfs_exec_trim,
+        pfs_exec_compress,  pfs_exec_text,      pfs_exec_stats,     pfs_exec_arrivals,
+        pfs_exec_events,    pfs_exec_stream,    pfs_exec_http,      pfs_exec_json_scan,
+        pfs_exec_wire,
     };
     for (size_t i = 0; i < sizeof execs / sizeof execs[0]; i++) {
         if (execs[i](module) < 0) {

@@ -61,6 +61,8 @@ static inline Py_hash_t pfs_hash_of(PyObject *key)
 typedef enum {
     PFS_TYPE_HISTOGRAM,
     PFS_TYPE_STOPWATCH,
+    PFS_TYPE_OPERATION,
+    PFS_TYPE_OPERATION_TIMER,
     PFS_TYPE_LRU_CACHE,
     PFS_TYPE_LRU_ITERATOR,
     PFS_TYPE_LRU_KEYS,
@@ -114,6 +116,7 @@ int pfs_add_type(PyObject *module, pfs_type_id id, PyType_Spec *spec);
 /* One per binding file, called from module.c in this order.  0, or -1 with an exception. */
 int pfs_exec_histogram(PyObject *module);
 int pfs_exec_stopwatch(PyObject *module);
+int pfs_exec_operation(PyObject *module);
 int pfs_exec_lru(PyObject *module);
 int pfs_exec_vectors(PyObject *module);
 int pfs_exec_bucket(PyObject *module);

@@ -79,6 +79,53 @@ class Stopwatch:
     @property
     def running(self) -> bool: ...
 
+# ── operations ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+@final
+class Operation:
+    """What is known of one operation: the milliseconds of its runs, how many failed or were cancelled."""
+
+    def __new__(
+        cls,
+        name: str,
+        histogram: Histogram,
+        report: Callable[[str, float, builtins.type[BaseException] | None], object] | None = None,
+        report_above_ms: float = ...,
+        always: Callable[[], object] | None = None,
+    ) -> Operation: ...
+    def record(self, ms: float, error: builtins.type[BaseException] | None = None) -> None: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def histogram(self) -> Histogram: ...
+    @property
+    def failed(self) -> int: ...
+    @property
+    def cancelled(self) -> int: ...
+    @property
+    def running(self) -> int: ...
+    @property
+    def last_ms(self) -> float | None: ...
+    @property
+    def ended_ns(self) -> int | None: ...
+    @property
+    def last_minute(self) -> int: ...
+    report_above_ms: float
+
+@disjoint_base
+class OperationTimer:
+    """Times one run of an Operation after another, as a context manager."""
+
+    def __new__(cls, operation: Operation, /) -> Self: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, error: builtins.type[BaseException] | None, value: BaseException | None, traceback: object, /
+    ) -> Literal[False]: ...
+    @property
+    def operation(self) -> Operation: ...
+    @property
+    def elapsed_ms(self) -> float | None: ...
+
 # ── events ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 ERROR_KINDS: tuple[str, ...]

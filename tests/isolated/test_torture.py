@@ -29,6 +29,21 @@ SCENARIOS = {
             cache["x"] = "y"
             assert cache["x"] == "y" and len(cache) <= 4 and list(cache)[-1] == "x"
         """,
+    "operations": """
+        operation = None
+        def scenario():
+            global operation
+            operation = c.Operation("work", c.Histogram(7), lambda *a: None, 0.0, lambda: True)
+            for _ in range(3):
+                with c.OperationTimer(operation):
+                    pass
+            operation.record(1.5, KeyError); operation.last_ms; operation.last_minute; operation.ended_ns
+        def usable():
+            before = operation.histogram.count
+            with c.OperationTimer(operation):
+                pass
+            assert operation.histogram.count == before + 1 and operation.running == 0
+        """,
     "limits": """
         limiter = None
         def scenario():
