@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from perfsuite.benchmarking import BenchmarkResult as BenchmarkResult
     from perfsuite.benchmarking import BenchmarkRunner as BenchmarkRunner
     from perfsuite.benchmarking import compute_percentiles as compute_percentiles
+    from perfsuite.chatloop.alerts import Alert as Alert
+    from perfsuite.chatloop.config import ChatLoopConfig as ChatLoopConfig
+    from perfsuite.chatloop.loop import ChatLoop as ChatLoop
+    from perfsuite.chatloop.monitor import PerformanceMonitor as PerformanceMonitor
     from perfsuite.comparison_benchmark import ComparisonBenchmark as ComparisonBenchmark
     from perfsuite.compression import measure_compression as measure_compression
     from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
@@ -39,16 +43,20 @@ __version__ = "0.1.0"
 
 # Public name → the module that has it; a name that is itself a module maps to that module.
 LAZY = {
+    "Alert": "perfsuite.chatloop.alerts",
     "BenchmarkBase": "perfsuite.benchmarking",
     "BenchmarkConfig": "perfsuite.benchmarking",
     "BenchmarkResult": "perfsuite.benchmarking",
     "BenchmarkRunner": "perfsuite.benchmarking",
+    "ChatLoop": "perfsuite.chatloop.loop",
+    "ChatLoopConfig": "perfsuite.chatloop.config",
     "ComparisonBenchmark": "perfsuite.comparison_benchmark",
     "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
     "LRUCache": "perfsuite._core",
     "MemorySystem": "perfsuite.memory.base",
     "MissingExtra": "perfsuite.errors",
+    "PerformanceMonitor": "perfsuite.chatloop.monitor",
     "PerfsuiteError": "perfsuite.errors",
     "RateLimiter": "perfsuite.limits",
     "Result": "perfsuite.result",

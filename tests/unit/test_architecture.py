@@ -29,6 +29,7 @@ LAYERS = [
         "environment",
         "selfchecks",
     },
+    {"chatloop"},
     {"reference"},
     {"result", "evidence", "phases", "criteria", "plan", "exports"},
     {

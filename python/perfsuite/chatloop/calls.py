@@ -1,0 +1,160 @@
+"""What a turn waits for: calls of the model and of tools, made from a thread or from an event loop.
+
+A turn is one generator (``turn.py``), which yields lists of calls that may run at the same time and is sent their
+outcomes; who drives it, ``made`` or ``amade``, is the only difference between a plain and an async turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from perfsuite.chatloop.workers import WORKERS, TooManyHanging
+from perfsuite.errors import PerfsuiteError
+
+
+class TookTooLong(PerfsuiteError, TimeoutError):
+    """A call that was not back in time, and is not waited for any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function with its arguments.  ``timeout_s``: the longest it is waited for.  ``apart``: even without a time-out
+    it must not hold up an event loop."""
+
+    function: Callable[..., Any]
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    timeout_s: float | None = None
+    apart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call: its value, or the error that it ended with."""
+
+    value: Any
+    error: BaseException | None
+    elapsed_ms: float
+
+
+def made(calls: Sequence[Call]) -> list[Outcome]:
+    """Makes the calls from this thread: all at the same time where there are several."""
+    for call in calls:
+        if is_async(call.function):
+            raise TypeError(f"{named(call.function)} is async: await arun_iteration() rather than run_iteration()")
+    if len(calls) == 1 and calls[0].timeout_s is None:
+        return [_directly(calls[0])]
+    began = time.monotonic()
+    started = [_start(call) for call in calls]
+    outcomes = []
+    for call, future in zip(calls, started, strict=True):
+        if isinstance(future, Outcome):
+            outcomes.append(future)
+            continue
+        left = None if call.timeout_s is None else max(0.0, call.timeout_s - (time.monotonic() - began))
+        try:
+            outcomes.append(future.result(left))
+        except TimeoutError:
+            outcomes.append(_late(call, future))
+        except BaseException:  # Ctrl-C: nobody waits for any of them any more
+            for one in started:
+                if isinstance(one, Future) and not one.done():
+                    WORKERS.give_up(one)
+            raise
+    return outcomes
+
+
+async def amade(calls: Sequence[Call]) -> list[Outcome]:
+    """Makes the calls from an event loop: coroutine functions in it, others in threads."""
+    if len(calls) == 1:
+        return [await _amade(calls[0])]
+    return list(await asyncio.gather(*(_amade(call) for call in calls)))
+
+
+async def _amade(call: Call) -> Outcome:
+    if is_async(call.function):
+        return await _awaited(call)
+    if call.timeout_s is None and not call.apart:
+        return _directly(call)
+    future = _start(call)
+    if isinstance(future, Outcome):
+        return future
+    try:
+        async with asyncio.timeout(call.timeout_s):
+            outcome: Outcome = await asyncio.wrap_future(future)
+            return outcome
+    except TimeoutError:
+        return _late(call, future)
+    except asyncio.CancelledError:
+        WORKERS.give_up(future)
+        raise
+
+
+async def _awaited(call: Call) -> Outcome:
+    began = time.monotonic_ns()
+    late = asyncio.timeout(call.timeout_s)
+    try:
+        async with late:
+            value = await call.function(*call.args, **call.kwargs)
+    except Exception as error:  # noqa: BLE001 - the turn says what it means
+        if late.expired():
+            return Outcome(None, _too_long(call), _since(began))
+        return Outcome(None, error, _since(began))
+    return Outcome(value, None, _since(began))
+
+
+def _directly(call: Call) -> Outcome:
+    began = time.monotonic_ns()
+    try:
+        value = call.function(*call.args, **call.kwargs)
+    except Exception as error:  # noqa: BLE001 - as above; Ctrl-C goes through
+        return Outcome(None, error, _since(began))
+    return Outcome(value, None, _since(began))
+
+
+def _whole(call: Call) -> Outcome:
+    """In a thread of its own, where even SystemExit is but the end of a call."""
+    began = time.monotonic_ns()
+    try:
+        value = call.function(*call.args, **call.kwargs)
+    except BaseException as error:  # noqa: BLE001
+        return Outcome(None, error, _since(began))
+    return Outcome(value, None, _since(began))
+
+
+def _start(call: Call) -> Future[Outcome] | Outcome:
+    try:
+        return WORKERS.start(_whole, call)
+    except TooManyHanging as error:
+        return Outcome(None, error, 0.0)
+
+
+def _late(call: Call, future: Future[Outcome]) -> Outcome:
+    if future.done():  # at the last moment
+        return future.result()
+    WORKERS.give_up(future)
+    return Outcome(None, _too_long(call), 1e3 * (call.timeout_s or 0.0))
+
+
+def _too_long(call: Call) -> TookTooLong:
+    return TookTooLong(f"{named(call.function)} was not back after {call.timeout_s:g} s")
+
+
+def _since(began_ns: int) -> float:
+    return (time.monotonic_ns() - began_ns) / 1e6
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether calling it gives something to await."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
+
+
+def named(function: Callable[..., Any]) -> str:
+    """A function's name, for people."""
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
