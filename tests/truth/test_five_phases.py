@@ -188,10 +188,30 @@ def test_a_round_trip_does_not_stand_in_for_remembering(monkeypatch: pytest.Monk
     assert metrics(result, "compression")["context_preservation"].value == 1.0
 
 
+class Stops(Broken):
+    """Has the run stopped in the middle of its first phase, however long it took to begin."""
+
+    def __init__(self, stop: asyncio.Event) -> None:
+        super().__init__()
+        self._stop, self._asked = stop, False
+
+    async def send(self, request: Request, row: Row) -> Reply:
+        if not self._asked:
+            self._asked = True
+            asyncio.get_running_loop().call_later(3.0, self._stop.set)
+        return await super().send(request, row)
+
+
 def test_a_stop_keeps_what_was_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     async def stopped() -> Result:
         stop = asyncio.Event()
-        asyncio.get_running_loop().call_later(1.0, stop.set)
+        target = Stops(stop)
+
+        async def opened(plan: Plan, workdir: Path) -> ReferenceTarget:
+            await target.open()
+            return target
+
+        monkeypatch.setattr(runner, "open_target", opened)
         return await runner.execute_async(plan_of("baseline", "token", duration="6s"), stop=stop)
 
     result = asyncio.run(stopped())
