@@ -17,7 +17,6 @@ from perfsuite.targets.http.dialect import (
     END,
     JSON_HEADERS,
     NOTHING,
-    Dialect,
     Piece,
     Reader,
     Usage,
@@ -28,9 +27,7 @@ from perfsuite.targets.http.dialect import (
     reported,
 )
 from perfsuite.targets.http.failures import worded
-from perfsuite.targets.http.openai_chat import OpenAIChat
-from perfsuite.targets.http.secret import Secret
-from perfsuite.targets.http.splitting import StreamKind
+from perfsuite.targets.http.service import Service
 
 VERSION = "2023-06-01"
 LONGEST_ANSWER = 1024
@@ -104,23 +101,14 @@ RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Anthropic:
+class Anthropic(Service):
     """``base`` is the path that ``/messages`` follows."""
 
-    base: str
-    key: Secret | None = None
     name: str = "Anthropic messages"
-    stream: StreamKind = "sse"
-    marks_end: bool = True
     rules: tuple[tuple[str, str], ...] = RULES
-    finish: str | None = None
-    adaptable: bool = False
 
-    @property
-    def models_path(self) -> str:
-        return f"{self.base}/models"
-
-    def _headers(self) -> tuple[tuple[str, str], ...]:
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """With the version of the API, and the key where this one wants it."""
         key = (("x-api-key", self.key.reveal()),) if self.key is not None else ()
         return (*JSON_HEADERS, ("anthropic-version", VERSION), *key)
 
@@ -143,23 +131,11 @@ class Anthropic:
             "messages": messages,
             "stream": True,
         }
-        return Call("POST", f"{self.base}/messages", self._headers(), encoded(body), "sse")
-
-    def models_call(self) -> Call:
-        """GET /models."""
-        return Call("GET", self.models_path, self._headers(), b"", "none")
-
-    def models(self, payload: bytes) -> list[str]:
-        """The models that the service lists."""
-        return OpenAIChat(self.base).models(payload)
+        return Call("POST", f"{self.base}/messages", self.headers(), encoded(body), "sse")
 
     def reader(self, request: Request) -> Reader:
         """Has no state."""
         return _READER
-
-    def adapted(self, refusal: str) -> Dialect | None:
-        """Nothing can be left out."""
-        return None
 
 
 class _MessagesReader:

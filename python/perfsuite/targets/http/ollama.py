@@ -12,12 +12,9 @@ import msgspec
 from perfsuite.targets.base import Request
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import (
-    JSON_HEADERS,
-    Dialect,
     Piece,
     Reader,
     Usage,
-    bearer,
     decoding,
     encoded,
     lacking,
@@ -25,7 +22,7 @@ from perfsuite.targets.http.dialect import (
     reported,
 )
 from perfsuite.targets.http.failures import worded
-from perfsuite.targets.http.secret import Secret
+from perfsuite.targets.http.service import Service
 from perfsuite.targets.http.splitting import StreamKind
 
 
@@ -69,20 +66,16 @@ RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Ollama:
+class Ollama(Service):
     """``base`` is the path that ``/api/chat`` follows, usually empty."""
 
-    base: str
-    key: Secret | None = None
     name: str = "Ollama chat"
     stream: StreamKind = "ndjson"
-    marks_end: bool = True
     rules: tuple[tuple[str, str], ...] = RULES
-    finish: str | None = None
-    adaptable: bool = False
 
     @property
     def models_path(self) -> str:
+        """Where the models are that were pulled."""
         return f"{self.base}/api/tags"
 
     def call(self, request: Request, model: str | None) -> Call:
@@ -93,11 +86,7 @@ class Ollama:
             "stream": True,
             "options": {"num_predict": request.max_tokens} if request.max_tokens else None,
         }
-        return Call("POST", f"{self.base}/api/chat", (*JSON_HEADERS, *bearer(self.key)), encoded(body), "ndjson")
-
-    def models_call(self) -> Call:
-        """GET /api/tags."""
-        return Call("GET", self.models_path, (*JSON_HEADERS, *bearer(self.key)), b"", "none")
+        return Call("POST", f"{self.base}/api/chat", self.headers(), encoded(body), "ndjson")
 
     def models(self, payload: bytes) -> list[str]:
         """The models that were pulled."""
@@ -106,10 +95,6 @@ class Ollama:
     def reader(self, request: Request) -> Reader:
         """Has no state."""
         return _READER
-
-    def adapted(self, refusal: str) -> Dialect | None:
-        """Nothing can be left out."""
-        return None
 
 
 class _LineReader:

@@ -7,7 +7,6 @@ the end), name reasoning ``reasoning_content`` or ``reasoning``, or refuse ``str
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -16,13 +15,11 @@ from perfsuite.targets.base import Request
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import (
     END,
-    JSON_HEADERS,
     NOTHING,
     Dialect,
     Piece,
     Reader,
     Usage,
-    bearer,
     decoding,
     encoded,
     flat,
@@ -31,8 +28,7 @@ from perfsuite.targets.http.dialect import (
     reported,
 )
 from perfsuite.targets.http.failures import message_in, worded
-from perfsuite.targets.http.secret import Secret
-from perfsuite.targets.http.splitting import StreamKind
+from perfsuite.targets.http.service import Service
 
 
 class _Details(msgspec.Struct):
@@ -79,16 +75,7 @@ class _Chunk(msgspec.Struct):
     error: object = None
 
 
-class _Model(msgspec.Struct):
-    id: str
-
-
-class _Models(msgspec.Struct):
-    data: list[_Model]
-
-
 _decode = decoding(_Chunk)
-_decode_models = decoding(_Models)
 
 
 RULES = (
@@ -113,27 +100,19 @@ usage and ``[DONE]``, has a moment to come."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIChat:
+class OpenAIChat(Service):
     """``base`` is the path that ``/chat/completions`` follows."""
 
-    base: str
-    key: Secret | None = None
-    usage: bool = True
-    limit_name: str = "max_tokens"
     name: str = "OpenAI chat completions"
-    stream: StreamKind = "sse"
-    marks_end: bool = True
     rules: tuple[tuple[str, str], ...] = RULES
     finish: str | None = "[DONE]"
+    usage: bool = True
+    limit_name: str = "max_tokens"
 
     @property
     def adaptable(self) -> bool:
         """There is something left to leave out."""
         return self.usage or self.limit_name == "max_tokens"
-
-    @property
-    def models_path(self) -> str:
-        return f"{self.base}/models"
 
     def call(self, request: Request, model: str | None) -> Call:
         """POST /chat/completions."""
@@ -144,18 +123,7 @@ class OpenAIChat:
             "stream_options": {"include_usage": True} if self.usage else None,
             self.limit_name: request.max_tokens,
         }
-        return Call("POST", f"{self.base}/chat/completions", self._headers(), encoded(body), "sse")
-
-    def models_call(self) -> Call:
-        """GET /models."""
-        return Call("GET", self.models_path, self._headers(), b"", "none")
-
-    def _headers(self) -> Sequence[tuple[str, str]]:
-        return (*JSON_HEADERS, *bearer(self.key))
-
-    def models(self, payload: bytes) -> list[str]:
-        """The models that the service lists."""
-        return [model.id for model in _decode_models(payload).data]
+        return Call("POST", f"{self.base}/chat/completions", self.headers(), encoded(body), "sse")
 
     def reader(self, request: Request) -> Reader:
         """Has no state but the finish reason."""

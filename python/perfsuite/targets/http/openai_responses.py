@@ -14,22 +14,17 @@ from perfsuite.targets.base import Message, Request
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import (
     END,
-    JSON_HEADERS,
     NOTHING,
-    Dialect,
     Piece,
     Reader,
     Usage,
-    bearer,
     decoding,
     encoded,
     lacking,
     reported,
 )
 from perfsuite.targets.http.failures import worded
-from perfsuite.targets.http.openai_chat import OpenAIChat
-from perfsuite.targets.http.secret import Secret
-from perfsuite.targets.http.splitting import StreamKind
+from perfsuite.targets.http.service import Service
 
 _VISIBLE = frozenset({"response.output_text.delta", "response.refusal.delta"})
 _HIDDEN = frozenset(
@@ -103,21 +98,12 @@ RULES = (
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAIResponses:
+class OpenAIResponses(Service):
     """``base`` is the path that ``/responses`` follows."""
 
-    base: str
-    key: Secret | None = None
     name: str = "OpenAI responses"
-    stream: StreamKind = "sse"
-    marks_end: bool = True
     rules: tuple[tuple[str, str], ...] = RULES
     finish: str | None = "[DONE]"
-    adaptable: bool = False
-
-    @property
-    def models_path(self) -> str:
-        return f"{self.base}/models"
 
     def call(self, request: Request, model: str | None) -> Call:
         """POST /responses; nothing is stored at the service."""
@@ -128,23 +114,11 @@ class OpenAIResponses:
             "store": False,
             "max_output_tokens": request.max_tokens,
         }
-        return Call("POST", f"{self.base}/responses", (*JSON_HEADERS, *bearer(self.key)), encoded(body), "sse")
-
-    def models_call(self) -> Call:
-        """GET /models."""
-        return OpenAIChat(self.base, self.key).models_call()
-
-    def models(self, payload: bytes) -> list[str]:
-        """The models that the service lists."""
-        return OpenAIChat(self.base, self.key).models(payload)
+        return Call("POST", f"{self.base}/responses", self.headers(), encoded(body), "sse")
 
     def reader(self, request: Request) -> Reader:
         """Has no state."""
         return _READER
-
-    def adapted(self, refusal: str) -> Dialect | None:
-        """Nothing can be left out."""
-        return None
 
 
 class _ResponsesReader:
