@@ -15,22 +15,21 @@ from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS, LRUCache
 from perfsuite.errors import UsageError, unknown
-from perfsuite.loadgen.engines import why_not_driven
-from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request, Target
-from perfsuite.targets.http.address import metrics_pages, parse_address
-from perfsuite.targets.http.client import Call, DirectClient, rendered
-from perfsuite.targets.http.counting import Counter, counter_for, reply_of
+from perfsuite.targets.base import Failure, Reply, Request, Target
+from perfsuite.targets.http.address import Address, parse_address
+from perfsuite.targets.http.behind import Behind
+from perfsuite.targets.http.client import Call, Client, rendered
+from perfsuite.targets.http.counting import reply_of
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
 from perfsuite.targets.http.failures import masked, status_failure
 from perfsuite.targets.http.filling import Values, filled, filled_path, header_secrets, with_secrets
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
-from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.paths import MISSING
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.template_file import RequestForm, Setup, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
 from perfsuite.targets.http.template_rules import NoRule, endpoint_of
-from perfsuite.targets.http.wired import Endpoint, failure_of, own_stamps, read_back, told, wire_stamps, wire_transport
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -106,75 +105,44 @@ def load_template(name: str) -> Template:
     return parse_template(table, name)
 
 
-class TemplateTarget:
-    """A service that a template describes: a black box."""
-
-    simulated: tuple[str, ...] = ()
+class TemplateTarget(Behind):
+    """A service that a template describes."""
 
     def __init__(self, template: Template, models: Sequence[str] = ()) -> None:
+        super().__init__(f"template:{template.name}")
         self.template = template
-        self.name = f"template:{template.name}"
         self._models = tuple(models)
         self._secrets = header_secrets(template.headers, f"{template.name}: headers")
         self.client = client_for(template.base)
         self._captured: LRUCache[tuple[int, str], asyncio.Task[dict[str, object]]] = LRUCache(REMEMBERED)
-        self._counters: dict[str | None, Counter] = {}
         self._where = ""
         self._endpoint: Endpoint | None = None
-        self._unwired = why_not_driven(isinstance(self.client, DirectClient), [template.base.scheme])
-        """Why no engine reads its answers; empty where one does."""
-        if not self._unwired:
+        self._not_readable = ""
+        if not self.unwired:
             try:
                 self._endpoint = endpoint_of(template)
             except NoRule as reason:
-                self._unwired = f"{template.name}: {reason}"
+                self._not_readable = f"{template.name}: {reason}"
 
     @property
-    def inspection(self) -> Inspection | None:
-        """None: nothing is known of its inside."""
-        return None
+    def addresses(self) -> Sequence[Address]:
+        """The template's base; its headers are not sent for metrics."""
+        return (self.template.base,)
 
     @property
-    def process_ids(self) -> Sequence[int]:
-        """The processes that listen on its port, where that is this machine's."""
-        return listeners((self.template.base,))
+    def clients(self) -> Sequence[Client]:
+        """The one."""
+        return (self.client,)
 
     @property
-    def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]:
-        """Where its server may show its own metrics; its headers are not sent there."""
-        return metrics_pages((self.template.base,))
+    def unwired(self) -> str:
+        """Also that an engine cannot read its answers."""
+        return super().unwired or self._not_readable
 
     @property
     def models(self) -> Sequence[str]:
         """Those that were named."""
         return self._models
-
-    @property
-    def schemes(self) -> Sequence[str]:
-        """That of its address."""
-        return (self.template.base.scheme,)
-
-    @property
-    def driver(self) -> str:
-        """What sends where no engine does."""
-        return "asyncio" if isinstance(self.client, DirectClient) else "httpx"
-
-    @property
-    def transport(self) -> str:
-        """How it is reached, and where arrivals are stamped."""
-        return self.client.transport if self._unwired else wire_transport(self.endpoints())
-
-    @property
-    def stamps(self) -> str:
-        """Where the times of its tokens come from; without the engine, why."""
-        if self._unwired:
-            return own_stamps([self.client.transport], self._unwired)
-        return wire_stamps(self.endpoints())
-
-    @property
-    def retried(self) -> int:
-        """Requests sent again because a kept connection turned out to be closed."""
-        return self.client.retried
 
     async def open(self) -> None:
         """Nothing is sent before the first message."""
@@ -214,11 +182,6 @@ class TemplateTarget:
         if not heard.text and not heard.hidden:
             raise Failure("malformed", self._nothing())
         return reply_of(heard, request, model, self._counter)
-
-    def _counter(self, model: str | None) -> Counter:
-        if model not in self._counters:  # made once: it may read a tokenizer's file
-            self._counters[model] = counter_for(model)
-        return self._counters[model]
 
     def _nothing(self) -> str:
         form = self.template.stream

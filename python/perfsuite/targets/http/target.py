@@ -10,30 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.loadgen.engines import why_not_driven
-from perfsuite.targets.base import Failure, Inspection, Message, MetricsPage, Reply, Request, Target
-from perfsuite.targets.http.address import Address, metrics_pages, parse_address
+from perfsuite.targets.base import Failure, Message, Reply, Request, Target
+from perfsuite.targets.http.address import Address, parse_address
 from perfsuite.targets.http.anthropic import Anthropic
-from perfsuite.targets.http.client import Call, Client, DirectClient, rendered
-from perfsuite.targets.http.counting import Counter, counter_for, reply_of
+from perfsuite.targets.http.behind import Behind
+from perfsuite.targets.http.client import Call, Client, rendered
+from perfsuite.targets.http.counting import reply_of
 from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
 from perfsuite.targets.http.failures import HttpFailure, masked, remedy, status_failure
 from perfsuite.targets.http.hearing import converse, read_all
-from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.ollama import Ollama
 from perfsuite.targets.http.openai_chat import OpenAIChat
 from perfsuite.targets.http.openai_responses import OpenAIResponses
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
-from perfsuite.targets.http.wired import (
-    Endpoint,
-    failure_of,
-    own_stamps,
-    read_back,
-    told,
-    wire_stamps,
-    wire_transport,
-)
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -117,10 +108,8 @@ class _Served:
         return adapted is not None
 
 
-class ChatTarget:
-    """A service behind one of the dialects: a black box."""
-
-    simulated: tuple[str, ...] = ()
+class ChatTarget(Behind):
+    """A service behind one of the dialects."""
 
     def __init__(
         self,
@@ -133,73 +122,39 @@ class ChatTarget:
         key_name: str | None = None,
         tokenizer: Path | None = None,
     ) -> None:
-        self.name = name or address.url
+        super().__init__(name or address.url, tokenizer)
         self.address = address
         self._dialect = dialect
         self._key = key
         self._key_name = key_name or KEYS.get(dialect)
         self._models: dict[str, Address] = dict(models or {})
         self._served: dict[Address, _Served] = {}
-        self._tokenizer = tokenizer
-        self._counters: dict[str | None, Counter] = {}
         if tokenizer is not None:
             self._counter(None)  # a file that cannot be used is told before anything is sent
 
     @property
-    def inspection(self) -> Inspection | None:
-        """None: nothing is known of its inside."""
-        return None
+    def addresses(self) -> Sequence[Address]:
+        """Those of its models."""
+        return list(self._models.values()) or [self.address]
 
     @property
-    def process_ids(self) -> Sequence[int]:
-        """The processes that listen on its ports, where those are this machine's."""
-        return listeners(self._models.values() or (self.address,))
+    def clients(self) -> Sequence[Client]:
+        """While it is open."""
+        return [served.client for served in self._served.values()]
 
-    @property
-    def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]:
-        """Where its servers may show their own metrics; asked for with the key, which some want there too."""
-        return metrics_pages(self._models.values() or (self.address,), bearer(self._key))
+    def credentials(self) -> Sequence[tuple[str, str]]:
+        """The key, which some want for their metrics too."""
+        return bearer(self._key)
 
     @property
     def models(self) -> Sequence[str]:
         """Those that were named, else those that it lists."""
         return tuple(self._models)
 
-    @property
-    def schemes(self) -> Sequence[str]:
-        """Those of its addresses."""
-        return sorted({address.scheme for address in self._served} or {self.address.scheme})
-
-    @property
-    def driver(self) -> str:
-        """What sends where no engine does."""
-        return "asyncio" if all(isinstance(one.client, DirectClient) for one in self._served.values()) else "httpx"
-
-    @property
-    def transport(self) -> str:
-        """How it is reached, and where arrivals are stamped."""
-        endpoints = self.endpoints()
-        if endpoints:
-            return wire_transport(endpoints)
-        return "; ".join(sorted({served.client.transport for served in self._served.values()}))
-
-    @property
-    def stamps(self) -> str:
-        """Where the times of its tokens come from."""
-        endpoints = self.endpoints()
-        if endpoints:
-            return wire_stamps(endpoints)
-        return own_stamps((served.client.transport for served in self._served.values()), self._unwired)
-
-    @property
-    def retried(self) -> int:
-        """Requests sent again because a kept connection turned out to be closed."""
-        return sum(served.client.retried for served in self._served.values())
-
     async def open(self) -> None:
         """Asks the service which models it has, unless they were named.  Raises PerfsuiteError when nobody is there,
         UsageError when it wants another key or a model's name."""
-        for address in self._models.values() or (self.address,):
+        for address in self.addresses:
             if address not in self._served:
                 self._served[address] = _Served(DIALECTS[self._dialect](address, self._key), client_for(address))
         try:
@@ -302,11 +257,6 @@ class ChatTarget:
     def _mask(self, failure: Failure) -> Failure:
         return masked(failure, () if self._key is None else (self._key,))
 
-    def _counter(self, model: str | None) -> Counter:
-        if model not in self._counters:
-            self._counters[model] = counter_for(model, self._tokenizer)
-        return self._counters[model]
-
     def counter(self, model: str | None) -> tuple[str, Callable[[Sequence[Message]], int]] | None:
         """The model's own tokenizer with its chat template, where their files are at hand."""
         found = self._counter(model)
@@ -314,15 +264,9 @@ class ChatTarget:
 
     # ── over the wire ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def _unwired(self) -> str:
-        """Why no engine drives it; empty where one does."""
-        direct = all(isinstance(served.client, DirectClient) for served in self._served.values())
-        return why_not_driven(direct, (address.scheme for address in self._served))
-
     def endpoints(self) -> Sequence[Endpoint]:
         """One for each address; none where an address is reached through a proxy, or no engine speaks its scheme."""
-        if self._unwired:
+        if self.unwired:
             return ()
         return [
             Endpoint(address, dialect.stream, dialect.rules, dialect.finish, dialect.marks_end)

@@ -1,0 +1,100 @@
+"""What the targets behind an address have in common: what can be said of them without knowing what they are sent."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from perfsuite.loadgen.engines import why_not_driven
+from perfsuite.targets.base import Inspection, MetricsPage
+from perfsuite.targets.http.address import Address, metrics_pages
+from perfsuite.targets.http.client import Client, DirectClient
+from perfsuite.targets.http.counting import Counter, counter_for
+from perfsuite.targets.http.listening import listeners
+from perfsuite.targets.http.wired import Endpoint, own_stamps, wire_stamps, wire_transport
+
+
+class Behind(ABC):
+    """A black box that is reached over HTTP."""
+
+    simulated: tuple[str, ...] = ()
+
+    def __init__(self, name: str, tokenizer: Path | None = None) -> None:
+        self.name = name
+        self._tokenizer = tokenizer
+        self._counters: dict[str | None, Counter] = {}
+
+    @property
+    @abstractmethod
+    def addresses(self) -> Sequence[Address]:
+        """Where its servers are."""
+
+    @property
+    @abstractmethod
+    def clients(self) -> Sequence[Client]:
+        """What sends where no engine does: one for each address, as far as it is open."""
+
+    @abstractmethod
+    def endpoints(self) -> Sequence[Endpoint]:
+        """What an engine in C sends to; none where no engine can."""
+
+    def credentials(self) -> Sequence[tuple[str, str]]:
+        """Headers for its servers' own pages."""
+        return ()
+
+    @property
+    def inspection(self) -> Inspection | None:
+        """None: nothing is known of its inside."""
+        return None
+
+    @property
+    def process_ids(self) -> Sequence[int]:
+        """The processes that listen on its ports, where those are this machine's."""
+        return listeners(self.addresses)
+
+    @property
+    def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]:
+        """Where its servers may show their own metrics."""
+        return metrics_pages(self.addresses, self.credentials())
+
+    @property
+    def schemes(self) -> Sequence[str]:
+        """Those of its addresses."""
+        return sorted({address.scheme for address in self.addresses})
+
+    @property
+    def driver(self) -> str:
+        """What sends where no engine does."""
+        return "asyncio" if all(isinstance(one, DirectClient) for one in self.clients) else "httpx"
+
+    @property
+    def unwired(self) -> str:
+        """Why no engine in C drives it; empty where one does."""
+        return why_not_driven(self.driver == "asyncio", self.schemes)
+
+    @property
+    def transport(self) -> str:
+        """How it is reached, and where arrivals are stamped."""
+        endpoints = self.endpoints()
+        if endpoints:
+            return wire_transport(endpoints)
+        return "; ".join(sorted({client.transport for client in self.clients}))
+
+    @property
+    def stamps(self) -> str:
+        """Where the times of its tokens come from; where no engine takes them, why."""
+        endpoints = self.endpoints()
+        if endpoints:
+            return wire_stamps(endpoints)
+        return own_stamps((client.transport for client in self.clients), self.unwired)
+
+    @property
+    def retried(self) -> int:
+        """Requests sent again because a kept connection turned out to be closed."""
+        return sum(client.retried for client in self.clients)
+
+    def _counter(self, model: str | None) -> Counter:
+        if model not in self._counters:  # made once: it may read a tokenizer's file
+            self._counters[model] = counter_for(model, self._tokenizer)
+        return self._counters[model]
