@@ -46,7 +46,7 @@ setup(
             depends=sorted(glob("csrc/*/*.h")),
             include_dirs=["csrc/core", "csrc/wire", "csrc/bind"],
             define_macros=defines,
-            extra_compile_args=[*WARNINGS, "-fvisibility=hidden", "-fno-math-errno", *compile_args],
+            extra_compile_args=[*WARNINGS, "-fvisibility=hidden", "-fno-math-errno", "-fno-plt", *compile_args],
             extra_link_args=link_args,
             libraries=["m"],
         )

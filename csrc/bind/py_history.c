@@ -19,13 +19,16 @@ static int open_history(pfs_history *h, PyObject *list)
         return -1;
     }
     size_t count = (size_t)h->count;
-    h->marks = PyMem_Malloc(count); /* of 0 bytes too it gives a block */
-    h->bytes = PyMem_Malloc(count * sizeof *h->bytes);
-    h->items = PyMem_Malloc(count * sizeof(PyObject *));
-    if (h->marks == NULL || h->bytes == NULL || h->items == NULL) {
+    /* One block: of several, each below the size from which glibc takes it for a passing one, a
+     * long history would have the heap's end given back and faulted in again at every call.  Of 0
+     * bytes too PyMem_Malloc gives a block. */
+    h->items = PyMem_Malloc(count * (sizeof *h->items + sizeof *h->bytes + sizeof *h->marks));
+    if (h->items == NULL) {
         PyErr_NoMemory();
         return -1;
     }
+    h->bytes = (size_t *)(h->items + count);
+    h->marks = (uint8_t *)(h->bytes + count);
     if (count != 0) {
         memcpy(h->items, ((PyListObject *)list)->ob_item, count * sizeof(PyObject *));
     }
@@ -35,8 +38,6 @@ static int open_history(pfs_history *h, PyObject *list)
 void pfs_history_close(pfs_history *h)
 {
     PyMem_Free(h->items);
-    PyMem_Free(h->marks);
-    PyMem_Free(h->bytes);
     PyMem_Free(h->answers);
     Py_XDECREF(h->ids);
 }
@@ -140,35 +141,84 @@ static int read_reply(pfs_history *h, reading *r, Py_ssize_t i, PyObject *id)
     return 0;
 }
 
+static inline int take(pfs_history *h, reading *r, Py_ssize_t i, const pfs_message *message)
+{
+    h->marks[i] = message->mark;
+    h->bytes[i] = message->bytes;
+    h->bytes_in_all += message->bytes;
+    switch (message->mark & PFS_TRIM_ROLE) {
+    case PFS_TRIM_USER:
+        r->opening = (uint32_t)i;
+        return 0;
+    case PFS_TRIM_ASSISTANT:
+        r->calls = message->mark & PFS_TRIM_CALLS ? (uint32_t)i : r->calls;
+        return 0;
+    case PFS_TRIM_TOOL:
+        return read_reply(h, r, i, message->reply);
+    default:
+        return 0;
+    }
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* A message is a dict, its table and its text, each somewhere else, and a long history is in no
+ * cache: waiting for one after the other would be most of a trim.  So messages are read in blocks:
+ * while one is read, the tables of the next and the dicts of the one after it are fetched, and in a
+ * block all tables are read before the texts that they lead to. */
+enum { BLOCK = 16 };
+
+/* The lines that hold the first `bytes` (at most 65) of an object. */
+static inline void fetch(const void *object, size_t bytes)
+{
+#if defined(__GNUC__)
+    __builtin_prefetch(object);
+    __builtin_prefetch((const char *)object + bytes - 1);
+#else
+    (void)object, (void)bytes;
+#endif
+}
+
+static void fetch_ahead(const pfs_history *h, Py_ssize_t first)
+{
+    Py_ssize_t tables = first + BLOCK, dicts = tables + BLOCK, end = dicts + BLOCK;
+    for (Py_ssize_t i = tables; i < dicts && i < h->count; i++) {
+        if (PyDict_Check(h->items[i])) {
+            fetch(((PyDictObject *)h->items[i])->ma_keys, 65);
+        }
+    }
+    for (Py_ssize_t i = dicts; i < end && i < h->count; i++) {
+        fetch(h->items[i], sizeof(PyDictObject));
+    }
+}
+
 int pfs_history_read(pfs_history *h, PyObject *list)
 {
     if (open_history(h, list) < 0) {
         return -1;
     }
     reading r = {.opening = PFS_TRIM_NOTHING, .calls = PFS_TRIM_NOTHING};
-    int status = 0;
-    for (Py_ssize_t i = 0; i < h->count && status == 0; i++) {
-        pfs_message message;
-        status = pfs_message_read(h->items[i], i, &message);
-        if (status < 0) {
-            break;
+    pfs_words words = {NULL, NULL, NULL, NULL};
+    for (Py_ssize_t first = 0; first < h->count; first += BLOCK) {
+        Py_ssize_t here = h->count - first < BLOCK ? h->count - first : BLOCK;
+        pfs_plain plain[BLOCK];
+        fetch_ahead(h, first);
+        for (Py_ssize_t i = 0; i < here; i++) {
+            plain[i] = pfs_message_plain(h->items[first + i], &words);
+            if (plain[i].content != NULL) {
+                fetch(plain[i].content, sizeof(PyASCIIObject));
+            }
         }
-        h->marks[i] = message.mark;
-        h->bytes[i] = message.bytes;
-        h->bytes_in_all += message.bytes;
-        switch (message.mark & PFS_TRIM_ROLE) {
-        case PFS_TRIM_USER:
-            r.opening = (uint32_t)i;
-            break;
-        case PFS_TRIM_ASSISTANT:
-            r.calls = message.mark & PFS_TRIM_CALLS ? (uint32_t)i : r.calls;
-            break;
-        case PFS_TRIM_TOOL:
-            status = read_reply(h, &r, i, message.reply);
-            break;
-        default:
-            break;
+        for (Py_ssize_t i = 0; i < here; i++) {
+            pfs_message message;
+            if (!pfs_message_read_plain(&plain[i], &words, &message) &&
+                pfs_message_read(h->items[first + i], first + i, &words, &message) < 0) {
+                return -1;
+            }
+            if (take(h, &r, first + i, &message) < 0) {
+                return -1;
+            }
         }
     }
-    return status;
+    return 0;
 }

@@ -10,8 +10,9 @@ typedef struct {
     PyObject *list;   /* the caller's */
     PyObject **items; /* what it held at the call: to be compared, not to be followed */
     Py_ssize_t count;
+    size_t *bytes; /* this and marks are in the block of items */
     uint8_t *marks;
-    size_t *bytes, bytes_in_all;
+    size_t bytes_in_all;
     uint32_t *answers; /* of pfs_trim_arrange; NULL as long as no reply needs it */
     PyObject *ids;     /* while reading; a dict: id -> index of the latest call that has it */
 } pfs_history;

@@ -86,8 +86,12 @@ static inline int add(LRUCache *self, PyObject *key, PyObject *value, const pfs_
     return 0;
 }
 
-/* Tells on_evict about an entry that left and lets go of it.  0, or -1 with on_evict's exception.
- */
+static inline void let_go(lru_leaving *out)
+{
+    Py_XDECREF(out->key);
+    Py_XDECREF(out->value);
+}
+
 int pfs_lru_py_settle(LRUCache *self, lru_leaving *out)
 {
     int result = 0;
@@ -100,9 +104,18 @@ int pfs_lru_py_settle(LRUCache *self, lru_leaving *out)
         Py_XDECREF(answer);
         Py_DECREF(callback);
     }
-    Py_XDECREF(out->key);
-    Py_XDECREF(out->value);
+    let_go(out);
     return result;
+}
+
+/* The same without a call where nobody is to be told. */
+static inline int settle(LRUCache *self, lru_leaving *out)
+{
+    if (self->on_evict != NULL) {
+        return pfs_lru_py_settle(self, out);
+    }
+    let_go(out);
+    return 0;
 }
 
 int pfs_lru_py_put(LRUCache *self, PyObject *key, PyObject *value)
@@ -127,7 +140,7 @@ int pfs_lru_py_put(LRUCache *self, PyObject *key, PyObject *value)
         result = add(self, key, value, &probe, &out);
     }
     PFS_UNLOCK();
-    return result < 0 ? -1 : pfs_lru_py_settle(self, &out);
+    return result < 0 ? -1 : settle(self, &out);
 }
 
 /* 1 with the value's new reference, 0, or -1 with an exception; a hit makes it the newest. */
@@ -390,7 +403,7 @@ PyObject *pfs_lru_py_setdefault(PyObject *op, PyObject *const *args, Py_ssize_t 
     if (found < 0) {
         return NULL;
     }
-    if (pfs_lru_py_settle(self, &out) < 0) {
+    if (settle(self, &out) < 0) {
         Py_CLEAR(value);
     }
     return value;

@@ -1,6 +1,5 @@
 #include "py_messages.h"
 
-#include "pfs_trim.h"
 #include "py_fields.h"
 
 static size_t utf8_length_beyond_ascii(PyObject *text)
@@ -41,15 +40,17 @@ static int wrong_type(Py_ssize_t index, const char *what, PyObject *value, const
     return -1;
 }
 
-static int read_role(PyObject *role, Py_ssize_t index, pfs_message *out)
+static int read_role(PyObject *role, Py_ssize_t index, pfs_words *words, pfs_message *out)
 {
     if (!pfs_is_text(role)) {
         return wrong_type(index, "['role']", role, "a str");
     }
     if (PFS_SPELLS(role, "user")) {
         out->mark |= PFS_TRIM_USER;
+        words->user = role;
     } else if (PFS_SPELLS(role, "assistant")) {
         out->mark |= PFS_TRIM_ASSISTANT;
+        words->assistant = role;
     } else if (PFS_SPELLS(role, "tool") || PFS_SPELLS(role, "function")) {
         out->mark |= PFS_TRIM_TOOL;
     } else if (PFS_SPELLS(role, "system") || PFS_SPELLS(role, "developer")) {
@@ -106,7 +107,7 @@ static int read_pinned(PyObject *pinned, Py_ssize_t index, pfs_message *out)
     return 0;
 }
 
-int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
+int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_words *words, pfs_message *out)
 {
     if (!PyDict_Check(message)) {
         return wrong_type(index, "", message, "a dict with a role and a content");
@@ -123,6 +124,7 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
         case 4:
             if (PFS_SPELLS(key, "role")) {
                 role = value;
+                words->role = key;
             }
             break;
         case 6:
@@ -132,9 +134,11 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
             }
             break;
         case 7:
-            if (PFS_SPELLS(key, "content") && value != Py_None &&
-                read_content(value, index, out, &tool_result) < 0) {
-                return -1;
+            if (PFS_SPELLS(key, "content")) {
+                words->content = key;
+                if (value != Py_None && read_content(value, index, out, &tool_result) < 0) {
+                    return -1;
+                }
             }
             break;
         case 10:
@@ -166,7 +170,7 @@ int pfs_message_read(PyObject *message, Py_ssize_t index, pfs_message *out)
                      index);
         return -1;
     }
-    if (read_role(role, index, out) < 0) {
+    if (read_role(role, index, words, out) < 0) {
         return -1;
     }
     unsigned kind = out->mark & (unsigned)PFS_TRIM_ROLE;

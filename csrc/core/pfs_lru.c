@@ -1,9 +1,11 @@
 /* How the index works.
  *
  * Linear probing in a power-of-two table of 32-bit slots, at most two thirds full.  The upper
- * `bits` of a mixed hash choose where a probe starts.  An id needs no more than `bits` bits, so the
- * other 32 - bits of a slot hold the next bits of the hash: at a thousand entries 21 bits, at a
- * million 11, and a probe reads an entry only when it is almost surely the one.
+ * `bits` of a mixed hash choose where a probe starts, its home.  An id needs no more than `bits`
+ * bits, so the other 32 - bits of a slot hold bits of the hash.  Of a small table the uppermost,
+ * the home and at least two more: then a removal, which has to know the homes of what it may shift,
+ * reads no entries.  Of a large one the next after the home: at a million entries 11 bits.  Either
+ * way a probe reads an entry only when it is almost surely the one.
  *
  * Removal shifts later slots of the run back instead of leaving a tombstone (Knuth, TAOCP 3, 6.4,
  * algorithm R): a cache that evicts at every miss would fill a table with tombstones and have to
@@ -36,7 +38,13 @@ static uint32_t home(const pfs_lru_index *table, uint64_t mixed)
 
 static inline uint32_t slot_of(const pfs_lru_index *table, uint64_t mixed, uint32_t id)
 {
-    return ((uint32_t)(mixed >> 32) << table->bits) | id;
+    return pfs_lru_tag(table, mixed) | id;
+}
+
+static inline uint32_t home_of_slot(const pfs_lru *lru, const pfs_lru_index *table, uint32_t slot)
+{
+    return table->bits <= PFS_LRU_HOMED ? slot >> (32 - table->bits)
+                                        : home(table, lru->entries[slot & table->mask].hash);
 }
 
 static void place(const pfs_lru_index *table, uint64_t mixed, uint32_t id)
@@ -53,7 +61,7 @@ static void place(const pfs_lru_index *table, uint64_t mixed, uint32_t id)
 static inline uint32_t unplace(const pfs_lru *lru, const pfs_lru_index *table, uint32_t id)
 {
     uint32_t *slots = table->slots;
-    uint32_t mask = table->mask;
+    uint32_t mask = table->mask, slot;
     uint32_t hole = home(table, lru->entries[id].hash);
     while ((slots[hole] & mask) != id) {
         if (slots[hole] == 0) {
@@ -61,10 +69,10 @@ static inline uint32_t unplace(const pfs_lru *lru, const pfs_lru_index *table, u
         }
         hole = (hole + 1) & mask;
     }
-    for (uint32_t at = (hole + 1) & mask; slots[at] != 0; at = (at + 1) & mask) {
-        uint32_t start = home(table, lru->entries[slots[at] & mask].hash);
+    for (uint32_t at = (hole + 1) & mask; (slot = slots[at]) != 0; at = (at + 1) & mask) {
+        uint32_t start = home_of_slot(lru, table, slot);
         if (((at - start) & mask) >= ((at - hole) & mask)) {
-            slots[hole] = slots[at];
+            slots[hole] = slot;
             hole = at;
         }
     }

@@ -171,12 +171,22 @@ static inline uint64_t pfs_lru_unmix(uint64_t mixed)
     return folded ^ (folded >> 32);
 }
 
+/* Up to this many bits (21,845 entries) a slot has room for its home as well. */
+#define PFS_LRU_HOMED 15
+
+/* What a slot holds beside an id, in its upper 32 - bits bits. */
+static inline uint32_t pfs_lru_tag(const pfs_lru_index *table, uint64_t mixed)
+{
+    uint32_t top = (uint32_t)(mixed >> 32);
+    return table->bits <= PFS_LRU_HOMED ? top & ~table->mask : top << table->bits;
+}
+
 static inline uint32_t pfs_lru_next(const pfs_lru *lru, pfs_lru_probe *probe)
 {
     for (;;) {
         const pfs_lru_index *table = probe->table;
         uint32_t bits = table->bits, mask = table->mask, position = probe->position;
-        uint32_t tag = (uint32_t)(probe->mixed >> 32) << bits;
+        uint32_t tag = pfs_lru_tag(table, probe->mixed);
         uint32_t slot;
         while ((slot = table->slots[position]) != 0) {
             position = (position + 1) & mask;

@@ -69,26 +69,27 @@ static void fix_opening(uint8_t *marks, size_t count)
 
 size_t pfs_trim_arrange(uint8_t *marks, size_t count, const uint32_t *answers, bool keep_system)
 {
+    uint8_t pins = 0, tools = 0;
+    for (size_t i = 0; i < count; i++) { /* no branches: compilers do many marks at once */
+        unsigned mark = marks[i] & (PFS_TRIM_ROLE | PFS_TRIM_PINNED | PFS_TRIM_CALLS);
+        unsigned stays = (mark & PFS_TRIM_PINNED) != 0;
+        stays |= (unsigned)keep_system & (unsigned)((mark & PFS_TRIM_ROLE) == PFS_TRIM_SYSTEM);
+        mark |= (mark & PFS_TRIM_ROLE) == PFS_TRIM_USER ? PFS_TRIM_OPENS : 0;
+        marks[i] = (uint8_t)(mark | stays * (PFS_TRIM_EXEMPT | PFS_TRIM_FIXED));
+        pins |= marks[i] & PFS_TRIM_PINNED;
+        tools |= (mark & PFS_TRIM_ROLE) == PFS_TRIM_TOOL;
+    }
     size_t length = 0;
-    bool pinned = false;
     for (size_t i = 0; i < count; i++) {
-        uint8_t mark = marks[i] & (PFS_TRIM_ROLE | PFS_TRIM_PINNED | PFS_TRIM_CALLS);
-        if (role(mark) == PFS_TRIM_USER) {
-            mark |= PFS_TRIM_OPENS;
-        }
-        if ((mark & PFS_TRIM_PINNED) || (keep_system && role(mark) == PFS_TRIM_SYSTEM)) {
-            pinned |= (mark & PFS_TRIM_PINNED) != 0;
-            mark |= PFS_TRIM_EXEMPT | PFS_TRIM_FIXED;
-        } else {
-            length++;
-        }
-        marks[i] = mark;
+        length += !(marks[i] & PFS_TRIM_EXEMPT);
     }
     if (answers != NULL) {
         join_turns(marks, count, answers);
     }
-    if (pinned) {
+    if (pins != 0 && tools != 0) {
         fix_groups(marks, count, answers);
+    }
+    if (pins != 0) {
         fix_opening(marks, count);
     }
     return length;

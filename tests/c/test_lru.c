@@ -206,6 +206,41 @@ TEST(removal_while_rehashing)
     }
 }
 
+TEST(large_tables)
+{
+    /* On both sides of the size up to which a slot holds its home, and across it. */
+    uint64_t (*hashes[])(uint64_t) = {spread, identity, high};
+    uint32_t sizes[] = {21000, 21845, 21846, 44000};
+    bool homed = false, homeless = false;
+    for (uint32_t s = 0; s < 4; s++) {
+        for (int h = 0; h < 3; h++) {
+            pfs_lru lru;
+            pfs_lru_pair evicted;
+            uint64_t keys = 2 * (uint64_t)sizes[s];
+            CHECK(pfs_lru_init(&lru, pfs_alloc_libc(), sizes[s]) == PFS_OK);
+            for (uint64_t key = 0; key < keys; key++) {
+                CHECK(pfs_lru_insert(&lru, hashes[h](key), number(key), number(0), &evicted) ==
+                      PFS_OK);
+                CHECK(!evicted.present || evicted.key.number == key - sizes[s]);
+            }
+            homed |= lru.index.bits <= PFS_LRU_HOMED;
+            homeless |= lru.index.bits > PFS_LRU_HOMED;
+            for (uint64_t key = sizes[s]; key < keys; key += 3) {
+                uint32_t id = find(&lru, hashes[h](key), key);
+                CHECK(id != 0);
+                (void)pfs_lru_remove(&lru, id);
+            }
+            check_whole(&lru, hashes[h]);
+            for (uint64_t key = 0; key < keys; key++) {
+                bool there = key >= sizes[s] && (key - sizes[s]) % 3 != 0;
+                CHECK((find(&lru, hashes[h](key), key) != 0) == there);
+            }
+            pfs_lru_clear(&lru);
+        }
+    }
+    CHECK(homed && homeless);
+}
+
 TEST(bytes_an_entry)
 {
     /* 32 an entry and at most 12 an entry of index, at every size that is full; whether 45 would
@@ -313,6 +348,7 @@ int main(void)
     RUN(behaves_as_the_model);
     RUN(rehash_goes_in_steps);
     RUN(removal_while_rehashing);
+    RUN(large_tables);
     RUN(bytes_an_entry);
     RUN(bounds);
     RUN(take_and_resize);

@@ -6,6 +6,7 @@ import copy
 import itertools
 import json
 import pickle
+import random
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -159,6 +160,41 @@ def test_json_messages_are_read_like_literals() -> None:
 # ── tools, pins ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 SMALL = TrimPolicy(max_history_pairs=1, trim_threshold=1.0, safe_trim_level=1.0, emergency_threshold=1.0)  # above 7: 1
+
+
+def test_messages_of_every_shape_are_read_alike() -> None:
+    """In a long history the plain ones, whose keys are the same objects as before, are read in a way of their own."""
+
+    def word(text: str) -> str:
+        return "".join([text[:1], text[1:]])  # equal to the literal, and another object
+
+    class Held:
+        def __init__(self, role: str, content: object) -> None:
+            self.role = role
+            self.content = content
+
+    shapes: list[Callable[[str, object], Message]] = [
+        lambda role, content: {"role": role, "content": content},
+        lambda role, content: {"content": content, "role": role},
+        lambda role, content: {word("role"): word(role), word("content"): content},
+        lambda role, content: json.loads(json.dumps({"role": role, "content": content})),
+        lambda role, content: vars(Held(role, content)),
+        lambda role, content: type("Own", (dict,), {})(role=role, content=content),
+        lambda role, content: {"role": role, "text": "", "content": content},
+    ]
+    contents = ["text", "é", "日本語", "𝄞", "", None, ["a", {"type": "text", "text": "b"}]]
+    roles = ["user", "assistant", "tool", "function", "user", "developer", "assistant"]
+    made = random.Random(1)
+    for _ in range(60):
+        parts = [(made.choice(roles), made.choice(contents)) for _ in range(made.randrange(300))]
+        usual = made.choice(shapes)
+        messages = [(usual if made.random() < 0.8 else made.choice(shapes))(*part) for part in parts]
+        slow = [{"role": role, "content": content, "name": "x"} for role, content in parts]
+        policy = TrimPolicy(20, max_tokens=100)
+        found, expected = trim(messages, policy, len), trim(slow, policy, len)
+        assert found._replace(elapsed_ms=0) == expected._replace(elapsed_ms=0)
+        assert [(m["role"], m["content"]) for m in messages] == [(m["role"], m["content"]) for m in slow]
+    assert found.removed > 0
 
 
 def test_a_reply_in_a_later_turn_holds_its_turns_together() -> None:
