@@ -150,6 +150,33 @@ class Hangs(Honest):
             time.sleep(60)
 
 
+class NeverCloses(Honest):
+    """Does all that is asked of it, and hangs when it is to end."""
+
+    name = "never-closes"
+
+    def close(self) -> None:
+        while True:
+            time.sleep(60)
+
+
+class TakesItsTime(Honest):
+    """Starts slower than a call may be."""
+
+    name = "takes-its-time"
+    seconds = 2.5
+
+    def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
+        time.sleep(self.seconds)
+        super().initialize(workdir, model_url, dim)
+
+
+class NeverOpens(TakesItsTime):
+    """Is still starting when nobody waits any more."""
+
+    seconds = 600.0
+
+
 class Dies(Honest):
     """Ends at the thirtieth memory."""
 

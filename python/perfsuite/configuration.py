@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from perfsuite.criteria import Threshold, criterion, thresholds
-from perfsuite.errors import UsageError, shown, unknown
+from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import catalogue, metric
 from perfsuite.phases import GROUPS, documented, memory_suite, with_stable_memory
 from perfsuite.plan import (
@@ -39,6 +39,9 @@ SCALE = {"quick": 5 / 3600, "standard": 60 / 3600, "full": 1.0}
 SHORTEST_S = {"quick": 5.0, "standard": 60.0, "full": 0.0}
 """A profile makes no phase shorter than this, unless the phase is itself."""
 
+BUILT_IN = "built-in"
+"""The origin of a value that no source sets."""
+
 MEMORY_OUTPUT = Path("benchmark_results")
 """Where the memory suite's files go by its document."""
 
@@ -63,11 +66,7 @@ def configure(
     ``folder`` is where pyproject.toml and perfsuite.toml are looked for [.], ``environment`` the variables
     [os.environ].  Raises UsageError with every mistake.
     """
-    reading = Reading()
-    root = folder or Path()
-    read_file(reading, root / "pyproject.toml", "tool", "perfsuite")
-    read_file(reading, root / "perfsuite.toml")
-    read_variables(reading, os.environ if environment is None else environment)
+    reading = _ambient(folder or Path(), os.environ if environment is None else environment)
     label = (lambda name: f"{name}=") if keywords else (lambda name: BY_NAME[name].flag)
     given = {name: value for name, value in (flags or {}).items() if value is not None}
     for name in set(given) - set(BY_NAME):
@@ -81,6 +80,39 @@ def configure(
     return plan
 
 
+def values_of(
+    flags: Mapping[str, object],
+    built_in: Mapping[str, object],
+    mistakes: Mistakes,
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> dict[str, object]:
+    """The settings that a command which makes no plan shares with ``run``, from the same sources but ``--plan``.
+
+    ``built_in``: by their names, what they are for it where no source sets them.  Mistakes are noted.
+    """
+    reading = _ambient(folder or Path(), os.environ if environment is None else environment)
+    label = lambda name: BY_NAME[name].flag  # noqa: E731
+    given = {name: value for name, value in flags.items() if value is not None}
+    reading.sources.append(Source(values=given, place=label, origin=label, typed=True))
+    built = _Builder(reading)
+    for text in reading.mistakes.texts:
+        mistakes.add(text)
+    return {
+        name: built.values[name] if built.origins[name] != BUILT_IN else default for name, default in built_in.items()
+    }
+
+
+def _ambient(root: Path, environment: Mapping[str, str]) -> Reading:
+    """What is set without being asked for in a command: by the folder's files and the variables."""
+    reading = Reading()
+    read_file(reading, root / "pyproject.toml", "tool", "perfsuite")
+    read_file(reading, root / "perfsuite.toml")
+    read_variables(reading, environment)
+    return reading
+
+
 class _Builder:
     """Resolves the settings, then lays them over the phases."""
 
@@ -88,7 +120,7 @@ class _Builder:
         self.reading = reading
         self.mistakes = reading.mistakes
         self.values: dict[str, object] = {option.name: option.unset() for option in OPTIONS}
-        self.origins: dict[str, str] = {option.name: "built-in" for option in OPTIONS}
+        self.origins: dict[str, str] = {option.name: BUILT_IN for option in OPTIONS}
         self.typed: set[str] = set()
         self.thresholds: list[tuple[Threshold, bool]] = []
         for source in reading.sources:

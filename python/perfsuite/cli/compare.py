@@ -32,7 +32,7 @@ SHARED: dict[str, object] = {
     "verbose": False,
 }
 """The settings that mean here what they mean to ``run``, by their rows in ``settings.py``, and what they are here when
-they are not given."""
+no flag, variable or file sets them."""
 SIZES = {"quick": (240,), "standard": (1_000,), "full": (100, 1_000, 10_000)}
 QUESTIONS = {"quick": 120, "standard": 300, "full": 300}
 FAILED, INTERRUPTED = 1, 130
@@ -66,7 +66,6 @@ def execute(arguments: Namespace) -> int:
     import asyncio
     import signal
 
-    from perfsuite.configuration import configure as configure_
     from perfsuite.exports.places import writable_folder
     from perfsuite.reports.comparison import terminal, write
     from perfsuite.suites.memory.comparison import compare, entrants
@@ -74,8 +73,7 @@ def execute(arguments: Namespace) -> int:
 
     if arguments.setup:
         return _set_up(arguments.names)
-    settings, folder = settings_of(arguments)
-    history = configure_({"history": arguments.history}).history
+    settings, folder, history = settings_of(arguments)
     systems = entrants(arguments.names)
     writable_folder(folder)
     say, done = _progress()
@@ -138,24 +136,21 @@ def _failed(comparison: Comparison, asked_for: set[str]) -> bool:
     )
 
 
-def settings_of(arguments: Namespace) -> tuple[ComparisonSettings, Path]:
-    """What the flags ask for, and where the files go; UsageError with every mistake."""
+def settings_of(arguments: Namespace) -> tuple[ComparisonSettings, Path, Place | None]:
+    """What the flags, the variables and the files ask for, where the files go, and the history; UsageError with every
+    mistake."""
     from pathlib import Path
     from typing import Any
 
+    from perfsuite.configuration import values_of
     from perfsuite.errors import Mistakes
     from perfsuite.serve.standin import MOST_DIMENSION
     from perfsuite.suites.memory.comparison import ComparisonSettings
     from perfsuite.units import parse_count
 
     mistakes = Mistakes()
-    given: dict[str, Any] = dict(SHARED)
-    for name in SHARED:
-        with mistakes.noted():
-            given[name] = _shared(arguments, name)
-    profile = "quick" if given["quick"] else given["profile"]
-    if given["quick"] and arguments.profile is not None and given["profile"] != "quick":
-        mistakes.add(f"--quick: contradicts --profile {given['profile']}; give one")
+    given: dict[str, Any] = values_of({name: getattr(arguments, name) for name in SHARED}, SHARED, mistakes)
+    profile = given["profile"]
     if arguments.json not in (None, "-"):
         mistakes.add(f"--json {arguments.json}: write --json - to print the comparison; --output DIR has the file")
     if arguments.data is not None and arguments.memories is not None:
@@ -185,13 +180,8 @@ def settings_of(arguments: Namespace) -> tuple[ComparisonSettings, Path]:
             lasting=not arguments.no_lasting,
         ),
         Path(given["output"]),
+        given["history"],
     )
-
-
-def _shared(arguments: Namespace, name: str) -> object:
-    """What one of SHARED is, read as ``run`` reads it; UsageError."""
-    option, value = BY_NAME[name], getattr(arguments, name)
-    return SHARED[name] if value is None else option.parse(value, option.flag)
 
 
 def _workload_of(arguments: Namespace, profile: str, seed: int) -> Workload:
@@ -222,7 +212,8 @@ def _model_of(arguments: Namespace, variable: str) -> ModelSettings:
 
     mistakes = Mistakes()
     key = os.environ.get(variable)
-    if arguments.api_key_env is not None and key is None:
+    wanted = variable != SHARED["api_key_env"] and bool(arguments.llm or arguments.embed)
+    if key is None and (wanted or arguments.api_key_env is not None):
         mistakes.add(f"--api-key-env {variable}: there is no such variable")
     found = {}
     for name, text, flag in (("chat", arguments.llm, "--llm"), ("embeddings", arguments.embed, "--embed")):
@@ -262,8 +253,12 @@ def _set_up(names: list[str]) -> int:
         if registry.missing(system.name) is None:
             print(f"{system.name}: nothing is missing")
         else:
-            print(f"{system.name}: {environments.make(system)}")
+            print(f"{system.name}: {environments.make(system, _told)}", flush=True)
     return 0
+
+
+def _told(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _progress() -> tuple[Callable[[str], object], Callable[[], object]]:

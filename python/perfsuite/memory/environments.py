@@ -15,7 +15,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +31,10 @@ from perfsuite.memory.registry import Known
 
 WHOLE = "perfsuite.json"
 LONGEST_INSTALL_S = 1800.0
+EVERY_S = 10.0
+"""Between two words about an installation."""
+LONGEST_WORDS = 100
+Say = Callable[[str], object]
 NEWEST_MINOR = 20
 INSTALLER_WITH_DATES = "uv>=0.8"
 """It leaves out what was uploaded after a day also where the index does not tell pip when that was."""
@@ -84,8 +91,9 @@ def _made(system: Known) -> list[Path]:
     return sorted((one.parent for one in cache().glob(f"{stem(system)}*/{WHOLE}")), key=version)
 
 
-def make(system: Known) -> Path:
-    """Makes the system's environment, unless it is there, and returns its Python.
+def make(system: Known, say: Say = lambda text: None) -> Path:
+    """Makes the system's environment, unless it is there, and returns its Python.  ``say`` is told what is under way,
+    as it begins and every EVERY_S.
 
     Raises UsageError where no Python on this machine will do, PerfsuiteError with the installer's last words where it
     fails; what is half made is made anew the next time.
@@ -96,30 +104,31 @@ def make(system: Known) -> Path:
     base = base_for(system)
     where = cache() / f"{stem(system)}{'.'.join(map(str, base.version))}"
     python = where / "bin" / "python"
-    with _alone(where):
+    with _alone(where, lambda: say(f"{system.name}: waiting for another process that makes {where}")):
         if (where / WHOLE).exists() and python.exists():
             return python  # another process has made it meanwhile
         try:
-            _install(system, base, where, python)
+            _install(system, base, where, python, say)
         except BaseException:
             shutil.rmtree(where, ignore_errors=True)
             raise
     return python
 
 
-def _install(system: Known, base: Base, where: Path, python: Path) -> None:
+def _install(system: Known, base: Base, where: Path, python: Path, say: Say) -> None:
     own_pip = find_spec("pip") is None
     made = [str(base.path), "-m", "venv", "--clear", *([] if own_pip else ["--without-pip"]), str(where)]
+    say(f"{system.name}: making {where} with {base.path}")
     _run(made, f"making the environment of {system.name}")
     pip = [str(python), "-m", "pip"] if own_pip else [sys.executable, "-m", "pip", "--python", str(python)]
     pip += ["--disable-pip-version-check", "--no-input"]
     if system.needs:
-        install = [*pip, "install", "-q", *system.needs]
+        install = [*pip, "install", "--progress-bar=off", *system.needs]
         if system.before:
             _run([*pip, "install", "-q", INSTALLER_WITH_DATES], f"installing {INSTALLER_WITH_DATES} for {system.name}")
-            uv = [str(where / "bin" / "uv"), "pip", "install", "-q", "--python", str(python)]
+            uv = [str(where / "bin" / "uv"), "pip", "install", "--python", str(python)]
             install = [*uv, "--exclude-newer", f"{system.before}T00:00:00Z", *system.needs]
-        _run(install, f"installing {' '.join(system.needs)} for {system.name}")
+        _watched(install, f"installing {' '.join(system.needs)} for {system.name}", say)
     listed = _run([*pip, "list", "--format=json"], "listing packages")
     packages = {one["name"]: one["version"] for one in json.loads(listed)}
     said = {"needs": system.needs, "before": system.before, "base": str(base.path), "packages": packages}
@@ -127,8 +136,9 @@ def _install(system: Known, base: Base, where: Path, python: Path) -> None:
 
 
 @contextmanager
-def _alone(where: Path) -> Iterator[None]:
-    """Keeps other processes from the folder; a lock ends with its process, however that ends."""
+def _alone(where: Path, waiting: Callable[[], object]) -> Iterator[None]:
+    """Keeps other processes from the folder; a lock ends with its process, however that ends.  ``waiting`` is called
+    where another has it."""
     try:
         where.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(where.with_name(f"{where.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -137,7 +147,11 @@ def _alone(where: Path) -> Iterator[None]:
             f"no environment can be made in {where.parent}: {error.strerror}; name another folder in XDG_CACHE_HOME"
         ) from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
     finally:
         os.close(lock)
@@ -180,6 +194,47 @@ def _bases() -> Iterator[Base]:
         yield Base(candidate, (int(major), int(minor)), loads == "True")
 
 
+def _watched(command: list[str], doing: str, say: Say) -> None:
+    """Runs an installer that takes minutes, and tells every EVERY_S what it said last."""
+    say(doing)
+    said: deque[str] = deque(maxlen=20)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=pythonpath.without(ELSEWHERE),
+    )
+    output = process.stdout
+    assert output is not None
+    reader = threading.Thread(target=lambda: said.extend(filter(None, map(str.strip, output))), name=doing)
+    reader.start()
+    begun = time.monotonic()
+    try:
+        while process.poll() is None:
+            try:
+                process.wait(EVERY_S)
+            except subprocess.TimeoutExpired:
+                took = time.monotonic() - begun
+                if took > LONGEST_INSTALL_S:
+                    raise PerfsuiteError(f"{doing} took longer than {LONGEST_INSTALL_S:g} s and was ended") from None
+                say(f"{doing}, for {took:.0f} s: {said[-1][:LONGEST_WORDS] if said else 'it has said nothing yet'}")
+    finally:
+        process.kill()
+        process.wait()
+        reader.join()
+        output.close()
+    if process.returncode:
+        raise PerfsuiteError(f"{doing} failed: {_why(list(said), process.returncode)}")
+
+
+def _why(said: list[str], status: int) -> str:
+    """The installer's own word for what went wrong, before what it advises."""
+    errors = [line for line in said if line.lower().startswith(("error", "×"))]
+    return (errors or said or [f"exit status {status}"])[-1]
+
+
 def _run(command: list[str], doing: str) -> str:
     environment = pythonpath.without(ELSEWHERE)
     try:
@@ -195,6 +250,6 @@ def _run(command: list[str], doing: str) -> str:
     except subprocess.TimeoutExpired:
         raise PerfsuiteError(f"{doing} took longer than {LONGEST_INSTALL_S:g} s and was ended") from None
     if done.returncode:
-        words = (done.stderr or done.stdout).strip().splitlines()
-        raise PerfsuiteError(f"{doing} failed: {words[-1] if words else f'exit status {done.returncode}'}")
+        said = (done.stderr or done.stdout).strip().splitlines()
+        raise PerfsuiteError(f"{doing} failed: {_why(said, done.returncode)}")
     return done.stdout

@@ -31,7 +31,6 @@ from perfsuite.memory.usage import Usage, usage_of
 __all__ = ["Failing", "Hosted", "Item", "Operation", "Outcome", "Overhead", "SystemFailed"]
 
 TIMEOUT_S = 60.0
-START_TIMEOUT_S = 180.0
 LOOK_S = 0.5
 GUARD_S = 10.0
 """For the guard to kill what is left, before it is killed itself."""
@@ -92,7 +91,7 @@ class Hosted:
         dim: int = 384,
         python: Path | str | None = None,
         timeout_s: float = TIMEOUT_S,
-        start_timeout_s: float = START_TIMEOUT_S,
+        start_timeout_s: float | None = None,
         options: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         model_meter: Callable[[], Mapping[str, float]] | None = None,
@@ -100,7 +99,8 @@ class Hosted:
         """The system of that name (registry.find), opened on ``workdir``: its state is what the folder holds.
 
         ``python``: the interpreter to run it under [the one of its own environment where it needs one, else this one].
-        ``timeout_s``: a call that takes longer hangs.  ``options`` are the keyword arguments of its class,
+        ``timeout_s``: a call that takes longer hangs, and a start that takes longer than ``start_timeout_s`` [what the
+        registry has for the system].  ``options`` are the keyword arguments of its class,
         ``environment`` variables for its process.  ``model_meter`` gives what the model's endpoint has counted for it
         up to now, by name; differences of it are the outcome's ``model``.
 
@@ -131,7 +131,9 @@ class Hosted:
                 "model_url": model_url,
                 "dim": dim,
             }
-            answer = await hosted._ask(request, "start", start_timeout_s)
+            longest = system.start_s if start_timeout_s is None else start_timeout_s
+            what = f"start (waiting for {system.waits_for})" if system.waits_for else "start"
+            answer = await hosted._ask(request, what, longest)
             hosted._pid = answer["pid"]
             hosted.import_ms = answer["import_ns"] / 1e6
             hosted.initialize_ms = answer["initialize_ns"] / 1e6
@@ -273,8 +275,9 @@ class Hosted:
         finally:
             answering.cancel()
         if "failed" in answer:
-            kind: Failing = "start" if what == "start" else "refused"
-            text = f"{self.name} could not {'be started' if what == 'start' else f'do {what}'}: {answer['failed']}"
+            starting = request["do"] == "start"
+            kind: Failing = "start" if starting else "refused"
+            text = f"{self.name} could not {'be started' if starting else f'do {what}'}: {answer['failed']}"
             raise SystemFailed(kind, text, self.last_words)
         return answer
 

@@ -31,7 +31,8 @@ class Known:
     of their features.  ``loadable_extensions``: a Python whose SQLite can load extensions is needed, or, with
     ``extensions_help``, better.  ``tier_shares``: options of its class that bound its tiers, as shares of the
     memories to come, by which a few thousand reach every tier.  ``url_variable``: the variable that names a running
-    server, with which nothing else is needed.
+    server, with which nothing else is needed.  ``start_s``: how long it may take to start, whatever its calls may;
+    ``waits_for``: what it waits for meanwhile, where that is more than its own imports.
     """
 
     ANY: ClassVar[tuple[int, int]] = (3, 99)
@@ -51,6 +52,8 @@ class Known:
     full_python: tuple[int, int] = (3, 11)
     extensions_help: bool = False
     url_variable: str = ""
+    start_s: float = 180.0
+    waits_for: str = ""
 
 
 MEM0 = ("mem0ai", "faiss-cpu")
@@ -116,6 +119,8 @@ BUILT_IN = (
         newest_python=(3, 13),
         before="2025-09-20",
         url_variable="LETTA_URL",
+        start_s=960.0,
+        waits_for="its server, which makes the tables of its database first",
         note="Letta, once MemGPT: a server's archival memory; LETTA_URL names one that runs",
     ),
     Known(

@@ -13,6 +13,7 @@ import pytest
 
 from perfsuite.cli import compare, main
 from perfsuite.cli.options import Parser, add_settings, plan_of
+from perfsuite.errors import UsageError
 from perfsuite.history.store import History
 from perfsuite.settings import BY_NAME
 from published_made import longmemeval, written
@@ -156,15 +157,15 @@ def test_several_mistakes_are_told_at_once(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("words", "of_compare", "of_run"),
     [
-        (("--request-timeout", "90"), lambda s, _: s.timeout_s, lambda plan: plan.request_timeout_s),
-        (("--request-timeout", "1m30s"), lambda s, _: s.timeout_s, lambda plan: plan.request_timeout_s),
-        (("--dimension", "64"), lambda s, _: s.dim, lambda plan: plan.memory.dimension),
-        (("--seed", "7"), lambda s, _: s.seed, lambda plan: plan.seed),
-        (("-o", "~/there"), lambda _, folder: folder, lambda plan: plan.output),
+        (("--request-timeout", "90"), lambda s, *_: s.timeout_s, lambda plan: plan.request_timeout_s),
+        (("--request-timeout", "1m30s"), lambda s, *_: s.timeout_s, lambda plan: plan.request_timeout_s),
+        (("--dimension", "64"), lambda s, *_: s.dim, lambda plan: plan.memory.dimension),
+        (("--seed", "7"), lambda s, *_: s.seed, lambda plan: plan.seed),
+        (("-o", "~/there"), lambda _, folder, __: folder, lambda plan: plan.output),
     ],
 )
 def test_a_flag_reads_as_it_does_for_run(
-    words: tuple[str, str], of_compare: Callable[[Any, Path], object], of_run: Callable[[Any], object]
+    words: tuple[str, str], of_compare: Callable[..., object], of_run: Callable[[Any], object]
 ) -> None:
     ours, theirs = Parser("compare", "c"), Parser("run", "r")
     compare.configure(ours)
@@ -172,6 +173,39 @@ def test_a_flag_reads_as_it_does_for_run(
     given = compare.settings_of(ours.parse_args(list(words)))
     assert of_compare(*given) == of_run(plan_of(theirs.parse_args(["latency", *words])))
     assert of_compare(*given) != of_compare(*compare.settings_of(ours.parse_args([])))
+
+
+def test_what_no_flag_sets_is_of_the_variables_and_the_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def given(*words: str) -> tuple[Any, Path, Any]:
+        parser = Parser("compare", "c")
+        compare.configure(parser)
+        return compare.settings_of(parser.parse_args(list(words)))
+
+    monkeypatch.chdir(tmp_path)
+    plain = given()
+    assert (plain[0].dim, plain[0].seed, plain[1], plain[0].workload.sizes) == (
+        384,
+        0,
+        Path("benchmark_results"),
+        (240,),
+    )
+    (tmp_path / "perfsuite.toml").write_text(
+        'dimension = 96\nseed = 5\noutput = "there"\ntarget = "http://127.0.0.1:1"\napi_key_env = "NO_SUCH_KEY"\n'
+    )
+    monkeypatch.setenv("PERFSUITE_SEED", "6")
+    monkeypatch.setenv("PERFSUITE_PROFILE", "standard")
+    monkeypatch.setenv("PERFSUITE_HISTORY", "off")
+    settings, folder, history = given("--dimension", "32")
+    assert (settings.dim, settings.seed, folder) == (32, 6, Path("there")), "flag, variable, file"
+    assert settings.workload.sizes == (1_000,)
+    assert history is not None
+    assert history.off
+    assert given("--quick")[0].workload.sizes == (240,), "a flag goes before a variable"
+    with pytest.raises(UsageError, match="--api-key-env NO_SUCH_KEY: there is no such variable"):
+        given("--llm", "m@http://127.0.0.1:1")
+    (tmp_path / "perfsuite.toml").write_text('dimension = "many"\nseeed = 5\n')
+    with pytest.raises(UsageError, match=r"(?s)did you mean seed.*perfsuite.toml: dimension"):
+        given("--k", "5")
 
 
 def test_a_bare_request_timeout_is_in_seconds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 import subprocess
 import sys
 import zipfile
@@ -61,6 +62,36 @@ def test_an_environment_has_what_the_system_needs_and_is_made_once(tiny: Known, 
     assert environments.python_of(tiny) is None
     assert environments.make(tiny) == python, "it is made anew"
     assert not (python.parents[1] / "left over").exists()
+
+
+def test_what_is_under_way_is_told(tiny: Known, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    environments.make(tiny, said.append)
+    assert "making" in said[0]
+    assert said[1] == f"installing {tiny.needs[0]} for tiny"
+
+    monkeypatch.setattr(environments, "EVERY_S", 0.05)
+    go, told = tmp_path / "go", []
+
+    def tell(text: str) -> None:
+        told.append(text)
+        if "Collecting torch" in text:
+            go.touch()
+
+    script = "import os, sys, time\nprint('Collecting torch', flush=True)\n"
+    script += f"while not os.path.exists({str(go)!r}): time.sleep(0.01)\n"
+    script += "print('ERROR: the wheel is round')\nprint('look for another one')\nsys.exit(3)"
+    with pytest.raises(PerfsuiteError, match="installing it failed: ERROR: the wheel is round"):
+        environments._watched([sys.executable, "-c", script], "installing it", tell)
+    assert told[0] == "installing it"
+    assert re.fullmatch(r"installing it, for \d+ s: Collecting torch", told[-1])
+
+
+def test_an_installation_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "EVERY_S", 0.05)
+    monkeypatch.setattr(environments, "LONGEST_INSTALL_S", 0.2)
+    with pytest.raises(PerfsuiteError, match=r"installing it took longer than 0\.2 s and was ended"):
+        environments._watched([sys.executable, "-c", "import time; time.sleep(600)"], "installing it", print)
 
 
 def test_two_processes_that_want_the_same_make_it_one_after_the_other(tiny: Known) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from perfsuite.errors import UsageError
+from perfsuite.memory import registry
 from perfsuite.suites.memory.comparison import ComparisonSettings, Entrant, compare, entrants
 from perfsuite.suites.memory.comparison_result import PLUMBING, Comparison, Group, SystemResult
 from perfsuite.workloads.memories import Seeded
@@ -111,6 +113,39 @@ def test_a_system_that_fails_in_a_later_round_keeps_the_first() -> None:
     assert (broken.status, len(broken.groups)) == ("failed", 1)
     assert "round 2" in broken.reason
     assert group(found, "Honest").rounds == 2
+
+
+def test_a_system_that_hangs_when_it_is_closed_keeps_its_figures() -> None:
+    settings = ComparisonSettings(workload=SMALL, rounds=2, timeout_s=1.5)
+    found = compared("Honest", "NeverCloses", settings=settings)
+    honest, hung = found.system("Honest"), found.system("NeverCloses")
+    assert (hung.status, hung.reason) == ("measured", "")
+    (trouble,) = hung.trouble
+    assert "hung in close" in trouble
+    assert "what was measured before is kept" in trouble
+    assert group(found, "NeverCloses").rounds == 2
+    assert quality(found, "NeverCloses", "recall_k") == quality(found, "Honest", "recall_k")
+    assert hung.stored is not None
+    assert hung.stored.found.value == 1.0
+    assert hung.durability is not None
+    assert hung.durability.durable.value == 1.0
+    assert honest.trouble == []
+
+
+def test_a_start_has_a_time_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {
+        name: replace(registry.find(f"systems_made:{name}"), start_s=seconds, waits_for="its gong")
+        for name, seconds in (("TakesItsTime", 600.0), ("NeverOpens", 1.0))
+    }
+    every = {**registry.known(), **known}
+    monkeypatch.setattr(registry, "known", lambda: every)
+    said: list[str] = []
+    settings = ComparisonSettings(workload=SMALL, rounds=1, lasting=False, timeout_s=2.0)
+    chosen = [one for one in entrants(list(known)) if one.asked_for]
+    found = asyncio.run(compare(settings, chosen, said.append))
+    assert found.system("TakesItsTime").status == "measured"
+    assert "NeverOpens hung in start (waiting for its gong): nothing came" in found.system("NeverOpens").reason
+    assert any(text.endswith("NeverOpens (up to 1 s for its gong)") for text in said)
 
 
 def test_failed_calls_and_moods_are_counted() -> None:

@@ -11,8 +11,8 @@ import contextlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import combinations
@@ -64,7 +64,7 @@ class Start(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
     """A system that takes part.  ``missing``: why it cannot be started, and what to do.  ``lasts``: it can be killed
-    and started again in its folder."""
+    and started again in its folder.  ``waits_for``: what its start waits for, where that may take minutes."""
 
     name: str
     start: Start
@@ -73,6 +73,7 @@ class Entrant:
     missing: str | None = None
     asked_for: bool = True
     lasts: bool = True
+    waits_for: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ def _entrant(known: Any, asked_for: bool) -> Entrant:
         missing=registry.missing(address),
         asked_for=asked_for,
         lasts=known.kind != "client",
+        waits_for=f"up to {known.start_s:g} s for {known.waits_for}" if known.waits_for else "",
     )
 
 
@@ -202,7 +204,7 @@ class _Work:
                 order = self._running()
                 turn = number % len(order) if order else 0
                 for entrant in [*order[turn:], *order[:turn]]:
-                    self._say(f"{case.name}, round {number + 1} of {self._settings.rounds}: {entrant.name}")
+                    self._say(f"{case.name}, round {number + 1} of {self._settings.rounds}: {_name(entrant)}")
                     await self._once(entrant, case, number, seen, folder)
 
     async def _once(self, entrant: Entrant, case: Case, number: int, seen: str, folder: Path) -> None:
@@ -222,14 +224,26 @@ class _Work:
         tally.digest = seen if tally.digest in ("", seen) else "several"
         tally.add(case.name, number, taken)
 
-    def _start(self, entrant: Entrant, place: Path) -> AbstractAsyncContextManager[System]:
-        return entrant.start(
-            place,
-            model_url=self._models.url_of(entrant.name),
-            dim=self._settings.dim,
-            timeout_s=self._settings.timeout_s,
-            meter=lambda: self._models.meter(entrant.name),
-        )
+    @asynccontextmanager
+    async def _start(self, entrant: Entrant, place: Path) -> AsyncIterator[System]:
+        """The system; one that fails only when it is closed has been measured by then, and its figures stay."""
+        used = False
+        try:
+            async with entrant.start(
+                place,
+                model_url=self._models.url_of(entrant.name),
+                dim=self._settings.dim,
+                timeout_s=self._settings.timeout_s,
+                meter=lambda: self._models.meter(entrant.name),
+            ) as system:
+                yield system
+                used = True
+        except (PerfsuiteError, OSError) as error:
+            if not used:
+                raise
+            trouble, text = self._results[entrant.name].trouble, f"{error}; what was measured before is kept"
+            if text not in trouble:
+                trouble.append(text)
 
     async def _introduce(self, result: SystemResult, system: System) -> None:
         if result.start_ms is not None:
@@ -247,7 +261,7 @@ class _Work:
     async def _lasting(self, folder: Path) -> None:
         for entrant in self._running():
             result = self._results[entrant.name]
-            self._say(f"visible and durable: {entrant.name}")
+            self._say(f"visible and durable: {_name(entrant)}")
             seed, k = self._settings.seed, self._settings.k
 
             def starts(workdir: Path, entrant: Entrant = entrant) -> AbstractAsyncContextManager[System]:
@@ -329,6 +343,10 @@ class _Work:
                 pair.verdict = f"{better} finds more" if adjusted < ALPHA else "no difference shown"
             found += some
         return found
+
+
+def _name(entrant: Entrant) -> str:
+    return f"{entrant.name} ({entrant.waits_for})" if entrant.waits_for else entrant.name
 
 
 def _texts(value: object) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from perfsuite import stats
 from perfsuite.evidence import Estimate, Evidence, NotMeasured
 from perfsuite.memory.host import Item, SystemFailed
-from perfsuite.suites.memory.running import K, batches, item, running, tell, within
+from perfsuite.suites.memory.running import K, batches, item_of, running, tell, within
 from perfsuite.units import figure
 from perfsuite.workloads.memories import SIZE, SeededCase
 
@@ -127,7 +127,7 @@ async def _read(session: Session, system: Hosted, scale: int) -> tuple[Reading, 
     await system.flush()
     before = system.rusage()
     case = SeededCase(session.seed, max(SIZE, scale), ASKED)
-    await _store(session, system, (item(memory) for memory in islice(case.memories(), scale)), scale)
+    await _store(session, system, (item_of(memory) for memory in islice(case.memories(), scale)), scale)
     await system.flush()
     await system.recall([question.text for question in case.questions()], K)
     after = system.rusage()
@@ -156,7 +156,7 @@ async def _store(session: Session, system: Hosted, items: Iterator[Item], scale:
 
 def _warmup_items(seed: int) -> Iterator[Item]:
     """Memories of another seed."""
-    return (item(memory) for memory in islice(SeededCase(seed + 1, WARMUP).memories(), WARMUP))
+    return (item_of(memory) for memory in islice(SeededCase(seed + 1, WARMUP).memories(), WARMUP))
 
 
 def _too_large(scale: int, readings: list[Reading]) -> str | None:

@@ -18,7 +18,8 @@ from perfsuite import stats
 from perfsuite.analysis.retrieval import Recogniser
 from perfsuite.memory.host import SystemFailed
 from perfsuite.suites.memory.comparison_result import Durability, Figure, Visibility
-from perfsuite.suites.memory.quality import System, item_of
+from perfsuite.suites.memory.quality import System
+from perfsuite.suites.memory.running import item_of
 from perfsuite.workloads.memories import SIZE, Memory, Question, SeededCase
 
 CROWD = 3

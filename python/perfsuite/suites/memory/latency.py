@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite.evidence import Evidence, NotMeasured
 from perfsuite.memory.host import Hosted, Operation, Overhead, SystemFailed
-from perfsuite.suites.memory.running import K, Timed, batches, item, running, tell, within
+from perfsuite.suites.memory.running import K, Timed, batches, item_of, running, tell, within
 from perfsuite.workloads.memories import SeededCase
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class _Study:
         for batch in batches(self.case.memories(), BLOCK):
             if self.known and self._over(0.5):
                 break
-            outcome = await system.store([item(memory) for memory in batch])
+            outcome = await system.store([item_of(memory) for memory in batch])
             self.timed["store"].take(outcome)
             first = []
             for index, memory in enumerate(batch):

@@ -18,8 +18,8 @@ from perfsuite.memory.operations import Item, Outcome, Overhead
 from perfsuite.memory.usage import Usage
 from perfsuite.stats.intervals import nearest_rank
 from perfsuite.suites.memory.comparison_result import Figure, Group, ModelUse, Timing
-from perfsuite.suites.memory.running import batches
-from perfsuite.workloads.memories import Case, Memory
+from perfsuite.suites.memory.running import batches, item_of
+from perfsuite.workloads.memories import Case
 
 CHUNK = 1000
 """Memories that are sent to a system at once; each is a call of its own."""
@@ -77,11 +77,6 @@ class Taken:
     flush_ms: float
     memories: int
     usage: Usage
-
-
-def item_of(memory: Memory) -> Item:
-    """What every system is given of a memory: nothing that tells what will be asked."""
-    return Item(memory.text, {"role": memory.role}, memory.session, memory.timestamp)
 
 
 async def take(system: System, case: Case, *, k: int, count: Callable[[str], int]) -> Taken:

@@ -74,10 +74,9 @@ def tell(session: Session, error: SystemFailed) -> None:
     session.fail(str(error))
 
 
-def item(memory: Memory) -> Item:
-    """A memory of the workload as the host takes it."""
-    about = {"role": memory.role, "conversation": memory.cluster}
-    return Item(memory.text, about, memory.session, memory.timestamp)
+def item_of(memory: Memory) -> Item:
+    """What every system is given of a memory, whatever is measured: nothing that tells what will be asked."""
+    return Item(memory.text, {"role": memory.role}, memory.session, memory.timestamp)
 
 
 def within(session: Session, metric: str, value: float) -> dict[str, object]:

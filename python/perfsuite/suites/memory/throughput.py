@@ -14,7 +14,7 @@ from perfsuite import stats
 from perfsuite.analysis.stretches import of_rates
 from perfsuite.evidence import Estimate, Evidence, NotMeasured, Share
 from perfsuite.memory.host import Operation, SystemFailed
-from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item, running, tell, within
+from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item_of, running, tell, within
 from perfsuite.workloads.memories import SeededCase
 
 if TYPE_CHECKING:
@@ -154,5 +154,5 @@ def operations(seed: int) -> Iterator[Operation]:
         case = SeededCase(seed + round_, 2000, 1000)
         questions = cycle(case.questions())
         for memory in case.memories():
-            yield Operation("store", (item(memory),))
+            yield Operation("store", (item_of(memory),))
             yield Operation("recall", (next(questions).text, K))
