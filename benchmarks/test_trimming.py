@@ -5,8 +5,8 @@ no system message, may start with an answer, and may part a reply from its call.
 
 The goal beside langchain on the same dicts cannot be reached: the report's bytes_before, and finding what is pinned,
 need every message.  Of the 13 ns that a message takes, 7 are Python's own walk over its two fields (PyDict_Next; how a
-dict is laid out is not public), and the copy of the list that each round trims, with letting go of it, is 3 more: 0.1 ms
-for 10,000, where a thousandth of langchain's time is 0.04 ms.  Memory is not the bound any more: a history of 500
+dict is laid out is not public), and the copy of the list that each round trims, with letting go of it, is 3 more:
+0.1 ms for 10,000, where a thousandth of langchain's time is 0.04 ms.  Memory is not the bound: a history of 500
 messages, which is in the cache, takes as long for each as one of 10,000.
 """
 
