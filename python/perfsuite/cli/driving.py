@@ -88,11 +88,12 @@ def drive(
     """
 
     async def run() -> Result:
+        from perfsuite.heap import collected
         from perfsuite.runner import execute_async
 
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)):
+        with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)), collected():
             return await execute_async(plan, progress=meter.show, stop=stop, save=save, notes=notes, announce=announce)
 
     # What the target's code prints is no result, and --json - is read by programs.

@@ -24,6 +24,13 @@ def configure(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> int:
     """Measures what the plan says; returns the verdict's exit code."""
+    from perfsuite.heap import uncollected
+
+    with uncollected():
+        return _measured(arguments)
+
+
+def _measured(arguments: Namespace) -> int:
     from perfsuite.cli.options import plan_of
     from perfsuite.exports.places import writable_folder
 

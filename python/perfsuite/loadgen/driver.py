@@ -80,7 +80,7 @@ class _Drive:
         self.progress = progress
         self.raw = raw
         self.begun = 0
-        self.tokens = 0
+        self.tokens = self.answered = 0
         self.in_time = 0
         self.late = self.missed = 0
         self.pauses = 0
@@ -273,7 +273,9 @@ class _Drive:
             return
         prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
         row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
-        self.tokens += (prompt or 0) + (row.tokens if completion is None else completion)
+        answered = row.tokens if completion is None else completion
+        self.answered += answered
+        self.tokens += (prompt or 0) + answered
         if end_ns < self.measured_ns and warmed_up(self.spec, self.events, self.begun, self.tokens):
             self.measured_ns = self.events.start_ns + self.events.warmup_ns
         if self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens:
@@ -399,6 +401,7 @@ class _Drive:
             ended=self.ended,
             short=short,
             examples=self.examples,
+            answered=self.answered,
             pauses=self.pauses,
             paused_s=self.paused_ns / SECOND,
             warnings=pauses_said(self.pauses, self.paused_ns / SECOND),

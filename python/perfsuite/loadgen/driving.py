@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from perfsuite.loadgen import driver
@@ -40,6 +42,9 @@ async def drive(
     ``raw`` raise ends the run and is raised here, with everything measured so far still in ``events``.  No task and no
     thread outlives the call.
     """
+    before = time.process_time()
     if isinstance(target, Wired) and target.endpoints():
-        return await drive_wire(target, requests, spec, events, on_reply, stop, progress, raw, answers)
-    return await driver.drive(target, requests, spec, events, on_reply, stop, progress, raw)
+        delivered = await drive_wire(target, requests, spec, events, on_reply, stop, progress, raw, answers)
+    else:
+        delivered = await driver.drive(target, requests, spec, events, on_reply, stop, progress, raw)
+    return replace(delivered, cpu_s=time.process_time() - before)

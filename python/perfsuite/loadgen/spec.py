@@ -103,7 +103,9 @@ class Delivered:
     driver does not tell.  ``ended``: why nothing more was sent before the time was over, or None.  ``short``: what was
     asked and not delivered (see ``shortfall``), or None.  ``examples``: the first failures of each kind that differ,
     shortened.  ``pauses``: times a slot of a closed loop paused because its request came to no connection, and
-    ``paused_s`` the time of all slots together (``backoff``).  ``wire``: what the engines counted
+    ``paused_s`` the time of all slots together (``backoff``).  ``answered``: tokens of all answers, as the server told
+    them, else as they came; ``cpu_s``: what this process used of processors meanwhile, with whatever else it did.
+    ``wire``: what the engines counted
     (``csrc/wire/pfs_wire.h`` says what each means); nothing where Python drove.  ``warnings``: what the client did that
     may show in the figures.
     """
@@ -123,6 +125,8 @@ class Delivered:
     mean_in_flight: float | None = None
     pauses: int = 0
     paused_s: float = 0.0
+    answered: int = 0
+    cpu_s: float = 0.0
     ended: str | None = None
     short: str | None = None
     examples: dict[str, list[str]] = field(default_factory=dict)

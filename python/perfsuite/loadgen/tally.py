@@ -49,7 +49,7 @@ class Tally:
         self.events = events
         self.before = (events.started, events.completed, events.failed, events.warmup)
         self.start_ns = self.measured_ns = self.end_ns = 0
-        self.sent = self.in_time = self.late = self.missed = self.tokens = 0
+        self.sent = self.in_time = self.late = self.missed = self.tokens = self.answered = 0
         self.last_end_ns = 0
         self.busy_ns = 0
         """Of all slots together, in the measured time."""
@@ -77,8 +77,11 @@ class Tally:
         """The failure of a request that had no end in its time."""
         return Failure("timeout", f"no end within {self.spec.request_timeout_s:g} s")
 
-    def ended(self, *, sent_ns: int | None, end_ns: int, failure: Failure | None, tokens: int) -> bool:
-        """One request; whether the load has had all the tokens that it may."""
+    def ended(
+        self, *, sent_ns: int | None, end_ns: int, failure: Failure | None, tokens: int, answered: int = 0
+    ) -> bool:
+        """One request, its tokens, and those of them that are its answer's; whether the load has had all the tokens
+        that it may."""
         spec = self.spec
         self.last_end_ns = max(self.last_end_ns, end_ns)
         if sent_ns is not None:
@@ -86,6 +89,7 @@ class Tally:
             self.busy_ns += max(0, min(end_ns, self.end_ns) - max(sent_ns, self.measured_ns))
             self.in_time += self.measured_ns <= sent_ns < self.end_ns
         self.tokens += tokens
+        self.answered += answered
         if time.monotonic_ns() < self.measured_ns and warmed_up(spec, self.events, self.sent, self.tokens):
             self.measured_ns = self.events.start_ns + self.events.warmup_ns
         if failure is not None and failure.kind != "cancelled":
@@ -135,6 +139,7 @@ class Tally:
             examples=self.examples,
             wire=dict(counts),
             mean_in_flight=held,
+            answered=self.answered,
             pauses=counts["rests"],
             paused_s=paused_s,
             warnings=said,

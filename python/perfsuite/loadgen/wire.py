@@ -193,17 +193,19 @@ class _Drive:
         failure: Failure | None = None
         kind = ERROR_KINDS[ended.status]
         tokens = 0
+        answered = ended.chunks
         if ended.status:
             failure = self.target.failure(asked.request, ended, self.spec.request_timeout_s)
         else:
             told = ended.completion_tokens
-            tokens = (ended.prompt_tokens or 0) + (ended.chunks if told is None else told)
+            answered = answered if told is None else told
+            tokens = (ended.prompt_tokens or 0) + answered
             if self.on_reply is not None:
                 reply = self.target.reply(asked.request, ended)
         refused = kind == "connect" and ended.sent_ns is None  # it was sent, as far as this client could
         sent_ns = ended.end_ns if refused else ended.sent_ns
         measured_ns = self.tally.measured_ns
-        if self.tally.ended(sent_ns=sent_ns, end_ns=ended.end_ns, failure=failure, tokens=tokens):
+        if self.tally.ended(sent_ns=sent_ns, end_ns=ended.end_ns, failure=failure, tokens=tokens, answered=answered):
             self._close(self.tally.token_limit)
         if self.tally.measured_ns != measured_ns:
             self._warmed_up()

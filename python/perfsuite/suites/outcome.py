@@ -110,11 +110,29 @@ def delivered(stretches: list[Stretch]) -> dict[str, object]:
             }
             for one, row in zip(ended, rows, strict=True)
         ],
+        **client_cpu(ended),
         "stamps": [
             {"stretch": one.name, **{name: row.wire[name] for name in STAMPS}}
             for one, row in zip(ended, rows, strict=True)
             if row.wire
         ],
+    }
+
+
+def client_cpu(stretches: list[Stretch]) -> dict[str, object]:
+    """What the client itself cost, where its process is not the system's too: CPU seconds while it drove, the same in
+    ms for each thousand tokens of an answer, and of the whole process until the last request had ended."""
+    told = [one for one in stretches if one.process_cpu_s is not None and one.delivered is not None]
+    if not told:
+        return {}
+    driving = sum(one.delivered.cpu_s for one in told if one.delivered is not None)
+    answered = sum(one.delivered.answered for one in told if one.delivered is not None)
+    return {
+        "client_cpu": {
+            "driving_s": driving,
+            "ms_per_1000_tokens": 1e6 * driving / answered if answered else None,
+            "process_s": told[-1].process_cpu_s,
+        }
     }
 
 

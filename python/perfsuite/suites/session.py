@@ -12,7 +12,7 @@ from perfsuite._core import Events
 from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.metric import catalogue
 from perfsuite.suites.budget import Budget
-from perfsuite.targets.base import MemoryUnderTest
+from perfsuite.targets.base import MemoryUnderTest, OverWire
 from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Stretch:
     delivered: Delivered | None = None
     trial: bool = False
     chosen: bool = False
+    process_cpu_s: float | None = None
+    """What this process had used of processors when it was over; None where the system under test is in it."""
     counted_by: set[str] = field(default_factory=set)
     """How the tokens of its replies were counted: by the server's usage, or by what here."""
 
@@ -182,6 +184,8 @@ class Session:
         if delivered.ended is not None and budget.reached is not None:
             delivered = replace(delivered, ended=budget.reached)
         stretch.delivered = delivered
+        if isinstance(self.target, OverWire):
+            stretch.process_cpu_s = time.process_time()
         for warning in delivered.warnings:
             self.note(f"{name}: {warning}")
         return stretch
