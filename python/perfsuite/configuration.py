@@ -7,18 +7,20 @@ Everything is validated, what a stronger source overrides too, and all mistakes 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
+from perfsuite.concerned import all_of, heeded, showing
 from perfsuite.criteria import Threshold, criterion, thresholds
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
-from perfsuite.metric import catalogue, metric
+from perfsuite.metric import metric
 from perfsuite.phases import GROUPS, documented, memory_suite, with_stable_memory
 from perfsuite.plan import (
     Arrivals,
     Criterion,
+    DatabaseLoad,
     Load,
     MemoryLoad,
     ModelChoice,
@@ -30,7 +32,7 @@ from perfsuite.plan import (
     Workload,
     overridden,
 )
-from perfsuite.settings import BY_NAME, LATER_BENCHMARKS, NOT_YET, OF_CHAT, OF_MEMORY, OPTIONS, Option
+from perfsuite.settings import BY_NAME, HEEDED, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 from perfsuite.units import TokenLength
 from perfsuite.values import Place
@@ -200,6 +202,12 @@ class _Builder:
                 max_scale=cast("int | None", value["max_scale"]),
                 dimension=cast("int", value["dimension"]),
             ),
+            database=DatabaseLoad(
+                url=cast("Place | None", value["url"]),
+                workers=cast("int", value["workers"]),
+                rows=cast("int | None", value["rows"]),
+                queries=cast("Path | None", value["queries"]),
+            ),
             phase_timeout_s=cast("float | None", value["timeout"]),
             request_timeout_s=cast("float", value["request_timeout"]),
             output=self._output(phases),
@@ -220,9 +228,16 @@ class _Builder:
         )
 
     def _target(self, phases: tuple[Phase, ...]) -> str:
-        """The memory suite on the embedded reference system is of its memory."""
+        """The memory suite on the embedded reference system is of its memory; a database is what ``url`` names."""
         target = cast("str", self.values["target"])
-        if not _of_memory(phases) or target.startswith("memory:"):
+        scheme = target.partition(":")[0]
+        if scheme == "database" or (target != "reference" and all_of(phases, "database")):
+            self.mistakes.add(f"--target {target}: a database is named with --url: leave --target out")
+        if all_of(phases, "database"):
+            from perfsuite.targets.database import named
+
+            return named(cast("Place | None", self.values["url"]))
+        if not all_of(phases, "memory") or target.startswith("memory:"):
             return target
         if target != "reference":
             names = " and ".join(phase.name for phase in phases)
@@ -232,7 +247,7 @@ class _Builder:
     def _output(self, phases: tuple[Phase, ...]) -> Path:
         """The folder; unless somebody names one, each of the documents' suites has its own."""
         named = self.origins["output"] != "built-in"
-        return cast("Path", self.values["output"]) if named or not _of_memory(phases) else MEMORY_OUTPUT
+        return cast("Path", self.values["output"]) if named or not all_of(phases, "memory") else MEMORY_OUTPUT
 
     def _check(self, load: Load, phases: tuple[Phase, ...]) -> None:
         """Notes what of the load of a phase contradicts itself, and a search that no phase makes."""
@@ -242,11 +257,11 @@ class _Builder:
                 self.mistakes.add(
                     text if load.contradiction() == text else f"{phase.origin}: phase {phase.name}: {text}"
                 )
-        for kind, others in ((OF_MEMORY, "memory"), (OF_CHAT, "chat")):
-            if phases and not any(phase.of == others for phase in phases):
-                names = ", ".join(phase.name for phase in phases)
-                for name in sorted(kind & self.typed):
-                    self.mistakes.add(f"{BY_NAME[name].flag}: has no meaning for {names}; leave it out")
+        if phases:
+            names = ", ".join(phase.name for phase in phases)
+            unheeded = frozenset().union(*HEEDED.values()).difference(*map(heeded, phases))
+            for name in sorted(unheeded & self.typed):
+                self.mistakes.add(f"{BY_NAME[name].flag}: has no meaning for {names}; leave it out")
         searching = [phase for phase in phases if overridden(load, phase).find_max]
         if load.find_max and phases and not any(showing([phase], "max_rate") for phase in searching):
             names = ", ".join(phase.name for phase in phases)
@@ -386,26 +401,6 @@ class _Builder:
             for phase in phases
             if phase.name in kept
         ]
-
-
-def _of_memory(phases: Sequence[Phase]) -> bool:
-    return bool(phases) and all(phase.of == "memory" for phase in phases)
-
-
-def showing(phases: Sequence[Phase], name: str) -> list[Phase]:
-    """The phases that measure a metric: those that list it, else those one of whose probes shows it beside."""
-    from perfsuite.suites.probes import covering, probe
-
-    listed = [phase for phase in phases if name in phase.metrics]
-    if listed:
-        return listed
-    if catalogue()[name].sampled:
-        return list(phases)
-    return [
-        phase
-        for phase in phases
-        if any(name in p.provides for p in (map(probe, phase.probes) if phase.probes else covering(phase.metrics)))
-    ]
 
 
 def _laid_over(phase: Phase, stated: list[Criterion]) -> Phase:

@@ -1,6 +1,7 @@
 """Phases as data: ``[[phases]]`` tables → ``Phase``; what is in ``success_criteria`` see ``criteria``.
 
-The five phases of the source document are in ``data/phases.toml``, its memory suite in ``data/memory.toml``;
+The five phases of the source document are in ``data/phases.toml``, its memory suite in ``data/memory.toml``, what is
+measured of a chat service's database in ``data/database.toml``;
 a plan file has tables of the same form, which add to them or, by name, change them.
 """
 
@@ -125,9 +126,15 @@ def memory_suite() -> Mapping[str, Phase]:
     return _read("memory.toml")
 
 
+@cache
+def service() -> Mapping[str, Phase]:
+    """What is measured of a chat service beside the five phases: its database."""
+    return _read("database.toml")
+
+
 def built_in() -> Mapping[str, Phase]:
     """All that the package brings."""
-    return {**documented(), **memory_suite()}
+    return {**documented(), **memory_suite(), **service()}
 
 
 def _read(name: str) -> Mapping[str, Phase]:
@@ -142,8 +149,8 @@ def _read(name: str) -> Mapping[str, Phase]:
 
 def with_stable_memory(phase: Phase) -> Phase:
     """The phase with a criterion on STABLE_MEMORY, the documents' own where it has none; one that fills a memory system
-    as it is."""
-    if phase.of == "memory" or any(criterion.metric == STABLE_MEMORY for criterion in phase.criteria):
+    or a database as it is."""
+    if phase.of != "chat" or any(criterion.metric == STABLE_MEMORY for criterion in phase.criteria):
         return phase
     baseline = documented()["baseline"]
     stable = next(criterion for criterion in baseline.criteria if criterion.metric == STABLE_MEMORY)

@@ -16,8 +16,8 @@ from perfsuite.values import Place
 
 Profile = Literal["quick", "standard", "full"]
 Arrivals = Literal["constant", "poisson", "ramp", "step"]
-SystemKind = Literal["chat", "memory"]
-OF: tuple[SystemKind, ...] = ("chat", "memory")
+SystemKind = Literal["chat", "memory", "database"]
+OF: tuple[SystemKind, ...] = ("chat", "memory", "database")
 
 STABLE_MEMORY = "memory_growth"
 """The metric that every phase has to keep to, whatever else is asked of it: ``phases.with_stable_memory`` gives each
@@ -78,7 +78,7 @@ class ModelChoice:
     url: str | None = None
 
 
-Settings = TypeVar("Settings", "Load", "Workload", "Tuning", "MemoryLoad")
+Settings = TypeVar("Settings", "Load", "Workload", "Tuning", "MemoryLoad", "DatabaseLoad")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +154,19 @@ class MemoryLoad:
     dimension: int = 384
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseLoad:
+    """What is asked of a database.  ``url``: which (None: an SQLite file of the run's own); ``workers`` each have a
+    connection; ``rows`` of each table (None: by the profile); ``queries``: a file that names the user's own."""
+
+    url: Place | None = None
+    workers: int = 10
+    rows: int | None = None
+    queries: Path | None = None
+
+
 def overridden(settings: Settings, phase: Phase) -> Settings:
-    """A plan's Load, Workload, Tuning or MemoryLoad with what the phase says otherwise."""
+    """A part of a plan (its Load, Workload, …) with what the phase says otherwise."""
     names = {one.name for one in fields(settings)}
     changes: dict[str, Any] = {name: value for name, value in phase.settings.items() if name in names}
     return replace(settings, **changes) if changes else settings
@@ -183,6 +194,7 @@ class Plan:
     workload: Workload = Workload()
     tuning: Tuning = Tuning()
     memory: MemoryLoad = MemoryLoad()
+    database: DatabaseLoad = DatabaseLoad()
     phase_timeout_s: float | None = None
     request_timeout_s: float = 60.0
     output: Path = Path("test-results")

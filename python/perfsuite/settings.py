@@ -186,7 +186,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "workers",
         at_least(1, 1000),
-        "concurrent workers of throughput",
+        "concurrent workers of throughput and database",
         default=10,
         metavar="N",
         scope="phase",
@@ -203,6 +203,22 @@ OPTIONS: tuple[Option, ...] = (
         at_least(1, 10**9),
         "memories of the largest scale of footprint [by the profile]",
         metavar="N",
+        scope="phase",
+    ),
+    Option(
+        "url",
+        place,
+        "the database of database and checkpoint: an SQLAlchemy URL (a password goes in PERFSUITE_URL) or an SQLite "
+        "file [one of its own]",
+        metavar="URL",
+        scope="phase",
+    ),
+    Option("rows", at_least(1, 10**8), "rows of each table of database [by the profile]", metavar="N", scope="phase"),
+    Option(
+        "queries",
+        path,
+        "measure the queries that this file (TOML) names, on tables of your own, and nothing else of database",
+        metavar="FILE",
         scope="phase",
     ),
     Option("dimension", at_least(1, 10**5), "floats of an embedding", default=384, metavar="N", scope="phase"),
@@ -271,12 +287,16 @@ PHASE_OPTIONS = frozenset(option.name for option in OPTIONS if option.scope == "
 
 OF_MEMORY = frozenset({"workers", "samples", "max_scale", "dimension"})
 """What only phases of a memory system heed."""
+OF_DATABASE = frozenset({"url", "rows", "queries", "workers"})
+"""What only phases of a database heed, but for ``workers``."""
 OF_CHAT = frozenset(
     {"concurrency", "rate", "arrivals", "users", "pace", "think", "find_max", "max_requests", "max_tokens", "raw"}
     | {"prompt_tokens", "output_tokens", "turns", "prefix_cache", "conversations", "max_window_size", "tokenizer"}
     | {"model", "pid", "api_key_env"}
 )
 """What only phases of a chat system heed."""
+HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}
+"""By the kind of system that a phase is of."""
 
 NOT_YET = {
     "cluster": "leave it out: one machine drives the load",
@@ -287,6 +307,5 @@ NOT_YET = {
 LATER_BENCHMARKS = (
     "chat-loop",
     "checkpoint",
-    "database",
 )
 """Benchmarks that are documented and not in this version."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Place:
-    """Where the history is: an SQLAlchemy URL, the path of a file, or ``off``.  A password in it is shown nowhere."""
+    """Where a database is: an SQLAlchemy URL, the path of a file, or ``off``.  A password in it is shown nowhere."""
 
     __slots__ = ("_given",)
 
@@ -28,7 +28,7 @@ class Place:
 
     @property
     def off(self) -> bool:
-        """Whether no history is kept."""
+        """Whether there is to be none."""
         return self._given.lower() == "off"
 
     def reveal(self) -> str:

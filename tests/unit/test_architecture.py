@@ -14,7 +14,7 @@ PACKAGE = ROOT / "python/perfsuite"
 LAYERS = [
     {"cli", "__main__"},
     {"api", "benchmarking", "comparison_benchmark"},
-    {"runner", "configuration", "sources"},
+    {"runner", "configuration", "sources", "concerned"},
     {"reports", "charts"},
     {"suites", "serve"},
     {
@@ -24,6 +24,7 @@ LAYERS = [
         "targets",
         "memory",
         "history",
+        "database",
         "discovery",
         "analysis",
         "environment",

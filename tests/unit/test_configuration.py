@@ -8,14 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfsuite.configuration import configure, showing
+from perfsuite.concerned import showing
+from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
 from perfsuite.phases import documented
 from perfsuite.plan import Criterion, Phase, Plan
-from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_MEMORY, OPTIONS
+from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_DATABASE, OF_MEMORY, OPTIONS
 
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
 SUITE = ["latency", "throughput", "footprint"]
+SERVICE = ["database"]
 
 
 def plan(folder: Path | None = None, environment: dict[str, str] | None = None, **flags: object) -> Plan:
@@ -183,6 +185,9 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "samples": "3",
         "max_scale": "3",
         "dimension": "3",
+        "url": "chat.db",
+        "rows": "3",
+        "queries": "file",
     }
     usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json"}
     assert set(example) == usable
@@ -215,7 +220,7 @@ def test_the_documented_troubleshooting_flags() -> None:
 def test_names_choose_the_phases_in_order_and_once() -> None:
     assert [p.name for p in plan(phase=["token", "baseline", "token"]).phases] == ["token", "baseline"]
     assert [p.name for p in plan(phase="load,token").phases] == ["load", "token"]
-    assert [p.name for p in plan(phase=["token", "all"]).phases] == ["token", *FIVE[:-1], *SUITE]
+    assert [p.name for p in plan(phase=["token", "all"]).phases] == ["token", *FIVE[:-1], *SUITE, *SERVICE]
     assert [p.name for p in plan(phase="suite").phases] == SUITE
 
 
@@ -311,7 +316,7 @@ def test_the_documents_example_as_a_plan_file(tmp_path: Path) -> None:
     (efficiency,) = criteria(made, new.name, "token_efficiency")
     assert (efficiency.target, efficiency.critical, efficiency.required) == (0.9, False, True)
     assert held(made, new.name, "memory_growth")[2] == 1e8
-    assert [p.name for p in plan(plan=str(file), phase="all").phases] == [*FIVE, *SUITE, "New Test Phase"]
+    assert [p.name for p in plan(plan=str(file), phase="all").phases] == [*FIVE, *SUITE, *SERVICE, "New Test Phase"]
     assert [p.name for p in plan(plan=str(file), phase=["New Test Phase", "load"]).phases] == ["New Test Phase", "load"]
 
 
@@ -526,5 +531,8 @@ def test_any_values_make_a_plan_or_usage_errors(flags: dict[str, object]) -> Non
 def test_what_only_one_kind_of_system_heeds_is_a_setting_and_of_one_kind() -> None:
     assert set(BY_NAME) >= OF_MEMORY
     assert set(BY_NAME) >= OF_CHAT
+    assert set(BY_NAME) >= OF_DATABASE
     assert not OF_MEMORY & OF_CHAT
+    assert not OF_DATABASE & OF_CHAT
+    assert not (OF_DATABASE & OF_MEMORY) - {"workers"}
     assert set(NOT_YET) <= set(BY_NAME)

@@ -8,6 +8,7 @@ from argparse import ArgumentParser, HelpFormatter, Namespace
 
 from perfsuite.errors import UsageError, unknown
 from perfsuite.settings import NOT_YET, OPTIONS, Option
+from perfsuite.values import place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,12 +103,12 @@ def _help(text: str, default: object, *, switch: bool) -> str:
 
 
 def command_of(arguments: Namespace, *, without: Iterable[str] = ()) -> list[str]:
-    """The words after ``perfsuite run`` that give these settings again; not where the history is: its URL may hold a
-    password."""
+    """The words after ``perfsuite run`` that give these settings again; not where the history is, nor a URL with a
+    password in it."""
     words = list(arguments.names)
     for option in OPTIONS:
         value = getattr(arguments, option.name, None)
-        if value is None or option.name in ("history", *without):
+        if value is None or option.name in ("history", *without) or _holds_password(option, value):
             continue
         if option.switch:
             words.append(option.flag)
@@ -115,6 +116,10 @@ def command_of(arguments: Namespace, *, without: Iterable[str] = ()) -> list[str
             # With = a value that begins with a dash stays one.
             words += [f"{option.flag}={one}" for one in (value if isinstance(value, list) else [value])]
     return words
+
+
+def _holds_password(option: Option, value: object) -> bool:
+    return option.parse is place and str(place(value, option.flag)) != value
 
 
 def plan_of(arguments: Namespace, folder: Path | None = None) -> Plan:

@@ -92,6 +92,11 @@ def check_inputs(plan: Plan) -> list[str]:
             left_out = file.left_out()
             if left_out is not None:
                 notes.append(left_out)
+    if plan.database.queries is not None:
+        from perfsuite.database.queries import read_queries
+
+        with mistakes.noted():
+            read_queries(plan.database.queries)
     for path, flag, example in ((plan.raw, "--raw", "rows.csv"), (plan.junitxml, "--junitxml", "perfsuite.xml")):
         with mistakes.noted():
             check_file(path, flag, example)

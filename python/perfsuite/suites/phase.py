@@ -137,6 +137,7 @@ class PhaseRun:
             workload=overridden(self._plan.workload, self._phase),
             tuning=overridden(self._plan.tuning, self._phase),
             memory=overridden(self._plan.memory, self._phase),
+            database=overridden(self._plan.database, self._phase),
             fail=self._failures.append,
             count_failure=self._failed_calls.add,
             target=self._target,

@@ -21,8 +21,8 @@ def sampled_evidence(
 ) -> dict[str, Evidence]:
     """What the samples of a phase show of its process; ``series``: values by second, by the collectors' names."""
     points = series.get("process.memory_bytes", [])
-    if process is None and isinstance(target, MemoryUnderTest):
-        return {}  # each measurement starts its own process, and footprint is what looks at it
+    if process is None and (isinstance(target, MemoryUnderTest) or phase.of == "database"):
+        return {}  # each measurement starts its own process, and footprint looks at it; a database's is its server's
     if process is None:
         reason = f"no process of {target.name} is known on this machine: name it with --pid"
         return {name: NotMeasured(reason) for name, row in catalogue().items() if row.sampled}

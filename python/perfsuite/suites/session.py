@@ -17,7 +17,7 @@ from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
     from perfsuite.loadgen import OnReply, RawWriter, Times
-    from perfsuite.plan import Load, MemoryLoad, Phase, Plan, Tuning, Workload
+    from perfsuite.plan import DatabaseLoad, Load, MemoryLoad, Phase, Plan, Tuning, Workload
     from perfsuite.targets.base import Failure, Reply, Request, Target
 
 STABLE_LIMIT_MS = 5000.0
@@ -66,6 +66,7 @@ class Session:
     tuning: Tuning
     target: Target
     memory: MemoryLoad
+    database: DatabaseLoad
     duration_s: float
     seed: int
     stop: asyncio.Event

@@ -25,6 +25,7 @@ SCHEMES = {
     "ollama": "perfsuite.targets.http.target:make",
     "template": "perfsuite.targets.template:make",
     "memory": "perfsuite.targets.memory:make",
+    "database": "perfsuite.targets.database:make",
 }
 """What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
 

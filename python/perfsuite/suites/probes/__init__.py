@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from perfsuite.errors import unknown
 from perfsuite.metric import streamed
 from perfsuite.targets.base import CountsTokens, MemoryUnderTest
+from perfsuite.targets.database import DatabaseTarget
 
 if TYPE_CHECKING:
     from perfsuite.evidence import Evidence
@@ -27,14 +28,15 @@ class Probe:
 
     ``shows`` are the metrics that it gives evidence for besides the streamed ones, which every probe that ``drives``
     the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
-    more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system.  ``weight`` is
-    the probe's share of a phase's time beside the other probes'.  ``module``: where it is, if not here by its name.
+    more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system, ``database``
+    for what the plan's ``url`` names, whatever the target.  ``weight`` is the probe's share of a phase's time beside
+    the other probes'.  ``module``: where it is, if not here by its name.
     """
 
     name: str
     shows: tuple[str, ...]
     drives: bool = False
-    needs: Literal["anything", "inside", "models", "counter", "memory"] = "anything"
+    needs: Literal["anything", "inside", "models", "counter", "memory", "database"] = "anything"
     weight: float = 1.0
     module: str = ""
 
@@ -45,6 +47,10 @@ class Probe:
 
     def unavailable(self, target: Target) -> str | None:
         """Why this probe cannot show anything of that target, or None."""
+        if self.needs == "database":
+            return None
+        if isinstance(target, DatabaseTarget):
+            return f"{target.name} is a database: run database"
         if self.needs == "memory":
             return (
                 None
@@ -144,6 +150,24 @@ PROBES = {
             shows=("memory_per_1000", "disk_per_1000"),
             needs="memory",
             module="perfsuite.suites.memory.footprint",
+        ),
+        Probe(
+            name="chat-database",
+            shows=(
+                "session_create_time",
+                "message_create_time",
+                "sessions_query_time",
+                "messages_query_time",
+                "memories_query_time",
+                "logs_query_time",
+                "query_rate",
+                "indexes_used",
+                "index_speedup",
+                "named_query_time",
+                "database_errors",
+            ),
+            needs="database",
+            module="perfsuite.suites.database.measuring",
         ),
     )
 }

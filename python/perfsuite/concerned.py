@@ -1,0 +1,38 @@
+"""What phases have to do with settings and metrics: which heed a setting, which measure a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perfsuite.metric import catalogue
+from perfsuite.plan import Phase, SystemKind
+from perfsuite.settings import HEEDED, OF_DATABASE
+
+
+def heeded(phase: Phase) -> frozenset[str]:
+    """The settings that a phase heeds beside those of every phase; one of a chat system may look at its database."""
+    from perfsuite.suites.probes import PROBES
+
+    databases = any(name in PROBES and PROBES[name].needs == "database" for name in phase.probes)
+    return HEEDED[phase.of] | (OF_DATABASE if databases else frozenset())
+
+
+def all_of(phases: Sequence[Phase], kind: SystemKind) -> bool:
+    """Whether there are phases, and all of systems of that kind."""
+    return bool(phases) and all(phase.of == kind for phase in phases)
+
+
+def showing(phases: Sequence[Phase], name: str) -> list[Phase]:
+    """The phases that measure a metric: those that list it, else those one of whose probes shows it beside."""
+    from perfsuite.suites.probes import covering, probe
+
+    listed = [phase for phase in phases if name in phase.metrics]
+    if listed:
+        return listed
+    if catalogue()[name].sampled:
+        return list(phases)
+    return [
+        phase
+        for phase in phases
+        if any(name in p.provides for p in (map(probe, phase.probes) if phase.probes else covering(phase.metrics)))
+    ]

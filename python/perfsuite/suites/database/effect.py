@@ -1,0 +1,87 @@
+"""What an index is worth: the same look-up with it and without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from perfsuite import stats
+from perfsuite.stats import Interval
+from perfsuite.suites.database.ground import PREFIX
+
+if TYPE_CHECKING:
+    from perfsuite._core import Histogram
+    from perfsuite.database.plans import QueryPlan
+    from perfsuite.suites.database.operations import Lookup
+    from perfsuite.suites.database.tally import Tally
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """``times``: how many times quicker the median is with the index, None where one side has no answer.  ``used``:
+    whether the plan has the index, None where plans are not read."""
+
+    index: str
+    query: str
+    times: Interval | None
+    samples: int
+    with_ms: Histogram
+    without_ms: Histogram
+    plan_with: QueryPlan | None
+    plan_without: QueryPlan | None
+    used: bool | None
+
+    def row(self) -> dict[str, object]:
+        """For a table in the report."""
+        known = self.times is not None
+        return {
+            "index": self.index,
+            "look-up": self.query,
+            "used": self.used,
+            "times_quicker": self.times.estimate if self.times is not None else None,
+            "interval": [self.times.low, self.times.high] if self.times is not None else None,
+            "p50_with_ms": self.with_ms.quantile(0.5) if known else None,
+            "p50_without_ms": self.without_ms.quantile(0.5) if known else None,
+            "p95_with_ms": self.with_ms.quantile(0.95) if known else None,
+            "p95_without_ms": self.without_ms.quantile(0.95) if known else None,
+            "plan_with": str(self.plan_with) if self.plan_with is not None else None,
+            "plan_without": str(self.plan_without) if self.plan_without is not None else None,
+        }
+
+
+def effect_of(lookup: Lookup, with_it: Tally, without: Tally, plan: QueryPlan | None, bare: QueryPlan | None) -> Effect:
+    """The effect of a look-up's index."""
+    name = lookup.index.name
+    used = None if plan is None else f"{PREFIX}{name}" in plan.indexes
+    return Effect(
+        index=name,
+        query=lookup.query.name,
+        times=_times(with_it.times, without.times),
+        samples=with_it.times.count + without.times.count,
+        with_ms=with_it.times,
+        without_ms=without.times,
+        plan_with=plan,
+        plan_without=bare,
+        used=used,
+    )
+
+
+def _times(quick: Histogram, slow: Histogram) -> Interval | None:
+    """The ratio of the medians; from the farther ends of their intervals, which is wider than 95 %."""
+    if not quick.count or not slow.count:
+        return None
+    below, above = _median(quick), _median(slow)
+    if below.estimate <= 0.0:
+        return None
+    low = above.low / below.high if below.high > 0.0 else 0.0
+    high = above.high / below.low if below.low > 0.0 else float("inf")
+    return Interval(above.estimate / below.estimate, low, high)
+
+
+def _median(histogram: Histogram) -> Interval:
+    low, high = stats.quantile_fractions(histogram.count, 0.5)
+    return Interval(
+        histogram.quantile(0.5),
+        histogram.min if low is None else histogram.quantile(low),
+        histogram.max if high is None else histogram.quantile(high),
+    )
