@@ -22,11 +22,12 @@ import math
 import random
 import statistics
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from perfsuite.analysis.beside import Pair, settle_beside
 from perfsuite.analysis.comparable import Figure, Measured
-from perfsuite.analysis.forecast import MOST_FRESH, expect, settle, suspicious
+from perfsuite.analysis.forecast import FEWEST_FRESH, expect, settle, suspicious
 from perfsuite.analysis.judging import RunFigures, judge
 from perfsuite.analysis.regression import judge_changes, relevant
 from perfsuite.stats import mann_whitney, share_interval
@@ -72,6 +73,10 @@ WORLDS = (
 )
 WILDER = World("runs vary 10 %", run=0.10)
 FACTORS = (1.0, 1.05, 1.10, 1.20)
+
+
+Decide = Callable[[Sequence[float], float, "Machine", float], tuple[bool, int]]
+"""Of a history, a run, the machine and how slow the version is: whether there is an alarm, and the fresh runs made."""
 
 
 class Machine:
@@ -172,29 +177,49 @@ def by_stretches(base: Measured, head: Measured) -> bool:
 ALONE = {"perfsuite detect": by_alone, "stretches taken for runs": by_stretches}
 
 
-def alarm(history: Sequence[float], first: float, fresh: Iterator[float]) -> tuple[bool, int]:
-    """Whether a run is confirmed to be slower than its history, and after how many fresh runs."""
+def alone(history: Sequence[float], first: float, machine: Machine, factor: float) -> tuple[bool, int]:
+    """``--rerun 20``: whether a run is confirmed to be slower than its history, and after how many fresh runs."""
     expectation = expect(history)
     assert expectation is not None
     watched = relevant(FIGURE)
     if not suspicious(expectation, first, "lower", watched):
         return False, 0
     again: list[float] = []
-    while len(again) < MOST_FRESH:
-        again.append(next(fresh))
+    while True:
+        again.append(statistics.median(machine.run(factor)))
         settled = settle(expectation, again, "lower", watched)
         if settled.state != "more":
             return settled.state == "confirmed", len(again)
-    return False, len(again)
 
 
-def medians(machine: Machine, factor: float) -> Iterator[float]:
-    """Runs that follow each other."""
+def beside(history: Sequence[float], first: float, machine: Machine, factor: float) -> tuple[bool, int]:
+    """``--base``: what a few fresh runs do not dismiss is decided by runs in turns with the version before; after how
+    many runs, of both."""
+    expectation = expect(history)
+    assert expectation is not None
+    watched = relevant(FIGURE)
+    if not suspicious(expectation, first, "lower", watched):
+        return False, 0
+    again: list[float] = []
+    while len(again) < FEWEST_FRESH:
+        again.append(statistics.median(machine.run(factor)))
+        if settle(expectation, again, "lower", watched).state == "dismissed":
+            return False, len(again)
+    made: list[Pair] = []
     while True:
-        yield statistics.median(machine.run(factor))
+        order = (1.0, factor) if len(made) % 2 == 0 else (factor, 1.0)
+        one, other = (statistics.median(machine.run(by)) for by in order)
+        made.append(Pair(one, other) if len(made) % 2 == 0 else Pair(other, one))
+        settled = settle_beside(made, "lower", watched)
+        if settled.state != "more":
+            return settled.state == "confirmed", len(again) + 2 * len(made)
 
 
-def null_history(world: World, seed: str, *, apart: bool) -> tuple[bool, int]:
+HISTORIES = {"--rerun 20": alone, "--base": beside}
+"""By name: how a suspicious run is decided."""
+
+
+def null_history(world: World, seed: str, decide: Decide, *, apart: bool) -> tuple[bool, int]:
     """Thirty runs after thirty with nothing changed: whether any raised an alarm, and the fresh runs made."""
     machine = Machine(world, seed)
     past = []
@@ -205,21 +230,21 @@ def null_history(world: World, seed: str, *, apart: bool) -> tuple[bool, int]:
     for _ in range(LATER):
         _between(machine, apart)
         value = statistics.median(machine.run())
-        found, made = alarm(past, value, medians(machine, 1.0))
+        found, made = decide(past, value, machine, 1.0)
         alarmed, extra = alarmed or found, extra + made
         past.append(value)
     return alarmed, extra
 
 
-def changed_history(world: World, seed: str, factor: float, *, apart: bool) -> tuple[bool, int]:
-    """One run after thirty, ``factor`` times as slow: whether it was found at once, and the fresh runs made."""
+def changed_history(world: World, seed: str, decide: Decide, factor: float, *, apart: bool) -> bool:
+    """One run after thirty, ``factor`` times as slow: whether it was found at once."""
     machine = Machine(world, seed)
     past = []
     for _ in range(HISTORY):
         _between(machine, apart)
         past.append(statistics.median(machine.run()))
     _between(machine, apart)
-    return alarm(past, statistics.median(machine.run(factor)), medians(machine, factor))
+    return decide(past, statistics.median(machine.run(factor)), machine, factor)[0]
 
 
 def _between(machine: Machine, apart: bool) -> None:
@@ -266,20 +291,20 @@ def alone_table(repetitions: int, seed: int) -> Iterator[list[str]]:
 
 def history_table(repetitions: int, seed: int) -> Iterator[list[str]]:
     """False alarms over thirty runs, and power at once, against a history of thirty."""
-    yield ["world", "false alarms in 30 runs", "fresh runs for each", "+10 % at once", "+20 % at once"]
+    yield ["world", "decided by", "false alarms in 30 runs", "fresh runs for each", "+10 % at once", "+20 % at once"]
     days = replace(WORLDS[2], name="… and every run has a day of its own (4 %), which its fresh runs share")
     for world in [*WORLDS[:3], days, *WORLDS[3:]]:
         apart = world is days
-        nulls = [null_history(world, f"{seed} null {world.name} {n}", apart=apart) for n in range(repetitions // 5)]
-        cells = [world.name, share(sum(found for found, _ in nulls), len(nulls))]
-        cells.append(f"{sum(extra for _, extra in nulls) / len(nulls) / LATER:.2f}")
-        for factor in (1.10, 1.20):
-            hits = [
-                changed_history(world, f"{seed} {factor} {world.name} {n}", factor, apart=apart)[0]
-                for n in range(repetitions)
-            ]
-            cells.append(share(sum(hits), repetitions))
-        yield cells
+        for name, decide in HISTORIES.items():
+            seeds = [f"{seed} null {world.name} {n}" for n in range(repetitions // 5)]
+            nulls = [null_history(world, one, decide, apart=apart) for one in seeds]
+            cells = [world.name, name, share(sum(found for found, _ in nulls), len(nulls))]
+            cells.append(f"{sum(extra for _, extra in nulls) / len(nulls) / LATER:.2f}")
+            for factor in (1.10, 1.20):
+                seeds = [f"{seed} {factor} {world.name} {n}" for n in range(repetitions)]
+                hits = [changed_history(world, one, decide, factor, apart=apart) for one in seeds]
+                cells.append(share(sum(hits), repetitions))
+            yield cells
 
 
 def show(title: str, rows: Iterator[list[str]], *, markdown: bool) -> None:

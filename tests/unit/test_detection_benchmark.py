@@ -46,7 +46,9 @@ def test_the_same_seed_is_the_same_table() -> None:
     world = detection.WORLDS[-1]
     assert detection.pairs(world, 1.1, "a") == detection.pairs(world, 1.1, "a")
     assert detection.pairs(world, 1.1, "a") != detection.pairs(world, 1.1, "b")
-    assert detection.null_history(world, "a", apart=True) == detection.null_history(world, "a", apart=True)
+    for decide in detection.HISTORIES.values():
+        one, other = (detection.null_history(world, "a", decide, apart=True) for _ in range(2))
+        assert one == other
 
 
 def test_every_table_has_every_world(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,9 +86,26 @@ def test_what_is_there_is_found_and_what_is_not_is_not() -> None:
     found = [detection.by_runs(*detection.pairs(world, 1.2, f"p{n}")) for n in range(10)]
     assert all(found)
     assert not any(detection.by_runs(*detection.pairs(world, 1.0, f"q{n}")) for n in range(10))
-    late = [detection.changed_history(world, f"r{n}", 1.2, apart=False)[0] for n in range(10)]
-    assert all(late)
-    assert not any(detection.changed_history(world, f"s{n}", 1.0, apart=False)[0] for n in range(10))
+    for decide in detection.HISTORIES.values():
+        assert all(detection.changed_history(world, f"r{n}", decide, 1.2, apart=False) for n in range(10))
+        assert not any(detection.changed_history(world, f"s{n}", decide, 1.0, apart=False) for n in range(10))
+
+
+def test_the_version_before_tells_a_change_from_a_day_that_is_shared() -> None:
+    """A day that is 30 % slower: fresh runs confirm it, runs in turns do not."""
+    world = detection.World("days", run=0.02, slow=0.0, persistence=1.0)
+    machine = detection.Machine(world, "seed")
+    history = [statistics.median(machine.run()) for _ in range(30)]
+    assert detection.alone(history, 130.0, machine, 1.3)[0]
+
+    class BadDay(detection.Machine):  # type: ignore[misc]
+        def run(self, factor: float = 1.0, samples: int | None = None) -> Any:
+            return super().run(1.3 * factor, samples)
+
+    bad = BadDay(world, "bad")
+    assert detection.alone(history, 130.0, bad, 1.0)[0]
+    assert not detection.beside(history, 130.0, bad, 1.0)[0]
+    assert detection.beside(history, 130.0, bad, 1.2)[0]
 
 
 def test_stretches_taken_for_runs_cry_wolf_and_the_verdict_does_not() -> None:

@@ -145,7 +145,7 @@ def z_of(expectation: Expectation, fresh: Sequence[float]) -> float:
     if error == 0.0:
         return 0.0 if abs(change) <= 1e-12 else math.copysign(math.inf, change)
     tail = _core.t_tail(abs(change) / error, expectation.df)
-    return math.copysign(_normal(tail), change)
+    return math.copysign(normal(tail), change)
 
 
 def suspicion(expectation: Expectation, relevant: float) -> float:
@@ -177,7 +177,7 @@ def settle(
     z = sign * z_of(expectation, fresh)
     error = _error(expectation, len(fresh))
     state: State = "more" if len(fresh) < MOST_FRESH else "open"
-    if z > _confirmation(family) and worse > least and len(fresh) >= FEWEST_FRESH:
+    if z > confirmation(family) and worse > least and len(fresh) >= FEWEST_FRESH:
         state = "confirmed"
     elif worse + EXCLUDED * error < watched or (error == 0.0 and worse <= least):
         state = "dismissed"
@@ -189,15 +189,16 @@ def smallest_visible(expectation: Expectation, fresh: int, family: int = 1) -> f
     error = _error(expectation, fresh)
     if error == 0.0:
         return LEAST_SHARE if expectation.absolute else LEAST_CHANGE
-    tail = math.erfc(_confirmation(family) / math.sqrt(2.0)) / 2.0
+    tail = math.erfc(confirmation(family) / math.sqrt(2.0)) / 2.0
     reach = _core.t_quantile(1.0 - tail, expectation.df) + _core.t_quantile(POWER, expectation.df)
     change = reach * error
     return max(LEAST_SHARE, change) if expectation.absolute else max(LEAST_CHANGE, math.expm1(min(change, 700.0)))
 
 
-def _confirmation(family: int) -> float:
+def confirmation(family: int) -> float:
+    """The z that confirms, where so many figures are judged together (Bonferroni)."""
     tail = math.erfc(CONFIRMATION / math.sqrt(2.0)) / 2.0
-    return CONFIRMATION if family <= 1 else _normal(tail / family)
+    return CONFIRMATION if family <= 1 else normal(tail / family)
 
 
 def _error(expectation: Expectation, runs: int) -> float:
@@ -264,6 +265,6 @@ def _alike(residuals: Sequence[float]) -> float:
     return min(1.0, max(0.0, lag - 1.0 / math.sqrt(n)))
 
 
-def _normal(tail: float) -> float:
+def normal(tail: float) -> float:
     """The normal quantile of an upper tail; Student's at so many degrees of freedom is it."""
     return _core.t_quantile(1.0 - tail, 1e9) if tail > 1e-15 else 8.0

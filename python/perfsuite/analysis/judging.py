@@ -15,8 +15,9 @@ import msgspec
 
 from perfsuite.analysis import forecast
 from perfsuite.analysis.alone import RUN_TO_RUN, alone
+from perfsuite.analysis.beside import Pair, settle_beside, visible_beside
 from perfsuite.analysis.comparable import Figure, Measured
-from perfsuite.analysis.forecast import Expectation
+from perfsuite.analysis.forecast import Expectation, Settled, State
 from perfsuite.analysis.regression import (
     FEWEST_RUNS,
     LEAST_CHANGE,
@@ -59,10 +60,13 @@ def judge(
     *,
     against: str,
     confirming: bool = False,
+    beside: Sequence[tuple[RunFigures, RunFigures]] | None = None,
 ) -> Judgement:
     """``after`` held against ``before``, both oldest first.
 
     ``confirming``: the first of ``after`` is the run in question, and the rest are fresh runs made because of it.
+    ``beside``: fresh runs of the version before and of the one in question, in turns, or none yet: what the fresh runs
+    do not dismiss is decided by them.
     """
     same = {run.id for run in before} & {run.id for run in after}
     if same and all(run.id in same for run in after):
@@ -81,7 +85,7 @@ def judge(
     predicted = {
         key: change
         for key in foretold
-        if (change := _against_history(known[key], old[key], new[key], family)) is not None
+        if (change := _against_history(known[key], old[key], new[key], family, _pairs(beside, key))) is not None
     }
     rest = {key: figure for key, figure in known.items() if key not in predicted}
     few = {
@@ -109,6 +113,16 @@ def _figures(before: Sequence[RunFigures], after: Sequence[RunFigures]) -> dict[
 
 def _runs(runs: Sequence[RunFigures], key: str) -> list[Measured]:
     return [run.figures[key] for run in runs if key in run.figures]
+
+
+def _pairs(beside: Sequence[tuple[RunFigures, RunFigures]] | None, key: str) -> list[Pair] | None:
+    if beside is None:
+        return None
+    return [
+        Pair(one.figures[key].value, other.figures[key].value)
+        for one, other in beside
+        if key in one.figures and key in other.figures
+    ]
 
 
 def _values(runs: Sequence[RunFigures], key: str) -> list[float]:
@@ -143,7 +157,9 @@ def _notes(before: Sequence[RunFigures], after: Sequence[RunFigures], compared: 
     return notes
 
 
-def _against_history(figure: Figure, old: Sequence[float], new: Sequence[float], family: int) -> Change | None:
+def _against_history(
+    figure: Figure, old: Sequence[float], new: Sequence[float], family: int, pairs: Sequence[Pair] | None
+) -> Change | None:
     """One run (and the fresh ones that its suspicion led to) against what the runs before it predict."""
     absolute = min(*old, *new) == 0.0 and max(*old, *new) <= 1.0
     if not absolute and min(new) <= 0.0:
@@ -152,15 +168,16 @@ def _against_history(figure: Figure, old: Sequence[float], new: Sequence[float],
     if expectation is None:
         return None
     expected = expectation.expected()
-    answer = _answer(figure, expectation, new, family)
+    answer = _answer(figure, expectation, new, family, pairs)
     share = answer.share
+    visible = visible_beside(pairs or (), family, absolute=absolute) if answer.beside else None
     return Change(
         figure=figure,
         verdict=answer.verdict,
         before=expected,
         after=expected + share if absolute else expected * (1.0 + share),
         ratio=share if absolute else 1.0 + share,
-        smallest_visible=forecast.smallest_visible(expectation, forecast.MOST_FRESH, family),
+        smallest_visible=visible or forecast.smallest_visible(expectation, forecast.MOST_FRESH, family),
         severity=severity_of(figure, share) if answer.verdict == "regressed" else None,
         runs=(expectation.runs, len(new)),
         absolute=absolute,
@@ -174,9 +191,21 @@ class _Answer(NamedTuple):
     share: float
     reason: str
     suspicious: bool = False
+    beside: bool = False
 
 
-def _answer(figure: Figure, expectation: Expectation, new: Sequence[float], family: int) -> _Answer:
+def _beside(figure: Figure, settled: Settled, pairs: int) -> _Answer:
+    """What the version before, in turns with the one in question, says of a suspicion."""
+    better = 1.0 if figure.better == "lower" else -1.0
+    text = f"{pairs} pairs with the version before: z {better * settled.z:+.1f}, {settled.state}"
+    verdicts: dict[State, Verdict] = {"confirmed": "regressed", "dismissed": "ok"}
+    verdict = verdicts.get(settled.state, "inconclusive")
+    return _Answer(verdict, settled.share, text, suspicious=settled.state == "more", beside=True)
+
+
+def _answer(
+    figure: Figure, expectation: Expectation, new: Sequence[float], family: int, pairs: Sequence[Pair] | None
+) -> _Answer:
     first, fresh = new[0], new[1:]
     z = forecast.z_of(expectation, [first])
     share = expectation.share_of(first)
@@ -186,11 +215,16 @@ def _answer(figure: Figure, expectation: Expectation, new: Sequence[float], fami
     watched = relevant(figure)
     better = 1.0 if figure.better == "lower" else -1.0
     if forecast.suspicious(expectation, first, figure.better, watched):
+        if pairs:
+            decided = settle_beside(pairs, figure.better, watched, family, absolute=expectation.absolute)
+            return _beside(figure, decided, len(pairs))
         settled = forecast.settle(expectation, fresh, figure.better, watched, family)
         if not fresh:
             more = f"suspicious, {seen}: {forecast.FEWEST_FRESH} fresh runs or more decide it"
             return _Answer("inconclusive", share, more, suspicious=True)
         text = f"{len(fresh)} fresh runs: z {better * settled.z:+.1f}, {settled.state}"
+        if pairs is not None and settled.state != "dismissed":
+            return _Answer("inconclusive", settled.share, text, suspicious=True)
         if settled.state == "confirmed":
             return _Answer("regressed", settled.share, text)
         if settled.state != "dismissed":

@@ -155,8 +155,8 @@ def judge_changes(
 
 def winsorised_welch(before: Sequence[float], after: Sequence[float]) -> Test:
     """Welch's test of two samples of two values or more, outliers drawn in (see above)."""
-    limit = _limit(before, after)
-    sides = _drawn(before, limit), _drawn(after, limit)
+    limit = outlying(before, after)
+    sides = drawn_in(before, limit), drawn_in(after, limit)
     return Test(welch(*sides), len(before) + len(after) - sides[0].n - sides[1].n)
 
 
@@ -247,18 +247,17 @@ def _scaled(values: Sequence[float], absolute: bool | None) -> list[float]:
     return list(values) if absolute else [math.log(value) for value in values]
 
 
-def _limit(before: Sequence[float], after: Sequence[float]) -> float:
+def outlying(*sides: Sequence[float], deviations: float = OUTLYING) -> float:
     """How far from its side's median a value is an outlier; infinite where most values are the same."""
-    around = [_core.median(list(before)), _core.median(list(after))]
-    distances = [abs(x - middle) for side, middle in zip((before, after), around, strict=True) for x in side]
+    distances = [abs(x - middle) for side in sides for middle in [_core.median(list(side))] for x in side]
     n = len(distances)
-    # 1.4826: the normal distribution's deviation over its median absolute one; two medians were fitted.
-    deviation = 1.4826 * 1.05 * math.sqrt(n / (n - 2)) * _core.median(distances)
-    return OUTLYING * deviation if deviation > 0.0 else math.inf
+    # 1.4826: the normal distribution's deviation over its median absolute one; a median was fitted to each side.
+    deviation = 1.4826 * 1.05 * math.sqrt(n / (n - len(sides))) * _core.median(distances)
+    return deviations * deviation if deviation > 0.0 else math.inf
 
 
-def _drawn(values: Sequence[float], limit: float) -> Mean:
-    """A side whose outliers are drawn in; ``n`` is the number that were not."""
+def drawn_in(values: Sequence[float], limit: float) -> Mean:
+    """A side whose outliers are drawn in to ``limit`` from its median; ``n`` is the number that were not."""
     middle = _core.median(list(values))
     drawn = [min(max(x, middle - limit), middle + limit) for x in values]
     left = max(2, sum(abs(x - middle) <= limit for x in values))

@@ -33,6 +33,9 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--rerun", metavar="N", help="make up to so many fresh runs where one is suspicious, to decide it [0]"
     )
+    parser.add_argument(
+        "--base", metavar="REF|DIR|URL", help="let the version before run in turns with the fresh runs, to decide by it"
+    )
     add_verdict_flags(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="list figures that decide nothing; tracebacks")
 
@@ -94,8 +97,14 @@ def _check_history_flags(arguments: Namespace) -> None:
     from perfsuite.errors import UsageError
     from perfsuite.units import parse_count
 
-    if not arguments.against_history and (arguments.history is not None or arguments.rerun is not None):
-        raise UsageError("--history and --rerun are for --against-history: add it, or leave them out")
+    only = [name for name in ("history", "rerun", "base") if getattr(arguments, name) is not None]
+    if only and not arguments.against_history:
+        flags = " and ".join(f"--{name}" for name in only)
+        raise UsageError(f"{flags}: for --against-history, which is not there: add it, or leave that out")
+    if arguments.base is not None and arguments.rerun is None:
+        from perfsuite.analysis.beside import MOST_PAIRS
+
+        arguments.rerun = str(MOST_PAIRS)
     if arguments.against_history and (arguments.baselines is not None or arguments.allow_different_host):
         raise UsageError(
             "--against-history compares with runs of the same host in the history: leave --baselines and "

@@ -28,7 +28,7 @@ SCHEMA_VERSION = 1
 PAIRS = 10
 MOST_FAILURES = 3
 """So many runs of a side may fail before it counts as broken."""
-_OF_SIDES = ("target", "models")
+OF_SIDES = frozenset({"target", "models"})
 """What of the configuration may differ between the sides: it is what is compared."""
 
 
@@ -251,7 +251,7 @@ class _Bench:
     @staticmethod
     def _conditions(result: Result, phase: str) -> dict[str, Any]:
         found = conditions(result, phase)
-        return {name: value for name, value in found.items() if name not in _OF_SIDES}
+        return {name: value for name, value in found.items() if name not in OF_SIDES}
 
 
 def enough(report: AbReport) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -189,6 +190,70 @@ def test_fresh_runs_decide_a_suspicion(
     assert runs <= len(given) <= runs + 2
     with History(str(history)) as kept:
         assert len(kept.runs()) == 31  # fresh runs were made because one was bad: they are no part of what is usual
+
+
+def turns(monkeypatch: pytest.MonkeyPatch, here: Path, before: float, now: float) -> list[Path]:
+    """Fresh runs that are played: of the version before elsewhere, of the one in question ``here``; the folders."""
+    folders: list[Path] = []
+    values = {True: series(40, seed=7, level=now), False: series(40, seed=8, level=before)}
+
+    def measure(words: list[str], *, folder: Path, **more: object) -> object:
+        assert words == ["load"]
+        folders.append(folder)
+        return result(100 + len(folders), values[folder == here][len(folders) // 2])
+
+    monkeypatch.setattr(fresh, "measure", measure)
+    return folders
+
+
+@pytest.mark.parametrize(("before", "code", "word"), [(100.0, 4, "REGRESSED"), (115.0, 0, "OK")])
+def test_the_version_before_tells_a_change_from_a_bad_day(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    before: float, code: int, word: str,
+) -> None:  # fmt: skip
+    """On a bad day both are slow; the history alone says that each is."""
+    (tmp_path / "old").mkdir()
+    folders = turns(monkeypatch, tmp_path, before, 115.0)
+    path = recorded(history, 41, 115.0, tmp_path)
+    assert main(["detect", "--against-history", "--base", "old", path]) == code
+    out = capsys.readouterr().out
+    assert out.startswith(word)
+    assert "pairs with the version before: z" in out
+    old, new = tmp_path / "old", tmp_path
+    assert folders[:10] == [new] * 5 + [old, old, new, new, old]  # the first of the version before is thrown away
+    assert folders.count(old) == folders.count(new) - 5 + 1
+
+
+def test_without_the_version_before_its_verdict_says_how_to_have_it(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    turns(monkeypatch, tmp_path, 100.0, 115.0)
+    path = recorded(history, 41, 115.0, tmp_path)
+    assert main(["detect", "--against-history", "--rerun", "16", path]) == 4
+    assert f"--base {29:010x}"[:-10] in capsys.readouterr().out
+    assert main(["detect", "--base", "old", path]) == 2
+    assert "--base: for --against-history" in capsys.readouterr().err
+
+
+def test_a_revision_is_laid_out_and_gone_afterwards(
+    history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "app.py").write_text("x = 1\n", encoding="utf-8")
+    git = ["git", "-C", str(project), "-c", "user.name=t", "-c", "user.email=t@localhost"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "one"]):
+        subprocess.run([*git, *words], check=True)
+    folders = turns(monkeypatch, project, 100.0, 115.0)
+    path = recorded(history, 41, 115.0, project)
+    assert main(["detect", "--against-history", "--base", "HEAD", path]) == 4
+    assert folders[5].name == "base-revision"
+    assert not folders[5].exists()
+    worktrees = subprocess.run([*git, "worktree", "list"], check=True, capture_output=True, text=True).stdout
+    assert len(worktrees.splitlines()) == 1
+    capsys.readouterr()
+    assert main(["detect", "--against-history", "--base", "nothing", path]) == 0
+    assert "base failed: --base nothing: neither a folder, a URL nor a revision" in capsys.readouterr().out
 
 
 def test_fresh_runs_that_fail_are_said_to(
