@@ -62,6 +62,54 @@ def test_locomo(tmp_path: Path) -> None:
     assert times["conv-1/session_2"] == datetime(2023, 5, 9, 14, 56, tzinfo=UTC).timestamp()
 
 
+def test_locomo_as_its_file_really_is(tmp_path: Path) -> None:
+    """More fields, answers that are numbers, sessions that have only a date, evidence in several spellings."""
+    made = locomo(1)
+    (one,) = made
+    one |= {"event_summary": {}, "observation": {}, "session_summary": {}}
+    one["conversation"]["session_3_date_time"] = "12:09 am on 13 September, 2023"
+    one["conversation"]["session_2"][0] |= {"img_url": ["http://127.0.0.1/x"], "query": "a barn", "re-download": True}
+    one["qa"] = [
+        {"question": "Which year?", "answer": 2022, "evidence": ["D1:1; D2:1"], "category": 2},
+        {"question": "Which barns?", "answer": "red", "evidence": ["D:1:03", "D2:3"], "category": 1},
+        {"question": "Which boats?", "answer": "a kayak", "evidence": ["D1:2 D2:2 D1:2"], "category": 1},
+        {"question": "Who sold it?", "adversarial_answer": "Ada", "evidence": ["D1:2"], "category": 5},
+        {"question": "How long ago?", "answer": "a year", "evidence": ["D"], "category": 3},
+    ]
+    file = PublishedFile(written(tmp_path / "locomo.json", made, indent=4))
+    (case,) = file.cases()
+    asked = [one for one in case.questions() if one.kind != "verbatim"]
+    assert [[key.split("/")[1] for key in one.relevant] for one in asked] == [
+        ["D1:1", "D2:1"],
+        ["D1:3", "D2:3"],
+        ["D1:2", "D2:2"],
+        [],
+    ]
+    assert asked[-1].kind == "unanswerable"
+    assert all(memory.timestamp is not None for memory in case.memories())
+    assert [one.reason for one in file.unusable] == ["conv-0: question 5: no evidence named"]
+
+
+def test_longmemeval_as_its_files_really_are(tmp_path: Path) -> None:
+    """Turns of the evidence's sessions say of each whether it has the answer; the same session may lie there twice."""
+    made = longmemeval(2)
+    for turn in made[0]["haystack_sessions"][1]:
+        turn.setdefault("has_answer", False)
+    made[0]["answer"] = 3
+    made[0]["haystack_sessions"].append(made[0]["haystack_sessions"][0])
+    made[0]["haystack_session_ids"].append(made[0]["haystack_session_ids"][0])
+    made[0]["haystack_dates"].append("2023/05/29 (Mon) 00:05")
+    made[0]["haystack_sessions"][2].append({"role": "user", "content": ""})
+    file = PublishedFile(written(tmp_path / "oracle.json", made))
+    first, second = file.cases()
+    stored = list(first.memories())
+    (relevant,) = next(one for one in first.questions() if one.kind == "asked").relevant
+    assert "Zebulon0" in next(memory.text for memory in stored if memory.key == relevant)
+    assert len({memory.key for memory in stored}) == len(stored) == 9
+    assert next(iter(second.questions())).kind == "unanswerable"
+    assert file.unusable == []
+
+
 def test_turns_in_their_own_words_are_those_turns(tmp_path: Path) -> None:
     for case in PublishedFile(written(tmp_path / "l.json", locomo())).cases():
         texts = {memory.key: memory.text for memory in case.memories()}
