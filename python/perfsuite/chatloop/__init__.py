@@ -7,5 +7,6 @@ resources.py   memory, CPU and disk of this process                     forking.
 config.py      settings, presets, variables                             loop.py        ChatLoop: a turn, and its hooks
 sanitizing.py  what a message may be                                    context.py     what is looked up for it
 model.py       what a model gives                                       tools.py       what the model asks for
+profiling.py   a table of functions, a flame graph
 calls.py       calls with a deadline, plain and async                   workers.py     the threads that they run in
 """

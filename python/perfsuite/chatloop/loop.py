@@ -325,19 +325,20 @@ class ChatLoop:
         return report
 
     def _policy(self) -> TrimPolicy:
-        """Trims whenever it is asked to, down to the safe level: whether to trim is _should_trim_memory's to say."""
+        """Trims whenever there are more than a few messages above the safe level: when to trim is
+        _should_trim_memory's to say."""
         config = self.config
         key = (config.max_history_pairs, config.safe_trim_level, config.emergency_threshold)
         if self._policies is None or self._policies[0] != key:
-            self._policies = (
-                key,
-                TrimPolicy(
-                    max_history_pairs=config.max_history_pairs,
-                    trim_threshold=config.safe_trim_level,
-                    safe_trim_level=config.safe_trim_level,
-                    emergency_threshold=config.emergency_threshold,
-                ),
+            turns = max(1, int(config.max_history_pairs * config.safe_trim_level))
+            forced = config.max_safe_size * config.emergency_threshold / (2 * turns + 5)
+            policy = TrimPolicy(
+                max_history_pairs=turns,
+                trim_threshold=1.0,
+                safe_trim_level=1.0,
+                emergency_threshold=max(1.0, forced),
             )
+            self._policies = key, policy
         return self._policies[1]
 
     # ── hooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
