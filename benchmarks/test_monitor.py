@@ -14,6 +14,7 @@ RUNS = 1000
 MOST_NS = 1000.0
 """An operation is to cost no more than a microsecond."""
 
+Contenders = dict[str, tuple[Callable[[], object], int]]
 missing: dict[str, str] = {}
 
 
@@ -43,7 +44,7 @@ class PythonMonitor:
         return PythonTimer(self)
 
 
-def contenders() -> dict[str, Callable[[], object]]:
+def contenders() -> Contenders:
     monitor, python, nothing = PerformanceMonitor(), PythonMonitor(), nullcontext()
 
     def ours() -> None:
@@ -76,7 +77,11 @@ def contenders() -> dict[str, Callable[[], object]]:
         found["prometheus"] = prometheus
     except ImportError as error:
         missing["prometheus"] = f"not installed: {error}"
-    return found
+    return {name: (run, RUNS) for name, run in found.items()}
+
+
+PEERS = [("operation timed", contenders)]
+GOALS = {"operation timed": {"prometheus": 3.0}}
 
 
 @pytest.mark.parametrize("name", ["perfsuite", "nullcontext", "python", "prometheus"])
@@ -84,7 +89,7 @@ def test_operation(benchmark: Callable[..., object], name: str) -> None:
     found = contenders()
     if name not in found:
         pytest.skip(missing[name])
-    benchmark(found[name])
+    benchmark(found[name][0])
 
 
 def per_run_ns(run: Callable[[], object], times: int = 15) -> float:
@@ -98,7 +103,7 @@ def per_run_ns(run: Callable[[], object], times: int = 15) -> float:
 
 
 if __name__ == "__main__":
-    taken = {name: per_run_ns(run) for name, run in contenders().items()}
+    taken = {name: per_run_ns(run) for name, (run, _) in contenders().items()}
     for name, ns in taken.items():
         print(f"{name:<12} {ns:7.0f} ns a run, {ns / taken['nullcontext']:5.1f} x a bare with")
     assert taken["perfsuite"] <= MOST_NS, f"{taken['perfsuite']:.0f} ns are more than {MOST_NS:.0f}"

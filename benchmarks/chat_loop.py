@@ -1,16 +1,13 @@
 """A turn of the chat loop without its model: at 5,000 messages of history, and each of its steps, beside the guide.
 
-``python benchmarks/test_chat_loop.py`` prints the figures and fails where one is missed; the limits are the guide's
+``python benchmarks/chat_loop.py`` prints the figures and fails where one is missed; the limits are the guide's
 expected times divided by ten, and a millisecond for a whole turn.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from perfsuite import ChatLoop
 from perfsuite.chatloop.operations import EXPECTATIONS
@@ -34,32 +31,6 @@ def long_loop() -> ChatLoop:
     loop = ChatLoop({"max_history_pairs": HISTORY, "show_token_usage": False}, model=answer)
     loop.ctx.conversation_history = history(HISTORY)
     return loop
-
-
-def steps() -> dict[str, Callable[[], object]]:
-    """What is done for each figure; a turn is taken off again, so that the history stays as long as it is."""
-    loop, trimming = long_loop(), ChatLoop("production", model=answer)
-
-    def trim() -> object:
-        trimming.ctx.conversation_history = history(HISTORY)
-        return trimming._trimmed()
-
-    def turn() -> object:
-        said = loop.run_iteration(TEXT)
-        del loop.ctx.conversation_history[HISTORY:]
-        return said
-
-    return {
-        "input_validation": lambda: loop._validate_input(TEXT),
-        "content_sanitization": lambda: loop._sanitize_content(TEXT),
-        "memory_trimming": trim,
-        "complete_iteration": turn,
-    }
-
-
-@pytest.mark.parametrize("name", STEPS)
-def test_step(benchmark: Callable[..., object], name: str) -> None:
-    benchmark(steps()[name])
 
 
 def medians_ms(turns: int = 300) -> dict[str, float]:
