@@ -13,13 +13,13 @@ from perfsuite.targets.base import Failure, Request
 from perfsuite.targets.http.address import Address
 from perfsuite.targets.http.client import Answer, Call, Chunk, Client
 from perfsuite.targets.http.dialect import JSON_HEADERS, WrongShape, bearer
+from perfsuite.targets.http.dialects import dialect_at
 from perfsuite.targets.http.failures import remedy, status_failure
 from perfsuite.targets.http.hearing import Hearing, read_all
 from perfsuite.targets.http.inference import infer_name, infer_stream
 from perfsuite.targets.http.openapi import Operation, chat_operations, key_headers, paths_of
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import EventTooLarge, Splitter
-from perfsuite.targets.http.target import DIALECTS
 from perfsuite.targets.http.template_file import RequestForm, StreamForm, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
 from perfsuite.targets.template import TemplateTarget, shipped_for
@@ -127,7 +127,7 @@ class _Looking:
 
     async def models(self, name: str) -> list[str] | None:
         """The models as the dialect lists them; None when it cannot."""
-        dialect = DIALECTS[name](self._address, self._key)
+        dialect = dialect_at(name, self._address, self._key)
         got = await self._ask(dialect.models_call())
         if got.status != 200:
             return None

@@ -87,9 +87,10 @@ class _Init:
     async def _discover(self) -> Found:
         """Without a key unless one was named; a default variable's goes only to a service that is known to want it."""
         from perfsuite.discovery import discover
+        from perfsuite.targets.http.dialects import DIALECTS
         from perfsuite.targets.http.proxied import client_for
         from perfsuite.targets.http.secret import secret_of
-        from perfsuite.targets.http.target import KEYS, key_for
+        from perfsuite.targets.http.target import key_for
 
         variable = self.arguments.api_key_env
         client = client_for(self.address)
@@ -97,9 +98,9 @@ class _Init:
             key = key_for("", self.address, variable)
             found = await discover(self.address, key, client)
             if found.wants_key and found.dialect is not None and key is None:
-                key = secret_of(KEYS[found.dialect])
+                name = DIALECTS[found.dialect].key
+                key = None if name is None else secret_of(name)
                 if key is None:
-                    name = KEYS[found.dialect]
                     raise UsageError(f"{self.address.url} wants a key: export {name}, or name it with --api-key-env")
                 found = await discover(self.address, key, client)
             if found.wants_key:
@@ -124,14 +125,15 @@ class _Init:
     # ── a known dialect ───────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _dialect(self, found: Found, dialect: str) -> tuple[str, list[str]]:
-        from perfsuite.targets.http.target import DIALECTS, ChatTarget, key_for
+        from perfsuite.targets.http.dialects import USUAL, dialect_at
+        from perfsuite.targets.http.target import ChatTarget, key_for
 
         named = self.arguments.model
         if named is None and not found.models:
             raise UsageError(f"{self.address.url} lists no model; name one with --model")
         model = named or _first_chat(list(found.models))
         key = key_for(dialect, self.address, self.arguments.api_key_env)
-        prefix = "" if dialect == "openai" else f"{dialect}+"
+        prefix = "" if dialect == USUAL else f"{dialect}+"
         name = f"{prefix}{self.address.url}"
         target = ChatTarget(
             dialect, self.address, key, {model: self.address}, name=name, key_name=self.arguments.api_key_env
@@ -142,7 +144,7 @@ class _Init:
             shown = shown if key is None else [key.hidden_in(line) for line in shown]
         finally:
             await target.close()
-        what = DIALECTS[dialect](self.address, None).name
+        what = dialect_at(dialect, self.address, None).name
         listed = ", ".join(found.models[:LISTED]) + (" …" if len(found.models) > LISTED else "")
         text = "\n".join(
             [

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from perfsuite.errors import UsageError, unknown
+from perfsuite.targets.http.dialects import DIALECTS, USUAL
 
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
@@ -15,22 +16,18 @@ if TYPE_CHECKING:
 
     Make = Callable[[Plan, str, Path], Target]
 
+NETWORK = frozenset({"http", "https"} | (DIALECTS.keys() - {USUAL}))
+"""Schemes that have a URL behind them."""
+
 SCHEMES = {
     "reference": "perfsuite.targets.reference:make",
     "python": "perfsuite.targets.function:make",
-    "http": "perfsuite.targets.http.target:make",
-    "https": "perfsuite.targets.http.target:make",
-    "responses": "perfsuite.targets.http.target:make",
-    "anthropic": "perfsuite.targets.http.target:make",
-    "ollama": "perfsuite.targets.http.target:make",
+    **dict.fromkeys(sorted(NETWORK), "perfsuite.targets.http.target:make"),
     "template": "perfsuite.targets.template:make",
     "memory": "perfsuite.targets.memory:make",
     "database": "perfsuite.targets.database:make",
 }
 """What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
-
-NETWORK = frozenset({"http", "https", "responses", "anthropic", "ollama"})
-"""Schemes that have a URL behind them."""
 
 LATER = ("realtime",)
 """Schemes that the documentation names and that this version does not drive."""

@@ -10,10 +10,11 @@ from perfsuite.settings import BY_NAME
 from perfsuite.targets import NETWORK, SCHEMES
 from perfsuite.targets.http.address import parse_address
 from perfsuite.targets.http.dialect import Dialect, Usage, WrongShape
+from perfsuite.targets.http.dialects import DIALECTS, dialect_at
 from perfsuite.targets.http.hearing import Hearing
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import Splitter
-from perfsuite.targets.http.target import DIALECTS, KEYS, split_target
+from perfsuite.targets.http.target import split_target
 from served import a_request, a_row, sse
 
 AT = parse_address("http://h:1", "test")
@@ -88,7 +89,7 @@ OLLAMA = b"\n".join(
     [("openai", CHAT, 2), ("responses", RESPONSES, 2), ("anthropic", ANTHROPIC, 2), ("ollama", OLLAMA, None)],
 )
 def test_a_recorded_stream_reads_the_same_in_every_dialect(name: str, stream: bytes, cached: int | None) -> None:
-    hearing, visible = heard(DIALECTS[name](AT, None), stream)
+    hearing, visible = heard(dialect_at(name, AT, None), stream)
     assert (hearing.text, hearing.model, hearing.ended) == ("Hello", "m", True)
     assert hearing.usage == Usage(9, 4, cached)
     assert (hearing.chunks, visible, hearing.hidden) == (3, 2, 2)  # thinking is a chunk, and not of the answer
@@ -104,7 +105,7 @@ def test_a_recorded_stream_reads_the_same_in_every_dialect(name: str, stream: by
     ],
 )
 def test_a_whole_answer(name: str, whole: dict[str, object]) -> None:
-    reader = DIALECTS[name](AT, None).reader(a_request())
+    reader = dialect_at(name, AT, None).reader(a_request())
     piece = reader.whole(json.dumps(whole).encode())
     assert (piece.text, piece.end) == ("Hello", True)
     for wrong in (b"", b"[]", b"\xff", b'{"type":"other"}', b'{"choices": 3, "output": 3, "content": 3, "done": 3}'):
@@ -123,14 +124,14 @@ def test_a_whole_answer(name: str, whole: dict[str, object]) -> None:
     ],
 )
 def test_an_error_within_a_stream_is_told(name: str, event: dict[str, object]) -> None:
-    assert DIALECTS[name](AT, None).reader(a_request()).classify("", json.dumps(event).encode()).error == "too busy"
+    assert dialect_at(name, AT, None).reader(a_request()).classify("", json.dumps(event).encode()).error == "too busy"
 
 
 Sent = tuple[str, dict[str, str], dict[str, object]]
 
 
 def sent(name: str, key: Secret | None = None, url: str = "http://h:1") -> Sent:
-    call = DIALECTS[name](parse_address(url, "test"), key).call(a_request(max_tokens=5), "m")
+    call = dialect_at(name, parse_address(url, "test"), key).call(a_request(max_tokens=5), "m")
     return call.path, dict(call.headers), json.loads(call.body)
 
 
@@ -169,7 +170,7 @@ def test_what_is_sent() -> None:
 )
 def test_a_target_s_address_with_or_without_v1(target: str, path: str) -> None:
     dialect, address = split_target(target)
-    assert DIALECTS[dialect](address, None).call(a_request(), None).path == path
+    assert dialect_at(dialect, address, None).call(a_request(), None).path == path
 
 
 def test_addresses() -> None:
@@ -184,5 +185,6 @@ def test_every_dialect_can_be_named_and_has_a_url() -> None:
     prefixes = {"http", "https"} | (set(DIALECTS) - {"openai"})  # what is not named is OpenAI's
     assert prefixes == NETWORK
     assert prefixes <= set(SCHEMES)
-    assert set(KEYS) <= set(DIALECTS)
+    for name in DIALECTS:
+        assert dialect_at(name, AT, None).name
     assert all(prefix in BY_NAME["target"].help for prefix in prefixes - {"https"})

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import msgspec
 
 from perfsuite.targets.base import Request
+from perfsuite.targets.http.address import Address
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import (
+    Dialect,
     Piece,
     Reader,
     Usage,
@@ -22,6 +24,7 @@ from perfsuite.targets.http.dialect import (
     reported,
 )
 from perfsuite.targets.http.failures import worded
+from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.service import Service
 from perfsuite.targets.http.splitting import StreamKind
 
@@ -72,6 +75,11 @@ class Ollama(Service):
     name: str = "Ollama chat"
     stream: StreamKind = "ndjson"
     rules: tuple[tuple[str, str], ...] = RULES
+
+    @classmethod
+    def at(cls, address: Address, key: Secret | None) -> Dialect:
+        """Its paths have no version."""
+        return cls(address.path, key)
 
     @property
     def models_path(self) -> str:

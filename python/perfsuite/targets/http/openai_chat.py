@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from perfsuite.targets.base import Request
+from perfsuite.targets.http.address import Address
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import (
     END,
@@ -28,6 +29,7 @@ from perfsuite.targets.http.dialect import (
     reported,
 )
 from perfsuite.targets.http.failures import message_in, worded
+from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.service import Service
 
 
@@ -108,6 +110,13 @@ class OpenAIChat(Service):
     finish: str | None = "[DONE]"
     usage: bool = True
     limit_name: str = "max_tokens"
+
+    @classmethod
+    def at(cls, address: Address, key: Secret | None) -> Dialect:
+        """OpenAI itself takes the limit by its new name alone."""
+        own = address.host == "api.openai.com"
+        limit_name = "max_completion_tokens" if own else "max_tokens"
+        return cls(address.versioned().path, key, limit_name=limit_name)
 
     @property
     def adaptable(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from perfsuite.targets.http.address import Address
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.dialect import JSON_HEADERS, Dialect, bearer, decoding
 from perfsuite.targets.http.secret import Secret
@@ -37,6 +38,11 @@ class Service:
     marks_end: bool = True
     rules: tuple[tuple[str, str], ...] = ()
     finish: str | None = None
+
+    @classmethod
+    def at(cls, address: Address, key: Secret | None) -> Dialect:
+        """The dialect of a service there."""
+        return cls(address.versioned().path, key)  # type: ignore[return-value]  # a dialect adds the rest
 
     @property
     def adaptable(self) -> bool:

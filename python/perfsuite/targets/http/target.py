@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.targets.base import Failure, Message, Reply, Request, Target
 from perfsuite.targets.http.address import Address, parse_address
-from perfsuite.targets.http.anthropic import Anthropic
 from perfsuite.targets.http.behind import Behind
 from perfsuite.targets.http.client import Call, Client, rendered
 from perfsuite.targets.http.counting import reply_of
 from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
+from perfsuite.targets.http.dialects import DIALECTS, USUAL, dialect_at
 from perfsuite.targets.http.failures import HttpFailure, masked, remedy, status_failure
 from perfsuite.targets.http.hearing import converse, read_all
-from perfsuite.targets.http.ollama import Ollama
-from perfsuite.targets.http.openai_chat import OpenAIChat
-from perfsuite.targets.http.openai_responses import OpenAIResponses
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
 from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told
@@ -36,26 +33,12 @@ ROTATION = 2
 OPENING_S = 10.0
 _NOT_CHAT = ("embed", "rerank", "whisper", "tts", "dall-e", "moderation", "transcribe")
 
-DIALECTS: dict[str, Callable[[Address, Secret | None], Dialect]] = {
-    "openai": lambda at, key: _openai(at, key),
-    "responses": lambda at, key: OpenAIResponses(at.versioned().path, key),
-    "anthropic": lambda at, key: Anthropic(at.versioned().path, key),
-    "ollama": lambda at, key: Ollama(at.path, key),
-}
-KEYS = {"openai": "OPENAI_API_KEY", "responses": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY"}
-"""The variables that hold a dialect's key, unless ``--api-key-env`` names another."""
-
-
-def _openai(address: Address, key: Secret | None) -> Dialect:
-    own = address.host == "api.openai.com"
-    return OpenAIChat(address.versioned().path, key, limit_name="max_completion_tokens" if own else "max_tokens")
-
 
 def split_target(target: str) -> tuple[str, Address]:
     """(dialect, address) of ``[DIALECT+]http[s]://…``.  Raises UsageError."""
     before, colon, rest = target.partition("://")
     prefix, plus, scheme = before.rpartition("+")
-    dialect = prefix if plus else "openai"
+    dialect = prefix if plus else USUAL
     if not plus and before not in ("http", "https"):
         dialect = target.partition(":")[0]
         raise UsageError(f"--target {dialect}: write the service's URL after it: {dialect}+http://HOST:PORT")
@@ -85,7 +68,8 @@ def key_for(dialect: str, address: Address, variable: str | None) -> Secret | No
         if key is None:
             raise UsageError(f"--api-key-env {variable}: the variable is not set; export it, or name another")
         return key
-    return secret_of(KEYS[dialect]) if dialect in KEYS else None
+    known = DIALECTS.get(dialect)
+    return secret_of(known.key) if known is not None and known.key is not None else None
 
 
 class _Served:
@@ -126,7 +110,7 @@ class ChatTarget(Behind):
         self.address = address
         self._dialect = dialect
         self._key = key
-        self._key_name = key_name or KEYS.get(dialect)
+        self._key_name = key_name or DIALECTS[dialect].key
         self._models: dict[str, Address] = dict(models or {})
         self._served: dict[Address, _Served] = {}
         if tokenizer is not None:
@@ -156,7 +140,7 @@ class ChatTarget(Behind):
         UsageError when it wants another key or a model's name."""
         for address in self.addresses:
             if address not in self._served:
-                self._served[address] = _Served(DIALECTS[self._dialect](address, self._key), client_for(address))
+                self._served[address] = _Served(dialect_at(self._dialect, address, self._key), client_for(address))
         try:
             async with asyncio.timeout(OPENING_S):
                 await self._look()
