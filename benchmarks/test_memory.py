@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import cycle, islice
 from pathlib import Path
@@ -36,6 +37,7 @@ BATCH = 1_000
 ASKED = 500
 TURNS = 30
 STORES_A_TURN = 10
+THREADS = 8
 CONFIG = ReferenceConfig(synchronous="FULL", cold_memories=1 << 30, embeds_stored=False)
 Contenders = dict[str, tuple[Callable[[], object], int]]
 
@@ -152,7 +154,8 @@ def _syncs() -> Callable[[], None]:
 
 
 def durable_stores() -> dict[str, float]:
-    """Time of a store that is durable on its own, in raw fdatasyncs: the means of turns."""
+    """Time of a store that is durable on its own, in raw fdatasyncs: the means of turns.  That the last ones become
+    rows of the database is in it too."""
     ours, texts = _opened("single.sqlite"), _batches()
     plain, one = _plain("single-plain.sqlite"), iter(next(texts))
     raw = _syncs()
@@ -168,8 +171,34 @@ def durable_stores() -> dict[str, float]:
             for _ in range(STORES_A_TURN):
                 call()
             taken[label] += time.perf_counter() - began
+    began = time.perf_counter()
+    ours.counts()
+    taken["perfsuite"] += time.perf_counter() - began
     floor = taken.pop("raw")
     return {label: seconds / floor for label, seconds in taken.items()}
+
+
+def stores_at_once() -> dict[str, float]:
+    """The same under THREADS threads, whose stores share syncs: the time over the number of stores."""
+    ours, texts = _opened("at-once.sqlite"), _batches()
+    raw, ours_s, raw_s = _syncs(), 0.0, 0.0
+
+    def store(some: list[str]) -> None:
+        for text in some:
+            ours.add("u", [text])
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        for _ in range(TURNS // 3):
+            given = next(texts)[: THREADS * STORES_A_TURN]
+            began = time.perf_counter()
+            list(threads.map(store, [given[at::THREADS] for at in range(THREADS)]))
+            ours.counts()
+            ours_s += time.perf_counter() - began
+            began = time.perf_counter()
+            for _ in given:
+                raw()
+            raw_s += time.perf_counter() - began
+    return {"perfsuite": ours_s / raw_s}
 
 
 def p99_of_recalls() -> dict[str, float]:
@@ -259,6 +288,7 @@ def close() -> None:
 
 FIGURES = [
     ("durable store, in raw fdatasyncs", "×", durable_stores, 1 / 0.7),
+    (f"durable stores of {THREADS} threads, in raw fdatasyncs", "×", stores_at_once, 1.0),
     (f"p99 of recalls from {MEMORIES:,}", "ms", p99_of_recalls, 5.0),
     (f"missed by recall@5 of {MEMORIES:,}", "%", missed, 5.0),
     ("resident, 1,000 memories", "MB", resident, 4.0),
