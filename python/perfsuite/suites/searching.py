@@ -14,7 +14,7 @@ from perfsuite._core import Arrivals
 from perfsuite.analysis.search import RESOLUTION, Judgement, Search, Step, hold, judge_level, slope
 from perfsuite.analysis.summary import summarise
 from perfsuite.evidence import Estimate, Evidence, NotMeasured
-from perfsuite.metric import catalogue
+from perfsuite.metric import Metric, catalogue
 from perfsuite.suites.streaming import streaming_evidence
 
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ MOST_OF_THE_REST = 0.4
 SETTLED = 1 / 3
 """The backlog is looked at from this share of a level on: until then it fills up to what the answers take."""
 LOOKS = 200
-NOT_OF_A_REQUEST = {"goodput", "tokens_per_chunk", "prompt_tokens", "completion_tokens", "stalls"}
-"""Streamed metrics that a level is not held to: they say how much was asked or given, not how well."""
 
 
 @dataclass(slots=True)
@@ -158,8 +156,13 @@ def _judged(session: Session, stretch: Stretch) -> list[MetricResult]:
     return [
         hold(catalogue()[one.metric], evidence[one.metric], one)
         for one in session.phase.criteria
-        if one.metric in evidence and one.metric not in NOT_OF_A_REQUEST
+        if one.metric in evidence and _says_how_well(catalogue()[one.metric])
     ]
+
+
+def _says_how_well(metric: Metric) -> bool:
+    """Not how much was asked for or given."""
+    return not metric.workload and metric.stamp != "rate"
 
 
 def _undelivered(stretch: Stretch) -> str | None:
