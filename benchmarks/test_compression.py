@@ -9,7 +9,6 @@ import sys
 import zlib
 from collections.abc import Callable
 from functools import partial
-from itertools import repeat
 from pathlib import Path
 from statistics import median
 from time import perf_counter_ns
@@ -17,7 +16,7 @@ from time import perf_counter_ns
 import pytest
 
 import perfsuite
-from perfsuite._core import _noop
+from perfsuite._core import _calls_in_a_row
 from perfsuite.compression import available_codecs, keep_freed_memory, measure_compression, open_codec
 
 Contenders = dict[str, tuple[Callable[[], object], int]]
@@ -27,26 +26,23 @@ CALLS = 1_000
 
 
 def true_ns(codec: str, calls: int = 50) -> float:
-    """The time of one round trip without a clock around each call: the median of runs of many in a row.
+    """The time of one round trip without a clock around each call.
 
-    map() makes the calls from C, as the measuring loop does; what walking the arguments and keeping the results takes
-    is measured with a function that does nothing in place of the codec, and taken off.
+    What `calls` more of them in a row take: so neither the two clock readings nor the start of a row, when the
+    processor has yet to find its way, are in it.  The calls are made from C as the measuring loop makes them, for the
+    walk of a Python iterator costs more around a codec than around nothing, and could not be taken off.
     """
     _, compress, decompress = open_codec(codec)
     packed = compress(PAYLOAD)
 
-    def run(call: Callable[[bytes], object], argument: object) -> int:
-        start = perf_counter_ns()
-        kept = list(map(call, repeat(argument, calls)))  # type: ignore[arg-type]
-        taken = perf_counter_ns() - start
-        kept.clear()  # releasing what a codec returned is not its work
-        return taken
+    def row(times: int) -> int:
+        return _calls_in_a_row(compress, PAYLOAD, times) + _calls_in_a_row(decompress, packed, times)
 
-    trips, empty = [], []
-    for _ in range(400):
-        trips.append(run(compress, PAYLOAD) + run(decompress, packed))
-        empty.append(2 * run(_noop, PAYLOAD))
-    return (median(trips) - median(empty)) / calls
+    short, long = [], []
+    for _ in range(200):
+        short.append(row(calls))
+        long.append(row(2 * calls))
+    return (median(long) - median(short)) / calls
 
 
 def timing_error(codec: str) -> tuple[float, float]:

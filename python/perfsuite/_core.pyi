@@ -425,6 +425,7 @@ class VectorStore:
 
 # ── compression measurement (perfsuite.compression) ───────────────────────────────────────────────────────────────────
 
+def _calls_in_a_row(function: Callable[[Any], object], argument: object, times: int, /) -> int: ...
 def measure_codec(
     compress: Callable[[bytes], Buffer],
     decompress: Callable[[bytes], Buffer],

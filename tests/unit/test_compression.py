@@ -156,6 +156,36 @@ def test_interrupts_are_not_swallowed() -> None:
         measure_compression((compress, identity), [b"a", b"b"])
 
 
+def test_calls_in_a_row_are_as_many_as_asked_for_and_end_with_an_error() -> None:
+    held: list[int] = []
+
+    class Result:
+        alive = 0
+
+        def __init__(self, data: bytes) -> None:
+            Result.alive += 1
+            held.append(Result.alive)
+
+        def __del__(self) -> None:
+            Result.alive -= 1
+
+    assert _core._calls_in_a_row(Result, b"x", 5) > 0
+    assert held == [1, 2, 3, 4, 5]  # what they return is let go of when the clock has been read
+    assert Result.alive == 0
+
+    def fail(data: bytes) -> Result:
+        if len(held) == 8:
+            raise LookupError
+        return Result(data)
+
+    with pytest.raises(LookupError):
+        _core._calls_in_a_row(fail, b"x", 5)
+    assert (len(held), Result.alive) == (8, 0)
+    for times in (0, -1, 10**7):
+        with pytest.raises(ValueError, match="times"):
+            _core._calls_in_a_row(identity, b"x", times)
+
+
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=4))
 def test_entropy(payloads: list[bytes]) -> None:
     whole = b"".join(payloads)
