@@ -40,7 +40,8 @@ def execute(arguments: Namespace) -> int:
 
     from perfsuite.analysis.regression import FEWEST_RUNS
     from perfsuite.cli.detect import check_verdict_flags, tell
-    from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter
+    from perfsuite.cli.driving import INTERRUPTED, Interrupts
+    from perfsuite.cli.meter import Meter
     from perfsuite.errors import Mistakes
     from perfsuite.exports.places import writable_folder
     from perfsuite.reports.ab import introduction, title_of
@@ -73,10 +74,9 @@ def execute(arguments: Namespace) -> int:
             pairs=pairs,
             build=not arguments.no_build,
             run_s=LONGEST_S + 20.0 * sum(phase.duration_s for phase in plan.phases),
-            progress=_progress,
+            progress=lambda step: meter.tell(_said(step)),
             stopped=lambda: interrupts.count > 0,
         )
-    _progress(None)
     files = write_together(report, AB, plan.output, datetime.fromisoformat(report.started))
     code = tell(report.judgements, arguments, title=title_of(report), notes=introduction(report))
     out = sys.stderr if arguments.json is not None else sys.stdout
@@ -115,9 +115,5 @@ def _announcement(plan: Plan, pairs: int) -> str:
     return f"{2 * pairs + 2} runs" + (f", each: {each}" if each is not None else "")
 
 
-def _progress(step: Step | None) -> None:
-    """One line on a terminal; nothing anywhere else."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return
-    text = "" if step is None else f"{f'pair {step.pair} of {step.pairs}' if step.pair else 'before'}, {step.side}"
-    print(f"\r{text:<40}" + ("\r" if step is None else ""), end="", file=sys.stderr, flush=True)
+def _said(step: Step) -> str:
+    return f"{f'pair {step.pair} of {step.pairs}' if step.pair else 'before'}, {step.side}"

@@ -66,6 +66,7 @@ def execute(arguments: Namespace) -> int:
     import asyncio
     import signal
 
+    from perfsuite.cli.meter import Meter
     from perfsuite.exports.places import writable_folder
     from perfsuite.reports.comparison import terminal, write
     from perfsuite.suites.memory.comparison import compare, entrants
@@ -76,16 +77,15 @@ def execute(arguments: Namespace) -> int:
     settings, folder, history = settings_of(arguments)
     systems = entrants(arguments.names)
     writable_folder(folder)
-    say, done = _progress()
 
     async def until_told() -> Comparison:
         task = asyncio.current_task()
         assert task is not None
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # as Ctrl-C does
-        return await compare(settings, systems, say)
+        return await compare(settings, systems, meter.tell)
 
-    comparison = asyncio.run(until_told())
-    done()
+    with Meter(sys.stderr) as meter:
+        comparison = asyncio.run(until_told())
     files: Files = write(comparison, folder)
     if arguments.json is not None:
         sys.stdout.write(dump(comparison).decode())
@@ -259,14 +259,3 @@ def _set_up(names: list[str]) -> int:
 
 def _told(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _progress() -> tuple[Callable[[str], object], Callable[[], object]]:
-    """What says how far it is, and what wipes that: on a terminal only."""
-    if sys.stderr is None or not sys.stderr.isatty():
-        return lambda text: None, lambda: None
-
-    def say(text: str) -> None:
-        print(f"\r{text:<79.79}", end="", file=sys.stderr, flush=True)
-
-    return say, lambda: print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)

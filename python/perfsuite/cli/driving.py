@@ -10,12 +10,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from perfsuite.cli.meter import Meter
     from perfsuite.plan import Plan
     from perfsuite.result import Result
-    from perfsuite.runner import Announce, Progress
+    from perfsuite.runner import Announce
 
 INTERRUPTED = 130
 PATIENCE_S = 3.0
@@ -99,59 +100,3 @@ def drive(
     # What the target's code prints is no result, and --json - is read by programs.
     with redirect_stdout(sys.stderr):
         return asyncio.run(run())
-
-
-class Meter:
-    """One line on a terminal that says how far the run is; nothing anywhere else."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
-        self._live = stream is not None and stream.isatty()
-        self._width = 0
-        self._last = ""
-
-    def __enter__(self) -> Meter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        """Wipes the line."""
-        self._draw("")
-
-    def show(self, progress: Progress) -> None:
-        """Draws the line anew, where it would read differently."""
-        from perfsuite.units import figure
-
-        left = figure(float(round(progress.remaining_s)), "s", 2)
-        filled = round(20 * min(1.0, max(0.0, progress.share)))
-        bar = "█" * filled + "░" * (20 - filled)
-        line = f"{progress.phase} {progress.number}/{progress.phases} {bar} {progress.share:4.0%}, {left} left"
-        if line != self._last:
-            self._draw(line)
-            self._last = line
-
-    def say(self, text: str) -> None:
-        """A line of its own, on a terminal or not."""
-        if self._stream is None:
-            return
-        self.clear()
-        self._write(f"perfsuite: {text}\n")
-
-    def _draw(self, line: str) -> None:
-        if not self._live or (not line and not self._width):
-            return
-        import shutil
-
-        line = line[: max(10, shutil.get_terminal_size().columns - 1)]
-        self._write("\r" + line.ljust(self._width) + ("\r" if not line else ""))
-        self._width = len(line)
-
-    def _write(self, text: str) -> None:
-        assert self._stream is not None
-        try:
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):
-            self._live = False  # nobody watches any more; the run goes on

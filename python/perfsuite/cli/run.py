@@ -43,7 +43,8 @@ def _measured(arguments: Namespace) -> int:
     writable_folder(plan.output)
 
     from perfsuite.cli.announcing import announcement, unknown_until_asked
-    from perfsuite.cli.driving import INTERRUPTED, Interrupts, Meter, drive
+    from perfsuite.cli.driving import INTERRUPTED, Interrupts, drive
+    from perfsuite.cli.meter import Meter
     from perfsuite.cli.saving import Saver
 
     asking = unknown_until_asked(plan)

@@ -7,7 +7,7 @@ from argparse import ArgumentParser, Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from perfsuite.selfchecks import Check, Deviation
@@ -36,8 +36,10 @@ def configure(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> int:
     """Checks, keeps the outcome for ``run``, prints it; 3 when an error is beyond its limit."""
+    import itertools
     from pathlib import Path
 
+    from perfsuite.cli.meter import Meter
     from perfsuite.exports.places import writable_folder
     from perfsuite.selfchecks import keep
     from perfsuite.suites.selfcheck.checking import beyond, run
@@ -45,13 +47,13 @@ def execute(arguments: Namespace) -> int:
     asked, limits, duration_s = asked_of(arguments)
     folder = None if arguments.output is None else writable_folder(Path(arguments.output))
     checks: list[Check] = []
-    live = sys.stderr is not None and sys.stderr.isatty()
-    say = _progress(len(asked)) if live else lambda text: None
-    for check in run(asked, duration_s=duration_s, say=say):
-        checks.append(check)
-        keep([check])
-    if live:
-        print("\r" + " " * 79 + "\r", end="", file=sys.stderr, flush=True)
+    done = itertools.count(1)
+    with Meter(sys.stderr) as meter:
+        for check in run(
+            asked, duration_s=duration_s, say=lambda text: meter.tell(f"{next(done)}/{len(asked)} {text}")
+        ):
+            checks.append(check)
+            keep([check])
     troubles = [(str(one.load), beyond(one, limits)) for one in checks]
     troubles = [(load, texts) for load, texts in troubles if texts]
     data = _as_json(checks, limits, troubles)
@@ -130,17 +132,6 @@ def _counts(text: str, where: str, most: int) -> tuple[int, ...]:
     from perfsuite.units import parse_count
 
     return tuple(dict.fromkeys(parse_count(one.strip(), where, least=1, most=most) for one in text.split(",")))
-
-
-def _progress(total: int) -> Callable[[str], object]:
-    done = 0
-
-    def say(text: str) -> None:
-        nonlocal done
-        done += 1
-        print(f"\r{f'{done}/{total} {text}':<79.79}", end="", file=sys.stderr, flush=True)
-
-    return say
 
 
 def _as_json(checks: Sequence[Check], limits: Limits, troubles: Sequence[tuple[str, list[str]]]) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from perfsuite.cli import compare, main
+from perfsuite.cli.meter import Meter
 from perfsuite.cli.options import Parser, add_settings, plan_of
 from perfsuite.errors import UsageError
 from perfsuite.history.store import History
@@ -66,11 +67,11 @@ def test_its_reports_can_be_written_again(tmp_path: Path, capsys: pytest.Capture
 def test_what_was_measured_is_written_when_it_is_interrupted(
     number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def say(text: str) -> None:
+    def tell(meter: Meter, text: str) -> None:
         if "round 2" in text:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr("perfsuite.cli.compare._progress", lambda: (say, lambda: None))
+    monkeypatch.setattr(Meter, "tell", tell)
     before = signal.getsignal(number)
     assert run(tmp_path, "fts5", *QUICK[:4], "--rounds", "5", "--no-lasting") == 130
     assert signal.getsignal(number) == before

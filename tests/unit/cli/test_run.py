@@ -18,7 +18,8 @@ import pytest
 
 from perfsuite import cli
 from perfsuite.cli import main
-from perfsuite.cli.driving import Interrupts, Meter
+from perfsuite.cli.driving import Interrupts
+from perfsuite.cli.meter import Meter
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.result import load
 from played import Played, a_result
