@@ -4,7 +4,8 @@ One server that paces 20 ms to the first token and 20 ms between tokens (``perfs
 when the kernel received each request and sent each token.  Each client, in a process of its own, holds so many streams
 for so many rounds and says what it measured; beside it stands what was so, of the same requests.  A client's
 error is the difference.  Its CPU is that of its process: once for a single request (the fixed cost), and what the
-tokens of the load cost beyond that.
+tokens of the load cost beyond that.  Each is run once before, so that its modules are compiled, as an installed
+package's are.  ``perfsuite run`` is all that a user starts: what its reports and its history cost stands behind a plus.
 
 ``--busy N`` puts N processes that never rest beside them.  ``--python CLIENT=PATH`` names another environment's
 interpreter for a client that does not share this one's.  A client is a file beside this one: it takes a URL, a number
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -33,11 +35,14 @@ SOURCE = FOLDER.parent.parent / "python"
 CLIENTS = {
     "perfsuite": "ours.py",
     "perfsuite, asyncio": "ours_asyncio.py",
+    "perfsuite run": "ours_run.py",
     "aiohttp + json": "by_aiohttp.py",
     "httpx + json": "by_httpx.py",
     "openai": "by_openai.py",
     "locust": "by_locust.py",
 }
+COMPILED = Path(tempfile.gettempdir()) / f"perfsuite-clients-{os.getpid()}"
+"""Where the clients' modules are kept compiled, until the last one has run."""
 NOT_INSTALLED = 77
 """A client's exit status when what it needs is not there."""
 TTFT_MS = GAP_MS = 20
@@ -59,6 +64,8 @@ class Cell:
     errors: int = 0
     cpu_ms_per_1000: float | None = None
     fixed_cpu_s: float | None = None
+    reports_cpu_s: float | None = None
+    """Of the fixed cost, what came after the last request; None: the client says nothing of that."""
     note: str = ""
 
 
@@ -98,7 +105,8 @@ def run(
     python: str, script: Path, url: str, streams: int, rounds: int, tokens: int
 ) -> tuple[dict[str, object], float, str]:
     """(what the client said, its CPU seconds, why there is nothing)."""
-    environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONPYCACHEPREFIX": str(COMPILED)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="clients-") as folder, tempfile.TemporaryFile() as out:
         process = subprocess.Popen(
             [python, str(script), url, str(streams), str(rounds), str(tokens)],
@@ -162,7 +170,8 @@ def measure(label: str, python: str, streams: int, rounds: int, tokens: int, spi
     cell = Cell(label, streams, spinning)
     script = FOLDER / CLIENTS[label]
     with server(tokens, 3 * PATIENCE_S) as url:
-        said, fixed, cell.note = run(python, script, url, 1, 1, tokens)
+        run(python, script, url, 1, 1, tokens)  # compiles
+        alone, fixed, cell.note = run(python, script, url, 1, 1, tokens)
         if cell.note:
             return cell
         reset(url)
@@ -175,6 +184,10 @@ def measure(label: str, python: str, streams: int, rounds: int, tokens: int, spi
     cell.held = int(said["held"]) if said.get("held") is not None else None  # type: ignore[call-overload]
     cell.errors = int(said.get("errors", 0))  # type: ignore[call-overload]
     received = float(said["tokens"])  # type: ignore[arg-type]
+    if "measuring_cpu_s" in said:
+        cpu = float(said["measuring_cpu_s"])  # type: ignore[arg-type]
+        measuring = float(alone["measuring_cpu_s"])  # type: ignore[arg-type]
+        cell.reports_cpu_s, fixed = fixed - measuring, measuring
     cell.fixed_cpu_s = fixed
     if received >= LEAST_TOKENS:
         cell.cpu_ms_per_1000 = 1e6 * max(0.0, cpu - fixed) / received
@@ -197,8 +210,15 @@ def shown(cell: Cell) -> list[str]:
         *(pair(name) for name in ("ttft_p50", "ttft_p99", "itl_p50", "itl_p99")),
         "not told" if cell.held is None else str(cell.held),
         "—" if cell.cpu_ms_per_1000 is None else f"{cell.cpu_ms_per_1000:.1f}",
-        "—" if cell.fixed_cpu_s is None else f"{cell.fixed_cpu_s:.2f}",
+        fixed(cell),
     ]
+
+
+def fixed(cell: Cell) -> str:
+    """The fixed cost, that of reports behind a plus."""
+    if cell.fixed_cpu_s is None:
+        return "—"
+    return f"{cell.fixed_cpu_s:.2f}" + ("" if cell.reports_cpu_s is None else f" + {cell.reports_cpu_s:.2f}")
 
 
 def combined(cells: list[Cell]) -> Cell:
@@ -232,15 +252,18 @@ def main() -> int:
     head.append("fixed CPU s")
     print("ms as the client says (as it was); 20 ms paced; server and client on one machine\n")
     print("| " + " | ".join(head) + " |\n" + "| --- " * len(head) + "|")
-    for spinning in map(int, options.busy.split(",")):
-        for streams in map(int, options.streams.split(",")):
-            for label in options.client or CLIENTS:
-                python = pythons.get(label, sys.executable)
-                cells = [
-                    measure(label, python, streams, options.rounds, options.tokens, spinning)
-                    for _ in range(options.repeat)
-                ]
-                print("| " + " | ".join(shown(combined(cells))) + " |", flush=True)
+    try:
+        for spinning in map(int, options.busy.split(",")):
+            for streams in map(int, options.streams.split(",")):
+                for label in options.client or CLIENTS:
+                    python = pythons.get(label, sys.executable)
+                    cells = [
+                        measure(label, python, streams, options.rounds, options.tokens, spinning)
+                        for _ in range(options.repeat)
+                    ]
+                    print("| " + " | ".join(shown(combined(cells))) + " |", flush=True)
+    finally:
+        shutil.rmtree(COMPILED, ignore_errors=True)
     return 0
 
 

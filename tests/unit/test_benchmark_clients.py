@@ -35,6 +35,18 @@ def test_a_client_is_held_against_the_truth_of_its_measured_requests(clients: An
     assert len(clients.shown(cell)) == 10
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="the wire engine is for Linux")
+def test_the_whole_run_tells_its_reports_apart(clients: Any) -> None:
+    cell = clients.measure("perfsuite run", sys.executable, streams=2, rounds=2, tokens=3, spinning=0)
+    assert cell.note == ""
+    assert (cell.held, cell.errors) == (2, 0)
+    assert cell.said == {}
+    assert cell.fixed_cpu_s > 0.0
+    assert cell.reports_cpu_s > 0.0
+    assert clients.shown(cell)[-1] == f"{cell.fixed_cpu_s:.2f} + {cell.reports_cpu_s:.2f}"
+    assert clients.fixed(clients.Cell("c", 1, 0, fixed_cpu_s=0.5)) == "0.50"
+
+
 def test_a_client_that_is_not_installed_is_missing(
     clients: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

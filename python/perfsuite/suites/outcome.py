@@ -130,6 +130,7 @@ def client_cpu(stretches: list[Stretch]) -> dict[str, object]:
     return {
         "client_cpu": {
             "driving_s": driving,
+            "tokens": answered,
             "ms_per_1000_tokens": 1e6 * driving / answered if answered else None,
             "process_s": told[-1].process_cpu_s,
         }

@@ -93,9 +93,9 @@ def stretch(*, cpu_s: float, answered: int, process_cpu_s: float | None) -> Stre
 def test_the_result_adds_the_stretches_up() -> None:
     found = told([stretch(cpu_s=0.5, answered=60_000, process_cpu_s=1.0),
                   stretch(cpu_s=0.25, answered=40_000, process_cpu_s=1.5)])  # fmt: skip
-    assert found["client_cpu"] == {"driving_s": 0.75, "ms_per_1000_tokens": 7.5, "process_s": 1.5}
+    assert found["client_cpu"] == {"driving_s": 0.75, "tokens": 100_000, "ms_per_1000_tokens": 7.5, "process_s": 1.5}
     found = told([stretch(cpu_s=0.5, answered=0, process_cpu_s=1.0)])
-    assert found["client_cpu"] == {"driving_s": 0.5, "ms_per_1000_tokens": None, "process_s": 1.0}
+    assert found["client_cpu"] == {"driving_s": 0.5, "tokens": 0, "ms_per_1000_tokens": None, "process_s": 1.0}
 
 
 def test_a_system_in_this_process_has_no_client_cpu() -> None:
