@@ -13,6 +13,7 @@ import pytest
 
 from perfsuite.memory import registry
 from perfsuite.memory.adapters.endpoint import Endpoint
+from perfsuite.memory.adapters.fts5 import FullText
 from perfsuite.memory.adapters.letta import Letta
 from served import Asked, beside, whole
 
@@ -137,3 +138,21 @@ def test_a_system_that_needs_a_model_says_so_where_there_is_none(name: str, tmp_
 
     with pytest.raises(ValueError, match=r"needs .*: give (its|the) URL"):
         asyncio.run(open_it())
+
+
+def test_a_memory_whose_words_cannot_be_indexed_is_not_kept(tmp_path: Path) -> None:
+    with closing(FullText()) as system:
+        system.initialize(tmp_path, None, 3)
+        (kept,) = system.store("a blue house", metadata={"a": 1}, timestamp=1.0)
+        system._db.execute("ALTER TABLE memory_index RENAME TO away")
+        with pytest.raises(sqlite3.OperationalError):
+            system.store("a red roof")
+        with pytest.raises(sqlite3.OperationalError):
+            system.update(kept, "a red roof")
+        system._db.execute("ALTER TABLE away RENAME TO memory_index")
+        assert system._db.execute("SELECT content, metadata FROM memories").fetchall() == [("a blue house", '{"a": 1}')]
+        assert [hit.id for hit in system.recall("house")] == [kept]
+        with pytest.raises(KeyError):
+            system.delete("77")
+        system.delete(kept)
+        assert system.recall("house") == []

@@ -1,34 +1,25 @@
-"""A baseline: one SQLite table with its full-text index.  A question finds what has any of its words, BM25 ranks.
-
-Each store is one transaction in the write-ahead log, which is on the disk when it returns (``synchronous = FULL``).
-"""
+"""A baseline: one SQLite table with its full-text index.  A question finds what has any of its words, BM25 ranks."""
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from perfsuite.memory.adapters.sqlite_file import MEMORIES, SqliteFile
 from perfsuite.memory.base import Hit
 
 MOST_WORDS = 64
 _WORD = re.compile(r"\w+")
-TABLES = """
-CREATE TABLE IF NOT EXISTS memories (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, content TEXT NOT NULL, session TEXT, metadata TEXT, created_at REAL NOT NULL);
+INDEX = """
 CREATE VIRTUAL TABLE IF NOT EXISTS memory_index USING fts5 (
     content, content = 'memories', content_rowid = 'id', tokenize = 'porter unicode61');
 """
 
 
-class FullText:
+class FullText(SqliteFile):
     """The baseline as a memory system."""
-
-    def __init__(self) -> None:
-        self._db: sqlite3.Connection
 
     def info(self) -> Mapping[str, object]:
         """What it is."""
@@ -43,10 +34,8 @@ class FullText:
 
     def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
         """Opens the file."""
-        self._db = sqlite3.connect(workdir / "fts5.sqlite", isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(TABLES)
+        self._connect(workdir / "fts5.sqlite")
+        self._db.executescript(MEMORIES + INDEX)
 
     def store(
         self,
@@ -57,17 +46,10 @@ class FullText:
         timestamp: float | None = None,
     ) -> Sequence[str]:
         """One row and its words, at once."""
-        about = None if metadata is None else json.dumps(metadata)
-        row = (text, session, about, time.time() if timestamp is None else timestamp)
         with self._transaction():
-            made = self._db.execute(
-                "INSERT INTO memories (content, session, metadata, created_at) VALUES (?, ?, ?, ?)", row
-            ).lastrowid
+            made = self._insert(text, metadata, session, timestamp)
             self._db.execute("INSERT INTO memory_index (rowid, content) VALUES (?, ?)", (made, text))
         return [str(made)]
-
-    def flush(self) -> None:
-        """Nothing is left to do: what is stored is on the disk."""
 
     def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
         """The rows with any of the words, by BM25."""
@@ -100,10 +82,6 @@ class FullText:
             self._db.execute("INSERT INTO memory_index (memory_index) VALUES ('delete-all')")
             self._db.execute("DELETE FROM memories")
 
-    def close(self) -> None:
-        """Closes the file."""
-        self._db.close()
-
     def _unindex(self, id: str) -> None:
         # The index keeps no text of its own: to delete from it, it must be told what it was given.
         found = self._db.execute("SELECT content FROM memories WHERE id = ?", (int(id),)).fetchone()
@@ -112,19 +90,3 @@ class FullText:
         self._db.execute(
             "INSERT INTO memory_index (memory_index, rowid, content) VALUES ('delete', ?, ?)", (int(id), *found)
         )
-
-    def _transaction(self) -> _Transaction:
-        return _Transaction(self._db)
-
-
-class _Transaction:
-    """All or nothing."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *rest: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")

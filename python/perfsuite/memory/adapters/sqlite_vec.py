@@ -1,17 +1,14 @@
-"""A baseline: one SQLite file with sqlite-vec's brute-force vector search, embeddings from the model's endpoint.
-
-Each store is one transaction in the write-ahead log, which is on the disk when it returns (``synchronous = FULL``).
-"""
+"""A baseline: one SQLite file with sqlite-vec's brute-force vector search, embeddings from the model's endpoint."""
 
 from __future__ import annotations
 
 import json
 import os
 import sqlite3
-import time
 from typing import TYPE_CHECKING
 
 from perfsuite.memory.adapters.endpoint import Endpoint
+from perfsuite.memory.adapters.sqlite_file import MEMORIES, SqliteFile
 from perfsuite.memory.base import Hit
 
 if TYPE_CHECKING:
@@ -19,21 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EMBEDDING_MODEL = "stand-in-embedding"
-TABLES = """
-CREATE TABLE IF NOT EXISTS memories (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, content TEXT NOT NULL, session TEXT, metadata TEXT, created_at REAL NOT NULL);
+INDEX = """
 CREATE VIRTUAL TABLE IF NOT EXISTS memory_vectors USING vec0 (embedding float[{dim}] distance_metric=cosine);
 """
 
 
-class SqliteVec:
+class SqliteVec(SqliteFile):
     """The baseline as a memory system."""
 
     def __init__(self, embedding_model: str = EMBEDDING_MODEL) -> None:
+        super().__init__()
         self._model = embedding_model
         self._dim = 0
         self._endpoint: Endpoint
-        self._db: sqlite3.Connection
 
     def info(self) -> Mapping[str, object]:
         """What it is."""
@@ -62,13 +57,11 @@ class SqliteVec:
 
         self._dim = dim
         self._endpoint = Endpoint(model_url, os.environ.get("OPENAI_API_KEY"))
-        self._db = sqlite3.connect(workdir / "sqlite_vec.sqlite", isolation_level=None)
+        self._connect(workdir / "sqlite_vec.sqlite")
         self._db.enable_load_extension(True)
         sqlite_vec.load(self._db)
         self._db.enable_load_extension(False)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = FULL")
-        self._db.executescript(TABLES.format(dim=dim))
+        self._db.executescript(MEMORIES + INDEX.format(dim=dim))
 
     def store(
         self,
@@ -80,13 +73,8 @@ class SqliteVec:
     ) -> Sequence[str]:
         """One row and its vector, at once."""
         vector = self._vector(text)
-        about = None if metadata is None else json.dumps(metadata)
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
-            row = self._db.execute(
-                "INSERT INTO memories (content, session, metadata, created_at) VALUES (?, ?, ?, ?)",
-                (text, session, about, time.time() if timestamp is None else timestamp),
-            ).lastrowid
+        with self._transaction():
+            row = self._insert(text, metadata, session, timestamp)
             self._db.execute("INSERT INTO memory_vectors (rowid, embedding) VALUES (?, ?)", (row, vector))
         return [str(row)]
 
@@ -94,9 +82,6 @@ class SqliteVec:
         """The text's embedding as JSON, which is how sqlite-vec takes it."""
         body = {"model": self._model, "input": text, "dimensions": self._dim}
         return json.dumps(self._endpoint.ask("POST", "/embeddings", body)["data"][0]["embedding"])
-
-    def flush(self) -> None:
-        """Each memory is on the disk when ``store`` returns."""
 
     def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
         """The nearest vectors; the score is the cosine."""
@@ -111,26 +96,23 @@ class SqliteVec:
     def update(self, ident: str, text: str) -> None:
         """Another text, and its vector, in the same row."""
         vector = self._vector(text)
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
+        with self._transaction():
             self._db.execute("UPDATE memories SET content = ? WHERE id = ?", (text, int(ident)))
             self._db.execute("UPDATE memory_vectors SET embedding = ? WHERE rowid = ?", (vector, int(ident)))
 
     def delete(self, ident: str) -> None:
         """Takes the row and its vector away."""
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
+        with self._transaction():
             self._db.execute("DELETE FROM memories WHERE id = ?", (int(ident),))
             self._db.execute("DELETE FROM memory_vectors WHERE rowid = ?", (int(ident),))
 
     def reset(self) -> None:
         """Empties both tables."""
-        self._db.execute("BEGIN IMMEDIATE")
-        with self._db:
+        with self._transaction():
             self._db.execute("DELETE FROM memories")
             self._db.execute("DELETE FROM memory_vectors")
 
     def close(self) -> None:
         """Closes the file and the connection."""
-        self._db.close()
+        super().close()
         self._endpoint.close()
