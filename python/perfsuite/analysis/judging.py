@@ -146,8 +146,8 @@ def _notes(before: Sequence[RunFigures], after: Sequence[RunFigures], compared: 
     seen = [change.smallest_visible for change in few if change.smallest_visible is not None]
     if seen:
         notes.append(
-            f"few runs, judged by their own stretches: processes are taken to differ by {RUN_TO_RUN:.0%}, so that no "
-            f"change below {min(seen):.0%} could be seen"
+            f"few runs, judged by their own stretches: processes are taken to differ by {100 * RUN_TO_RUN:.0f} %, so "
+            f"that no change below {100 * min(seen):.0f} % could be seen"
         )
     if few and all(change.verdict == "inconclusive" for change in few):
         notes.append(

@@ -1,4 +1,4 @@
-"""A run as several short ones that follow each other: their medians, means and rates.
+"""A run as several short ones that follow each other: their medians, means, rates and shares.
 
 The measured time of one process is cut into consecutive stretches of about as many samples each.  Their spread tells
 how well the run knows its own figure, whatever its samples have to do with one another (batch means; 10 to 30 of them
@@ -9,6 +9,7 @@ one: ``analysis.alone`` allows for that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from perfsuite._core import Histogram
 
@@ -30,15 +31,27 @@ def of_blocks(blocks: Sequence[Histogram]) -> dict[str, list[float]]:
     return {"p50": [one.quantile(0.5) for one in made], "mean": [one.mean for one in made]} if made else {}
 
 
-def of_rates(counts: Sequence[float], times: Sequence[float]) -> list[float]:
-    """What was done over the time that it took, in each stretch; ``times`` in s are of consecutive blocks of work."""
-    rates = []
-    for part in _cut([round(count) for count in counts]):
-        took = sum(times[index] for index in part)
-        if not took > 0.0:
+def of_ratios(parts: Sequence[float], wholes: Sequence[float], samples: Sequence[float]) -> list[float]:
+    """The sum of the parts over that of the wholes, in each stretch.
+
+    All are of consecutive blocks: operations and the seconds that they took, hits and trials; ``samples``: how many
+    each block stands for."""
+    ratios = []
+    for stretch in _cut([round(count) for count in samples]):
+        whole = sum(wholes[index] for index in stretch)
+        if not whole > 0.0:
             return []
-        rates.append(sum(counts[index] for index in part) / took)
-    return rates
+        ratios.append(sum(parts[index] for index in stretch) / whole)
+    return ratios
+
+
+def of_highest(readings: Sequence[float]) -> list[float]:
+    """The highest reading of each stretch; a reading is what it is, so that a stretch may have but one."""
+    number = min(MOST, len(readings))
+    if number < FEWEST:
+        return []
+    bounds = [index * len(readings) // number for index in range(number + 1)]
+    return [max(readings[low:high]) for low, high in pairwise(bounds)]
 
 
 def _cut(counts: Sequence[int]) -> list[list[int]]:

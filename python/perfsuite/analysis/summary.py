@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from perfsuite import stats
-from perfsuite.analysis.stretches import of_blocks
+from perfsuite.analysis.stretches import of_blocks, of_highest, of_ratios
 from perfsuite.evidence import (
     Estimate,
     Evidence,
@@ -75,8 +75,8 @@ def _(evidence: Estimate, metric: Metric, stat: str) -> MetricResult:
         return _not_measured(metric, stat, f"the figure came out as {evidence.value}", evidence)
     low, high = (-math.inf if math.isnan(evidence.low) else evidence.low), evidence.high
     interval = (low, math.inf if math.isnan(high) else high)
-    stretches = {stat: list(evidence.stretches)} if evidence.stretches else {}
     worth = evidence.samples
+    stretches = {stat: list(evidence.stretches)}
     return _result(metric, stat, evidence, evidence.value, interval, worth, worth, stretches=stretches)
 
 
@@ -91,7 +91,8 @@ def _(evidence: Share, metric: Metric, stat: str) -> MetricResult:
         worth = min(worth, stats.block_share_interval(hit, of).n_effective)
     share = hits / trials
     found = stats.share_interval(min(worth, share * worth), worth)
-    return _result(metric, stat, evidence, share, (found.low, found.high), round(trials), worth)
+    stretches = _cut(stat, evidence.clusters, [of for _, of in evidence.clusters])
+    return _result(metric, stat, evidence, share, (found.low, found.high), round(trials), worth, stretches=stretches)
 
 
 @_summary.register
@@ -115,9 +116,11 @@ def _(evidence: RatioOfSums, metric: Metric, stat: str) -> MetricResult:
         low = max(0.0, low)
     if all(part <= whole for part, whole in zip(parts, wholes, strict=True)):
         high = min(1.0, high)  # no item can be more than whole
+    rows = [(whole - part if evidence.complement else part, whole) for part, whole in zip(parts, wholes, strict=True)]
+    stretches = _cut(stat, rows, [1.0] * n)
     if evidence.complement:
         ratio, low, high = 1.0 - ratio, 1.0 - high, 1.0 - low
-    return _result(metric, stat, evidence, ratio, (low, high), n, n)
+    return _result(metric, stat, evidence, ratio, (low, high), n, n, stretches=stretches)
 
 
 @_summary.register
@@ -132,7 +135,14 @@ def _(evidence: Level, metric: Metric, stat: str) -> MetricResult:
     if evidence.summary == "growth":
         return _growth(evidence, metric, stat, points, shape)
     # What was seen at its highest is a fact of this run, not an estimate.
-    return _result(metric, stat, evidence, max(values), (max(values), max(values)), n, n, shape)
+    highest = max(values)
+    stretches = {stat: of_highest(values)}
+    return _result(metric, stat, evidence, highest, (highest, highest), n, n, shape, stretches=stretches)
+
+
+def _cut(stat: str, rows: Sequence[tuple[float, float]], samples: Sequence[float]) -> dict[str, list[float]]:
+    """The ratios of consecutive stretches of (part, whole)."""
+    return {stat: of_ratios([part for part, _ in rows], [whole for _, whole in rows], samples)}
 
 
 def _growth(
@@ -314,7 +324,7 @@ def _result(
         stats=shape,
         histogram=histogram,
         series=thin(evidence.series),
-        stretches=stretches or {},
+        stretches={name: values for name, values in (stretches or {}).items() if values},
         details=dict(evidence.details),
         definition=metric.definition,
     )

@@ -60,7 +60,7 @@ def test_stretches_of_one_process_leave_room_for_what_processes_differ_by() -> N
     visible = of_p50(judged).smallest_visible
     assert visible is not None
     assert 0.25 < visible < 0.5
-    assert any(f"no change below {visible:.0%} could be seen" in note for note in judged.notes)
+    assert any(f"no change below {100 * visible:.0f} % could be seen" in note for note in judged.notes)
     assert any("give detect 3 results or more" in note for note in judged.notes)
     much = judge("load", before, one_run(1, 160.0, 2), against="b")
     assert (much.verdict, of_p50(much).severity) == ("regressed", "warning")

@@ -10,6 +10,9 @@ from perfsuite import Histogram
 from perfsuite.analysis import stretches
 from perfsuite.analysis.alone import GUESS_WORTH, RUN_TO_RUN, alone
 from perfsuite.analysis.comparable import Figure, Measured
+from perfsuite.analysis.summary import summarise
+from perfsuite.evidence import Estimate, Evidence, Level, RatioOfSums, Samples, Share
+from perfsuite.metric import catalogue
 
 FIGURE = Figure(phase="load", metric="response_time", stat="p50", unit="ms", better="lower", gates=True)
 
@@ -54,10 +57,55 @@ def test_a_block_that_has_most_of_it_all_takes_the_place_of_several() -> None:
 
 
 def test_rates_are_of_all_that_was_done_in_a_stretch() -> None:
-    rates = stretches.of_rates([100.0] * 20, [1.0] * 10 + [2.0] * 10)
+    done = [100.0] * 20
+    rates = stretches.of_ratios(done, [1.0] * 10 + [2.0] * 10, done)
     assert rates == [100.0] * 5 + [50.0] * 5
-    assert stretches.of_rates([100.0] * 20, [0.0] * 20) == []
-    assert stretches.of_rates([1.0], [1.0]) == []
+    assert stretches.of_ratios(done, [0.0] * 20, done) == []
+    assert stretches.of_ratios([1.0], [1.0], [1.0]) == []
+
+
+def test_shares_are_of_all_trials_of_a_stretch() -> None:
+    hits, trials = [1.0, 3.0] * 10, [2.0, 6.0] * 10
+    assert stretches.of_ratios(hits, trials, trials) == pytest.approx([0.5] * 10)
+
+
+def test_the_highest_reading_of_each_stretch() -> None:
+    assert stretches.of_highest([float(x) for x in range(20)]) == [
+        1.0,
+        3.0,
+        5.0,
+        7.0,
+        9.0,
+        11.0,
+        13.0,
+        15.0,
+        17.0,
+        19.0,
+    ]
+    assert stretches.of_highest([1.0, 5.0, 3.0, 4.0]) == [1.0, 5.0, 3.0, 4.0]
+    assert stretches.of_highest([1.0, 2.0]) == []
+
+
+def test_every_kind_of_evidence_that_can_be_cut_is() -> None:
+    """Each by the statistic that it is judged by, so that a comparison finds it."""
+    rows = catalogue()
+    clusters = [(9.0, 10.0)] * 8
+    evidence: dict[str, Evidence] = {
+        "response_time": Samples(histogram=sum(blocks(*[10] * 8), Histogram(10)), blocks=blocks(*[10] * 8)),
+        "cache_hit_rate": Share(hits=72.0, trials=80.0, clusters=clusters),
+        "memory_savings": RatioOfSums(parts=[1.0] * 20, wholes=[4.0] * 20, complement=True),
+        "memory_usage": Level(series=[(float(t), 1e6) for t in range(9)], summary="max"),
+        "throughput": Estimate(value=5.0, low=4.0, high=6.0, stretches=[5.0, 5.5, 4.5]),
+    }
+    expected = {"cache_hit_rate": 0.9, "memory_savings": 0.75, "memory_usage": 1e6}
+    for name, one in evidence.items():
+        found = summarise(rows[name], one)
+        stat = "p50" if name == "response_time" else found.stat
+        assert len(found.stretches[stat]) >= stretches.FEWEST
+        if name in expected:
+            assert found.stretches[stat] == pytest.approx([expected[name]] * len(found.stretches[stat]))
+    nothing = summarise(rows["cache_hit_rate"], Share(hits=1.0, trials=2.0))
+    assert nothing.stretches == {}
 
 
 def measured(level: float, spread: float, seed: int, number: int = 10) -> Measured:

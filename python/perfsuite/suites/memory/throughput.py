@@ -11,7 +11,7 @@ from itertools import count, cycle, islice
 from typing import TYPE_CHECKING
 
 from perfsuite import stats
-from perfsuite.analysis.stretches import of_rates
+from perfsuite.analysis.stretches import of_ratios
 from perfsuite.evidence import Estimate, Evidence, NotMeasured, Share
 from perfsuite.memory.host import Operation, SystemFailed
 from perfsuite.suites.memory.running import NEGLIGIBLE, K, Timed, batches, item_of, running, tell, within
@@ -142,7 +142,7 @@ class _Study:
             low=min(low, rate),
             high=max(high, rate),
             samples=sum(self.made),
-            stretches=of_rates(self.good, busy),
+            stretches=of_ratios(self.good, busy, self.good),
             series=self.series,
             details=said,
         )
