@@ -100,18 +100,20 @@ static PyObject *Wire_stop(PyObject *object, PyObject *unused)
 
 /* ---- requests in ----------------------------------------------------------------------------- */
 
-PyDoc_STRVAR(submit_doc,
-             "submit($self, request, due_ns=None, tag=0, keep=False)\n--\n\n"
-             "Queues a request: its complete bytes, head and body, without a connection header.\n\n"
-             "due_ns: when it is to be sent (time.monotonic_ns); None: when a connection "
-             "is\nfree.  tag comes back in the reply.  keep: the reply has the whole body.\n"
-             "False when the queue is full, or the engine was stopped.  Any thread.");
+PyDoc_STRVAR(
+    submit_doc,
+    "submit($self, request, due_ns=None, tag=0, keep=False, echo=b'')\n--\n\n"
+    "Queues a request: its complete bytes, head and body, without a connection header.\n\n"
+    "due_ns: when it is to be sent (time.monotonic_ns); None: when a connection "
+    "is\nfree.  tag comes back in the reply.  keep: the reply has the whole body.  echo: the "
+    "user's\nown words, which are no part of a cumulative answer.\n"
+    "False when the queue is full, or the engine was stopped.  Any thread.");
 
 static PyObject *Wire_submit(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                              PyObject *kwnames)
 {
-    static const char *const names[] = {"request", "due_ns", "tag", "keep", NULL};
-    PyObject *values[4] = {NULL, NULL, NULL, NULL};
+    static const char *const names[] = {"request", "due_ns", "tag", "keep", "echo", NULL};
+    PyObject *values[5] = {NULL, NULL, NULL, NULL, NULL};
     int64_t due, tag;
     int keep = 0;
     if (pfs_py_arguments("submit", names, args, nargs, kwnames, values) < 0 ||
@@ -126,8 +128,21 @@ static PyObject *Wire_submit(PyObject *object, PyObject *const *args, Py_ssize_t
     if (values[3] != NULL && (keep = PyObject_IsTrue(values[3])) < 0) {
         return NULL;
     }
-    pfs_status status = pfs_wire_submit(((Wire *)object)->wire, PyBytes_AS_STRING(values[0]),
-                                        (size_t)PyBytes_GET_SIZE(values[0]), due, tag, keep != 0);
+    if (values[4] != NULL && !PyBytes_Check(values[4])) {
+        PyErr_Format(PyExc_TypeError, "echo is a %s; it must be bytes",
+                     Py_TYPE(values[4])->tp_name);
+        return NULL;
+    }
+    pfs_wire_order order = {.request = PyBytes_AS_STRING(values[0]),
+                            .length = (size_t)PyBytes_GET_SIZE(values[0]),
+                            .due_ns = due,
+                            .tag = tag,
+                            .keep = keep != 0};
+    if (values[4] != NULL) {
+        order.echo = PyBytes_AS_STRING(values[4]);
+        order.echo_length = (size_t)PyBytes_GET_SIZE(values[4]);
+    }
+    pfs_status status = pfs_wire_submit(((Wire *)object)->wire, &order);
     if (status == PFS_ENOMEM) {
         return PyErr_NoMemory();
     }
@@ -301,7 +316,7 @@ PyDoc_STRVAR(
     Wire_doc,
     "Wire(host, port, events, *, connections=1, queue=4096, timeout_s=60.0, stream='sse', "
     "rules=(), finish=None, marks_end=False, speaks=False, names=(), max_event=1048576, "
-    "max_body=268435456, kernel=True, sealed=False)\n"
+    "max_body=268435456, kernel=True, sealed=False, cumulative=False)\n"
     "--\n\n"
     "The load engine: requests over plain HTTP/1.1 on a thread without the GIL, with stamps from\n"
     "the kernel, recorded in events as poll() is called.\n\n"
@@ -314,7 +329,8 @@ PyDoc_STRVAR(
     "without\n"
     "a chunk is malformed.  names: server-sent events of other names are passed over, but for\n"
     "error, which is one.  sealed: over TLS, which somebody else does through take() and give():\n"
-    "perfsuite.loadgen.sealed.\n"
+    "perfsuite.loadgen.sealed.  cumulative: an event has the whole text so far, and is a chunk "
+    "when\nthat is another than before.\n"
     "OSError when the host has no address, or so many files cannot be open.");
 
 static PyType_Slot Wire_slots[] = {

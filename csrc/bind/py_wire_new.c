@@ -142,22 +142,23 @@ static int open_engine(Wire *self, pfs_wire_spec *spec, const char *host, int po
 
 PyObject *pfs_wire_type_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"host",      "port",     "events", "connections", "queue",  "timeout_s",
-                            "stream",    "rules",    "finish", "marks_end",   "speaks", "names",
-                            "max_event", "max_body", "kernel", "sealed",      NULL};
+    static char *names[] = {"host",      "port",       "events",    "connections", "queue",
+                            "timeout_s", "stream",     "rules",     "finish",      "marks_end",
+                            "speaks",    "names",      "max_event", "max_body",    "kernel",
+                            "sealed",    "cumulative", NULL};
     const char *host, *stream = "sse", *finish = NULL;
     PyObject *events, *rules = NULL, *named = NULL;
-    int marks_end = 0, speaks = 0, kernel = 1, sealed = 0;
+    int marks_end = 0, speaks = 0, kernel = 1, sealed = 0, cumulative = 0;
     PyObject *numbers[5] = {NULL, NULL, NULL, NULL, NULL};
     int64_t port, connections, queue, max_event, max_body;
     double timeout = 60.0;
     pfs_state *state = pfs_state_of_type(type);
     if (state == NULL ||
-        !PyArg_ParseTupleAndKeywords(args, kwargs, "sOO!|$OOdsOzppOOOpp:Wire", names, &host,
+        !PyArg_ParseTupleAndKeywords(args, kwargs, "sOO!|$OOdsOzppOOOppp:Wire", names, &host,
                                      &numbers[0], state->types[PFS_TYPE_EVENTS], &events,
                                      &numbers[1], &numbers[2], &timeout, &stream, &rules, &finish,
                                      &marks_end, &speaks, &named, &numbers[3], &numbers[4], &kernel,
-                                     &sealed) ||
+                                     &sealed, &cumulative) ||
         pfs_whole_read(numbers[0], "port", 1, UINT16_MAX, &port) < 0 ||
         pfs_whole_or(numbers[1], "connections", 1, &connections) < 0 ||
         pfs_whole_or(numbers[2], "queue", 4096, &queue) < 0 ||
@@ -173,6 +174,7 @@ PyObject *pfs_wire_type_new(PyTypeObject *type, PyObject *args, PyObject *kwargs
                           .speaks = speaks != 0,
                           .kernel = kernel != 0,
                           .sealed = sealed != 0,
+                          .cumulative = cumulative != 0,
                           .finish = finish};
     spec.timeout_ns = timeout > 0.0 && timeout < 1e9 ? (int64_t)(timeout * 1e9) : 0;
     if (read_kind(stream, &spec) < 0) {

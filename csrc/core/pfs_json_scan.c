@@ -3,24 +3,29 @@
  */
 #include "pfs_json_scan.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 struct pfs_json_node {
     const char *key;    /* NULL: elements of an array */
-    size_t length;      /* of the key; of an element its place, EVERY for all of them */
+    size_t length;      /* of the key; of an element its place, or EVERY or LAST */
     uint64_t rules;     /* those that end here */
     size_t first, next; /* child, sibling; 0 for none (0 is the root) */
 };
 
 #define EVERY SIZE_MAX
+#define LAST  (SIZE_MAX - 1)
 
 /* ---- rules ----------------------------------------------------------------------------------- */
 
 /* What stands in brackets from `text` on; how many bytes with them, 0 when it is no place. */
 static size_t bracketed(const char *text, size_t n, size_t *place)
 {
+    static const char last[] = "[-1]";
     size_t i = 1, value = 0;
+    if (n >= sizeof last - 1 && memcmp(text, last, sizeof last - 1) == 0) {
+        *place = LAST;
+        return sizeof last - 1;
+    }
     while (i < n && text[i] >= '0' && text[i] <= '9' && i <= PFS_JSON_MAX_PLACE) {
         value = value * 10 + (size_t)(text[i++] - '0');
     }
@@ -238,6 +243,11 @@ static bool same(const char *from, const char *end, const char *want, size_t len
     return at == length;
 }
 
+bool pfs_json_is_text(const char *json, size_t length, const char *text, size_t text_length)
+{
+    return length >= 2 && json[0] == '"' && same(json + 1, json + length - 1, text, text_length);
+}
+
 /* ---- the scan -------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -366,16 +376,18 @@ static bool walk_object(cursor *c, size_t node)
 }
 
 /* The elements of an array, from behind its `[`.  One that is asked for by its place and with all
- * others is walked for each: so a value is met at most once for each node. */
+ * others is walked for each: so a value is met at most once for each node.  Which is the last is
+ * known behind it: it is walked again. */
 static bool walk_array(cursor *c, size_t node)
 {
     const pfs_json_node *nodes = c->rules->nodes;
+    const char *from;
     if (take(c, ']')) {
         return true;
     }
     size_t place = 0;
     do {
-        const char *from = c->at;
+        from = c->at;
         bool asked = false;
         for (size_t i = nodes[node].first; i != 0; i = nodes[i].next) {
             if (nodes[i].key == NULL && (nodes[i].length == EVERY || nodes[i].length == place)) {
@@ -391,6 +403,14 @@ static bool walk_array(cursor *c, size_t node)
         }
         place++;
     } while (take(c, ','));
+    for (size_t i = nodes[node].first; i != 0; i = nodes[i].next) {
+        if (nodes[i].key == NULL && nodes[i].length == LAST) {
+            c->at = from;
+            if (!walk(c, i)) {
+                return false;
+            }
+        }
+    }
     return take(c, ']');
 }
 

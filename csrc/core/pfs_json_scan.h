@@ -7,8 +7,8 @@
  *     type=response.output_text.delta   the value there is this string, number, true, false or null
  *
  * Keys are parted by dots (and so hold none, nor `[` or `=`), `[]` stands for every element of an
- * array and `[3]` for the fourth; a path may start with them, and an empty path is the value
- * itself.
+ * array, `[3]` for the fourth and `[-1]` for the last; a path may start with them, and an empty
+ * path is the value itself.
  *
  * This is no validator: objects and arrays on the way to a rule are read, all others are only
  * searched for their end.  Repeated keys all count.  One pass, no allocation, no recursion deeper
@@ -17,6 +17,7 @@
 #ifndef PFS_JSON_SCAN_H
 #define PFS_JSON_SCAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -57,5 +58,8 @@ void pfs_json_rules_clear(pfs_json_rules *rules);
  * or cut short; outputs are untouched but for spans, which then mean nothing. */
 pfs_status pfs_json_scan(const pfs_json_rules *rules, const char *bytes, size_t length,
                          uint64_t *matched, pfs_json_span *spans);
+
+/* Whether a value, as raw as a span has it, is the string `text`. */
+bool pfs_json_is_text(const char *json, size_t length, const char *text, size_t text_length);
 
 #endif

@@ -64,6 +64,7 @@ void pfs_wire_reply_free(pfs_wire *w, pfs_wire_reply *reply)
 {
     if (reply != NULL) {
         pfs_bytes_release(&reply->request, w->alloc);
+        pfs_bytes_release(&reply->echo, w->alloc);
         pfs_bytes_release(&reply->last, w->alloc);
         pfs_bytes_release(&reply->body, w->alloc);
         pfs_bytes_release(&reply->said, w->alloc);
@@ -193,23 +194,26 @@ void pfs_wire_counted(pfs_wire *w, pfs_wire_counts *out)
 
 /* ---- feeding --------------------------------------------------------------------------------- */
 
-pfs_status pfs_wire_submit(pfs_wire *w, const char *request, size_t length, int64_t due_ns,
-                           int64_t tag, bool keep)
+pfs_status pfs_wire_submit(pfs_wire *w, const pfs_wire_order *order)
 {
-    if (length == 0) {
+    if (order->length == 0) {
         return PFS_EINVAL;
     }
     pfs_wire_reply *reply = pfs_alloc_zeroed(w->alloc, 1, sizeof *reply);
-    if (reply == NULL || pfs_bytes_append(&reply->request, w->alloc, request, length) != PFS_OK) {
+    bool echoes = w->spec.cumulative && order->echo != NULL;
+    if (reply == NULL ||
+        pfs_bytes_append(&reply->request, w->alloc, order->request, order->length) != PFS_OK ||
+        (echoes &&
+         pfs_bytes_append(&reply->echo, w->alloc, order->echo, order->echo_length) != PFS_OK)) {
         pfs_wire_reply_free(w, reply);
         return PFS_ENOMEM;
     }
-    reply->tag = tag;
-    reply->due_ns = due_ns;
+    reply->tag = order->tag;
+    reply->due_ns = order->due_ns;
     reply->sent_ns = reply->first_ns = reply->end_ns = PFS_EVENTS_NONE;
     reply->retry_after_s = reply->prompt_tokens = reply->completion_tokens = -1;
-    reply->keep = keep;
-    reply->closed_loop = due_ns == PFS_WIRE_NOW;
+    reply->keep = order->keep;
+    reply->closed_loop = order->due_ns == PFS_WIRE_NOW;
     bool full, wake;
     pthread_mutex_lock(&w->lock);
     full = w->stopping || w->giving_up || w->queue.count >= w->spec.queue;

@@ -5,10 +5,10 @@
  *
  *     pfs_wire_new(&w, &spec, alloc);
  *     pfs_wire_start(w);
- *     pfs_wire_submit(w, request, length, due, tag, keep);    from any thread, ahead of time
- *     pfs_wire_drain(w, events, &replies);                    now and then, or when pfs_wire_fd is
- *     pfs_wire_stop(w);                                       readable
- *     pfs_wire_drain(w, events, &replies);                    the rest
+ *     pfs_wire_submit(w, &order);             from any thread, ahead of time
+ *     pfs_wire_drain(w, events, &replies);    now and then, or when pfs_wire_fd is readable
+ *     pfs_wire_stop(w);
+ *     pfs_wire_drain(w, events, &replies);    the rest
  *     pfs_wire_free(w);
  *
  * A request is its complete bytes, head and body.  Its due stamp is an instant (an open loop: in
@@ -90,8 +90,11 @@ typedef struct {
     bool whole;     /* the answer is one JSON document, not a stream */
     bool marks_end; /* an answer that did not say that it is complete was cut short */
     bool speaks;    /* an answer without a chunk is malformed */
-    bool kernel;    /* ask the kernel for stamps */
-    bool sealed;    /* over TLS: pfs_wire_sealed.h */
+    /* Each event has the whole text so far, where the visible rule finds it: it is a chunk when it
+     * differs from the one before, and does not merely repeat the request's `echo` before that. */
+    bool cumulative;
+    bool kernel; /* ask the kernel for stamps */
+    bool sealed; /* over TLS: pfs_wire_sealed.h */
     size_t max_event, max_body;
     const char *const *rules; /* as pfs_json_scan.h; none: every event is a visible chunk */
     const pfs_wire_role *roles;
@@ -102,6 +105,16 @@ typedef struct {
     const char *const *names;
     size_t name_count;
 } pfs_wire_spec;
+
+typedef struct {
+    const char *request; /* its complete bytes */
+    size_t length;
+    int64_t due_ns; /* or PFS_WIRE_NOW */
+    int64_t tag;
+    bool keep;        /* the reply has the whole body */
+    const char *echo; /* of a cumulative answer: the user's own words, UTF-8; or NULL */
+    size_t echo_length;
+} pfs_wire_order;
 
 /* A request that has ended.  Owned by who drained it; pfs_wire_reply_free. */
 typedef struct pfs_wire_reply {
@@ -118,7 +131,7 @@ typedef struct pfs_wire_reply {
     bool keep, closed_loop;
     pfs_bytes last; /* the last payload (of an error, its body), at most PFS_WIRE_MESSAGE bytes */
     pfs_bytes body; /* with `keep`, as it came, less its framing */
-    pfs_bytes request;
+    pfs_bytes request, echo;
     pfs_bytes said; /* what TLS said of a failure, UTF-8, instead of why; or nothing */
     pfs_events_row row;
 } pfs_wire_reply;
@@ -191,10 +204,9 @@ void pfs_wire_turn(pfs_wire *w, int wait_ms);
  * Any thread, any number of times; one at a time. */
 void pfs_wire_stop(pfs_wire *w);
 
-/* Any thread.  `request` is copied.  PFS_EFULL: the queue is full, or the engine was stopped.
- * PFS_EINVAL without bytes.  PFS_ENOMEM. */
-pfs_status pfs_wire_submit(pfs_wire *w, const char *request, size_t length, int64_t due_ns,
-                           int64_t tag, bool keep);
+/* Any thread.  The order's bytes are copied.  PFS_EFULL: the queue is full, or the engine was
+ * stopped.  PFS_EINVAL without a request's bytes.  PFS_ENOMEM. */
+pfs_status pfs_wire_submit(pfs_wire *w, const pfs_wire_order *order);
 
 /* Any thread.  Empties the queue of what has not been taken; returns how many that were. */
 size_t pfs_wire_discard(pfs_wire *w);

@@ -290,6 +290,7 @@ void pfs_wire_send_first(pfs_wire *w, pfs_wire_conn *c, pfs_wire_state state)
 {
     c->state = state;
     c->finished = false;
+    c->said = 0;
     c->all_kernel = true;
     c->shared_ns = PFS_EVENTS_NONE;
     c->reading = PFS_WIRE_AS_ERROR; /* until the head says */

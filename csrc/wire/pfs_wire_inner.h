@@ -61,6 +61,7 @@ typedef struct pfs_wire_conn {
     pfs_wire_reading reading;
     bool used, finished; /* has answered before; the answer said that it is complete */
     bool all_kernel;
+    uint64_t said; /* cumulative: a digest of the text so far; 0: none yet */
     pfs_http http;
     pfs_stream stream;
     /* Sealed. */

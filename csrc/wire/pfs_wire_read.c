@@ -99,6 +99,50 @@ static bool passed_over(const pfs_wire *w, const pfs_stream_event *found)
     return w->spec.name_count != 0 || is_error(found);
 }
 
+/* FNV-1a over words, ended by a mix: two texts of one answer that differ share it once in 2^64.
+ * Never 0. */
+static uint64_t digest(const char *bytes, size_t length)
+{
+    uint64_t value = UINT64_C(0xcbf29ce484222325) ^ length;
+    for (size_t i = 0; i < length; i += sizeof value) {
+        uint64_t word = 0;
+        memcpy(&word, bytes + i, length - i < sizeof word ? length - i : sizeof word);
+        value = (value ^ word) * UINT64_C(0x100000001b3);
+        value ^= value >> 29;
+    }
+    value *= UINT64_C(0x9e3779b97f4a7c15);
+    value ^= value >> 32;
+    return value == 0 ? 1 : value;
+}
+
+/* Whether the text so far, as it stands in the event, is another than before, and more than what
+ * the user said.  `quoted`: it is JSON. */
+static bool is_news(pfs_wire_conn *c, const char *text, size_t length, bool quoted)
+{
+    const pfs_bytes *echo = &c->reply->echo;
+    if (c->said == 0 && echo->length != 0 &&
+        (quoted ? pfs_json_is_text(text, length, echo->at, echo->length)
+                : length == echo->length && memcmp(text, echo->at, length) == 0)) {
+        return false;
+    }
+    uint64_t before = c->said;
+    c->said = digest(text, length);
+    return c->said != before;
+}
+
+/* Whether what the visible rules found is a chunk. */
+static bool is_chunk(const pfs_wire *w, pfs_wire_conn *c, const char *data, uint64_t matched,
+                     const pfs_json_span *spans)
+{
+    uint64_t visible = matched & w->roles[PFS_WIRE_VISIBLE];
+    for (size_t i = 0; visible != 0 && w->spec.cumulative; i++) {
+        if ((visible >> i & 1) != 0) {
+            return is_news(c, data + spans[i].offset, spans[i].length, true);
+        }
+    }
+    return visible != 0;
+}
+
 /* What the data of an event, or a whole answer, says. */
 static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data, size_t length,
                                 int64_t at_ns)
@@ -110,7 +154,7 @@ static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data,
         return PFS_WIRE_MORE;
     }
     if (w->rules.count == 0) {
-        if (length != 0) {
+        if (length != 0 && (!w->spec.cumulative || is_news(c, data, length, false))) {
             chunk(w, c, true, at_ns);
         }
         return PFS_WIRE_MORE;
@@ -125,7 +169,7 @@ static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data,
         remember(w, c, data, length);
         return pfs_wire_fail(c, PFS_EVENTS_TARGET, REPORTED);
     }
-    bool visible = (matched & w->roles[PFS_WIRE_VISIBLE]) != 0;
+    bool visible = is_chunk(w, c, data, matched, spans);
     if (visible || (matched & w->roles[PFS_WIRE_HIDDEN]) != 0) {
         chunk(w, c, visible, at_ns);
     }

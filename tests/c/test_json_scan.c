@@ -79,6 +79,10 @@ TEST(places)
     CHECK(one("a[1]", "{\"a\":[0]}") == 0 && one("a[0]", "{\"a\":{\"0\":1}}") == 0);
     CHECK(one("[0][2]", "[[0,0,null],[0,0,1]]") == 0 && one("[1][02]", "[[], [0,0,1]]") == 1);
     CHECK(one("a[999999999]", "{\"a\":[1,2]}") == 0);
+    CHECK(one("a[-1].b", "{\"a\":[{\"b\":0},{\"b\":1}]}") == 1);
+    CHECK(one("a[-1].b=1", "{\"a\":[{\"b\":1},{\"b\":0}]}") == 0);
+    CHECK(one("a[-1]", "{\"a\":[]}") == 0 && one("a[-1]", "{\"a\":[1,null]}") == 0);
+    CHECK(one("[-1][-1]=5", "[[1,2],[3, [4] , 5 ] ]") == 1);
     /* One element for two rules, and one that breaks off behind the place that is asked for. */
     static const char *const rules[] = {"[].a", "[1].a", "[1].b", "[0][]"};
     static const char json[] = "[[3], {\"a\": 1, \"b\": [2]}, 4]";
@@ -88,6 +92,16 @@ TEST(places)
     CHECK(spans[0].offset == spans[1].offset && json[spans[1].offset] == '1');
     CHECK(json[spans[3].offset] == '3');
     CHECK(scan_of(rules, 4, json, sizeof json - 2, &matched, spans) == PFS_EFORMAT);
+}
+
+TEST(texts)
+{
+    static const char quoted[] = "\"a\\u0062 \\n\"";
+    CHECK(pfs_json_is_text(quoted, sizeof quoted - 1, "ab \n", 4));
+    CHECK(!pfs_json_is_text(quoted, sizeof quoted - 1, "ab \n", 3));
+    CHECK(!pfs_json_is_text(quoted, sizeof quoted - 1, "abc", 3));
+    CHECK(pfs_json_is_text("\"\"", 2, "", 0) && !pfs_json_is_text("[]", 2, "", 0));
+    CHECK(!pfs_json_is_text("7", 1, "7", 1));
 }
 
 TEST(escapes)
@@ -153,7 +167,7 @@ TEST(what_is_no_json)
 TEST(what_is_no_rule)
 {
     static const char *const wrong[] = {
-        ".a",    "a.", "a..b",          "a[",   "a[0", "a[-1]",  "a[0x]",   "a[0]b",
+        ".a",    "a.", "a..b",          "a[",   "a[0", "a[-2]",  "a[0x]",   "a[0]b",
         "a[ 0]", "a]", "a[1234567890]", "a[]b", "[].", "a[].[]", "a[0].[1]"};
     pfs_json_rules rules;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
@@ -218,6 +232,7 @@ int main(void)
     RUN(openai_chunks);
     RUN(values_that_are_asked_for);
     RUN(places);
+    RUN(texts);
     RUN(escapes);
     RUN(spans);
     RUN(what_is_no_json);

@@ -145,6 +145,16 @@ static bool answer(int fd, const char *path)
         say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[\n\n");
     } else if (strcmp(path, "/inside") == 0) {
         say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"error\":{\"message\":\"no\"}}\n\n");
+    } else if (strcmp(path, "/growing") == 0) {
+        static const char *const texts[] = {"b", "a", "a", "", "ab", "b"};
+        say(fd, "HTTP/1.1 200 OK\r\n\r\n");
+        for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+            char line[128];
+            snprintf(line, sizeof line,
+                     "data: {\"choices\":[{\"delta\":{\"content\":\"%s\"}}]}\n\n", texts[i]);
+            say(fd, line);
+        }
+        say(fd, "data: [DONE]\n\n");
     } else if (strcmp(path, "/unended") == 0) {
         say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
     } else if (strcmp(path, "/whole") == 0) {
@@ -238,7 +248,9 @@ static pfs_status ask(pfs_wire *w, const char *path, int64_t due)
     char request[256];
     int n = snprintf(request, sizeof request,
                      "POST %s HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n", path);
-    return pfs_wire_submit(w, request, (size_t)n, due, 0, false);
+    pfs_wire_order order = {
+        .request = request, .length = (size_t)n, .due_ns = due, .echo = "b", .echo_length = 1};
+    return pfs_wire_submit(w, &order);
 }
 
 typedef struct {
@@ -335,6 +347,21 @@ static const pfs_wire_reply *one(client *c, const char *path)
         r = r->next;
     }
     return r;
+}
+
+TEST(what_grows_is_told_once)
+{
+    pfs_wire_spec spec = plain();
+    client c = begin(&spec);
+    CHECK(one(&c, "/growing")->chunks == 5); /* each that has a text */
+    end(&c);
+    spec.cumulative = true;
+    c = begin(&spec);
+    for (int i = 0; i < 2; i++) { /* the second begins anew */
+        const pfs_wire_reply *r = one(&c, "/growing");
+        CHECK(r->status == PFS_EVENTS_OK && r->chunks == 3); /* "a", "ab" and at last "b" */
+    }
+    end(&c);
 }
 
 TEST(every_failure)
@@ -868,7 +895,8 @@ TEST(wrong_specifications)
     spec = plain();
     spec.queue = 1;
     CHECK(pfs_wire_new(&w, &spec, NULL, pfs_alloc_libc()) == PFS_OK);
-    CHECK(pfs_wire_submit(w, "", 0, PFS_WIRE_NOW, 0, false) == PFS_EINVAL);
+    CHECK(pfs_wire_submit(w, &(pfs_wire_order){.request = "", .due_ns = PFS_WIRE_NOW}) ==
+          PFS_EINVAL);
     CHECK(ask(w, "/ok", PFS_WIRE_NOW) == PFS_OK);
     CHECK(ask(w, "/ok", PFS_WIRE_NOW) == PFS_EFULL);
     CHECK(pfs_wire_discard(w) == 1 && pfs_wire_discard(w) == 0);
@@ -902,6 +930,7 @@ static bool scenario(const pfs_alloc *alloc)
     pfs_wire_spec spec = plain();
     pfs_wire *w = NULL;
     pfs_events *events = recorder(pfs_alloc_libc()); /* has a torture of its own */
+    spec.cumulative = true;                          /* and so the echo is kept */
     bool good = pfs_wire_new(&w, &spec, NULL, alloc) == PFS_OK;
     size_t asked = 0, ended = 0;
     for (int i = 0; good && i < 3; i++) {
@@ -980,6 +1009,7 @@ int main(void)
     make_answer();
     int at_first = descriptors();
     RUN(every_split);
+    RUN(what_grows_is_told_once);
     RUN(every_failure);
     RUN(time_outs_and_refusals);
     RUN(a_slot_that_is_refused_rests);

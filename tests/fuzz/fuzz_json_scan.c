@@ -8,8 +8,15 @@
 
 #include "fuzzing.h"
 
-static const char *const USUAL[] = {
-    "choices[].delta.content", "usage", "type=a", "[].a", "choices[1].a", "[0][2]", ""};
+static const char *const USUAL[] = {"choices[].delta.content",
+                                    "usage",
+                                    "type=a",
+                                    "[].a",
+                                    "choices[1].a",
+                                    "[0][2]",
+                                    "a[-1].b",
+                                    "[-1]",
+                                    ""};
 
 static void scan(const char *const *texts, size_t count, const char *json, size_t n)
 {
@@ -27,6 +34,7 @@ static void scan(const char *const *texts, size_t count, const char *json, size_
             REQUIRE((spans[i].length != 0) == (matched >> i & 1));
             REQUIRE(spans[i].offset + spans[i].length <= n);
             if (spans[i].length != 0) {
+                (void)pfs_json_is_text(json + spans[i].offset, spans[i].length, "a", 1);
                 REQUIRE(pfs_json_scan(&itself, json + spans[i].offset, spans[i].length, &again,
                                       NULL) == PFS_OK);
                 REQUIRE(again == 1 || strchr(texts[i], '=') != NULL);

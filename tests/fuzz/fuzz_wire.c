@@ -19,7 +19,7 @@
 
 #define REQUEST "POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
 #define WAIT_MS 1000
-#define KINDS   32 /* of engines: the low bits of data[0] */
+#define KINDS   64 /* of engines: the low bits of data[0] */
 
 static const char *const RULES[] = {"choices[].delta.content",
                                     "reasoning",
@@ -77,6 +77,7 @@ static pfs_wire *engine(unsigned kind, bool sealed)
         .finish = "[DONE]",
         .names = NAMES,
         .name_count = (kind & 16) != 0 ? 2 : 0,
+        .cumulative = (kind & 32) != 0,
     };
     REQUIRE(pfs_wire_new(w, &spec, NULL, pfs_alloc_libc()) == PFS_OK);
     return *w;
@@ -100,7 +101,13 @@ static pfs_events *recorder(void)
 static int begin(pfs_wire *w, bool sealed)
 {
     char request[sizeof REQUEST];
-    REQUIRE(pfs_wire_submit(w, REQUEST, sizeof REQUEST - 1, PFS_WIRE_NOW, 0, true) == PFS_OK);
+    pfs_wire_order order = {.request = REQUEST,
+                            .length = sizeof REQUEST - 1,
+                            .due_ns = PFS_WIRE_NOW,
+                            .keep = true,
+                            .echo = "ab",
+                            .echo_length = 2};
+    REQUIRE(pfs_wire_submit(w, &order) == PFS_OK);
     pfs_wire_turn(w, 0);
     int fd = accept(listening, NULL, NULL);
     REQUIRE(fd >= 0);

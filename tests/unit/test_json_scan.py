@@ -20,7 +20,7 @@ VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
     max_leaves=20,
 )  # fmt: skip
-STEPS = st.sampled_from(["[]", "[0]", "[2]", *(f".{key}" for key in KEYS if "\\" not in key)])
+STEPS = st.sampled_from(["[]", "[0]", "[2]", "[-1]", *(f".{key}" for key in KEYS if "\\" not in key)])
 RULES = st.tuples(
     st.lists(STEPS, max_size=4).map("".join), st.sampled_from(["", "", "=x", "=true", "=😀\n", "=null", "=1", "="])
 )
@@ -37,8 +37,9 @@ def reached(value: object, path: str) -> Iterator[object]:
         yield value
     elif path.startswith("["):
         place, rest = path[1:].split("]", 1)
-        for number, element in enumerate(value if isinstance(value, list) else ()):
-            if place in ("", str(number)):
+        elements = value if isinstance(value, list) else []
+        for number, element in enumerate(elements):
+            if place in ("", str(number)) or (place == "-1" and number == len(elements) - 1):
                 yield from reached(element, rest)
     else:
         key = path[1:].replace("[", ".", 1).split(".", 1)[0]
@@ -93,7 +94,7 @@ def test_the_dialects() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", ["a.", ".a", "a..b", "a[", "a[0", "a[-1]", "a[1234567890]", "a[0x]", "a]", "a[]b", ".".join("a" * 33)]
+    "rule", ["a.", ".a", "a..b", "a[", "a[0", "a[-2]", "a[1234567890]", "a[0x]", "a]", "a[]b", ".".join("a" * 33)]
 )
 def test_what_is_no_rule_is_named(rule: str) -> None:
     with pytest.raises(ValueError, match="is not a path") as caught:

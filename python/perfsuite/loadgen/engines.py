@@ -27,7 +27,9 @@ class Engine(Protocol):
 
     def stop(self) -> None: ...
 
-    def submit(self, request: bytes, due_ns: int | None = None, tag: int = 0, keep: bool = False) -> bool: ...
+    def submit(
+        self, request: bytes, due_ns: int | None = None, tag: int = 0, keep: bool = False, echo: bytes = b""
+    ) -> bool: ...
 
     def discard(self) -> int: ...
 
@@ -76,6 +78,7 @@ def open_engine(endpoint: Endpoint, events: Events, *, connections: int, queue: 
             marks_end=endpoint.marks_end,
             speaks=endpoint.speaks,
             names=endpoint.names,
+            cumulative=endpoint.cumulative,
             max_event=LARGEST_EVENT,
             kernel=KERNEL_STAMPS,
         )

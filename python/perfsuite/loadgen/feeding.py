@@ -243,7 +243,8 @@ class Feeder:
             self._fail(asked, failure)
             return
         keep = self._answers or asked.request.expects is not None
-        if not self._engines[index].submit(data, asked.due_ns, asked.tag, keep):
+        said = asked.request.message.encode("utf-8", "replace")
+        if not self._engines[index].submit(data, asked.due_ns, asked.tag, keep, said):
             self.gone(asked)  # given up meanwhile
 
     def gone(self, asked: Asked) -> None:

@@ -225,13 +225,14 @@ class SealedWire:
         max_event: int = 1048576,
         max_body: int = 268435456,
         kernel: bool = True,
+        cumulative: bool = False,
     ) -> None:
         name = host if server_hostname is None else server_hostname
         trusted = default_context() if context is None else context
         wire = self._wire = Wire(
             host, port, events, connections=connections, queue=queue, timeout_s=timeout_s, stream=stream, rules=rules,
             finish=finish, marks_end=marks_end, speaks=speaks, names=names, max_event=max_event, max_body=max_body,
-            kernel=kernel, sealed=True,
+            kernel=kernel, sealed=True, cumulative=cumulative,
         )  # fmt: skip
         trusted.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)  # ValueError here, not in the load
         self._sealer = Sealer(wire, trusted, name)

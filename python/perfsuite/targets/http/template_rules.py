@@ -18,8 +18,6 @@ class NoRule(Exception):
 def endpoint_of(template: Template) -> Endpoint:
     """The template's address and how its answers read.  Raises NoRule."""
     form = template.stream
-    if form.cumulative:
-        raise NoRule('mode = "cumulative": what is new in an event is not to be seen without the one before')
     if isinstance(form.done, str) and form.done.startswith("event:"):
         raise NoRule(f'done = "{form.done}": an end that only an event\'s name tells')
     if len(form.events) > MOST_NAMES:
@@ -38,6 +36,7 @@ def endpoint_of(template: Template) -> Endpoint:
         marks_end=form.done is not None,
         speaks=True,
         names=tuple(sorted(form.events)),
+        cumulative=form.cumulative and form.kind != "text",
     )
 
 
@@ -62,12 +61,12 @@ def _rules(template: Template) -> Rules:
 
 
 def rule_of(path: JsonPath, where: str) -> str:
-    """The path as a rule: places from a list's start, and names, none of which has a rule's own signs.  Raises
-    NoRule."""
+    """The path as a rule: places from a list's start, its last one, and names, none of which has a rule's own signs.
+    Raises NoRule."""
     rule = ""
     for step in path.steps:
         if isinstance(step, int):
-            if step < 0:
+            if step < -1:
                 raise NoRule(f"{where} = {path.text}: a place from a list's end")
             rule += f"[{step}]"
             continue

@@ -41,7 +41,7 @@ class Endpoint:
 
     ``finish``: a payload that ends the answer and is no JSON.  ``marks_end``: an answer that does not say that it is
     complete was cut short.  ``speaks``: one without a chunk of text is malformed.  ``names``: server-sent events of
-    other names are passed over.
+    other names are passed over.  ``cumulative``: each has the whole text so far.
     """
 
     address: Address
@@ -51,6 +51,7 @@ class Endpoint:
     marks_end: bool = False
     speaks: bool = False
     names: tuple[str, ...] = ()
+    cumulative: bool = False
 
 
 @runtime_checkable
