@@ -274,6 +274,24 @@ def test_an_interrupted_comparison_has_what_was_measured() -> None:
     found = asyncio.run(interrupt())
     assert found.interrupted
     assert found.group_names == ["20 memories"]
+    assert [one.status for one in found.systems] == ["measured", "measured"]
+
+
+def test_what_was_not_reached_when_it_was_interrupted_is_not_called_measured() -> None:
+    async def interrupt() -> Comparison:
+        chosen = [one for one in entrants(["systems_made:Honest", "fts5"]) if one.asked_for]
+
+        def say(text: str) -> None:
+            if text.endswith("fts5"):
+                asyncio.get_running_loop().call_soon(task.cancel)
+
+        task = asyncio.create_task(compare(ComparisonSettings(workload=SMALL, rounds=1), chosen, say))
+        return await task
+
+    found = asyncio.run(interrupt())
+    assert found.system("Honest").status == "measured"
+    assert (found.system("fts5").status, found.system("fts5").groups) == ("not measured", [])
+    assert "interrupted before its turn was over" in found.system("fts5").reason
 
 
 @pytest.mark.parametrize(("rounds", "k"), [(0, 5), (1, 0)])

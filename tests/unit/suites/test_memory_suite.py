@@ -208,6 +208,21 @@ def test_a_scale_beyond_memory_is_left_out_and_the_others_are_kept(monkeypatch: 
     assert re.search("512 memories: would take about 3.* MiB, and 24 MiB are free: lower --max-scale", left_out)
 
 
+def test_a_first_scale_that_turns_out_too_large_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has none before it that tells what it would take."""
+    free = psutil.virtual_memory()._replace(available=24 << 20)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: free)
+    found = metric(measured("footprint", "Holder", max_scale=64_000), "memory_per_1000")
+    assert found.verdict == "not measured"
+    assert re.search(
+        r"0 scales were measured.*: 2,000 memories: would take about 1\d\d MiB, and [45]\d MiB are free: lower --max",
+        found.reason,
+    )
+    first, *others = found.details["left_out"]
+    assert first.startswith("2,000 memories: would take")
+    assert others == [f"{scale:,} memories: 2,000 do not fit either" for scale in (4000, 8000, 16000, 32000, 64000)]
+
+
 def test_scales_that_would_take_too_long_are_left_out_unless_they_were_named() -> None:
     last = Reading(memories=100, memory_bytes=1, resident_bytes=1, disk_bytes=1, peak_bytes=1, seconds=60.0)
     assert footprint._too_long(200, [last], 0.0, None) is None

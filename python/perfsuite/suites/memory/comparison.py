@@ -283,6 +283,9 @@ class _Work:
         """What there is by now."""
         for (name, _), tally in self._tallies.items():
             self._results[name].groups.append(tally.group())
+        for one in self._results.values():
+            if one.status == "measured" and not one.groups:
+                one.status, one.reason = "not measured", "the comparison was interrupted before its turn was over"
         settings = self._settings
         results = list(self._results.values())
         heading = PLUMBING if any(one.rests_on_stand_in for one in results) else ""

@@ -7,7 +7,7 @@ and again when the scale's memories are stored, flushed and asked for a while.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice, pairwise
 from typing import TYPE_CHECKING
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session
 
 MAX_SCALE = {"quick": 2000, "standard": 10_000, "full": 50_000}
+NOTICEABLE = 0.1
+"""Of the memory that is free: what a scale has to take, under way, before it is asked where that leads."""
 FEWEST = 5
 """Scales without which the line through them has no interval."""
 HALVINGS = 5
@@ -83,6 +85,7 @@ class _Study:
         self.left_out: list[str] = []
         self.kind = "PSS"
         self.failed = False
+        self.ceiling: int | None = None
 
     async def take(self, scale: int, *, whatever_it_takes: bool = False) -> None:
         """Measures a scale, or says why it is left out; after one that failed there is no other."""
@@ -91,19 +94,32 @@ class _Study:
             return
         budget = None if whatever_it_takes else self.budget
         reason = _too_large(scale, self.readings) or _too_long(scale, self.readings, self.begun, budget)
+        if self.ceiling is not None and scale > self.ceiling:
+            reason = f"{self.ceiling:,} do not fit either"
         if reason is not None:
-            self.left_out.append(f"{scale:,} memories: {reason}")
-            session.note(f"footprint: {self.left_out[-1]}")
+            self.leave_out(scale, reason)
             return
         try:
             async with running(session) as system:
                 reading, self.kind = await _read(session, system, scale)
             self.readings.append(reading)
+        except _TooLarge as error:
+            self.ceiling = scale
+            self.leave_out(scale, str(error))
         except SystemFailed as error:
             self.failed = True
             self.left_out.append(f"{scale:,} memories: {error}")
             tell(session, error)
         session.progress(sum(one.memories for one in self.readings) / (2 * self.largest))
+
+    def leave_out(self, scale: int, reason: str) -> None:
+        """Notes why a scale is not measured."""
+        self.left_out.append(f"{scale:,} memories: {reason}")
+        self.session.note(f"footprint: {self.left_out[-1]}")
+
+
+class _TooLarge(Exception):
+    """A scale turns out, under way, not to fit into the machine's memory."""
 
 
 def between(readings: Sequence[Reading]) -> list[int]:
@@ -127,7 +143,13 @@ async def _read(session: Session, system: Hosted, scale: int) -> tuple[Reading, 
     await system.flush()
     before = system.rusage()
     case = SeededCase(session.seed, max(SIZE, scale), ASKED)
-    await _store(session, system, (item_of(memory) for memory in islice(case.memories(), scale)), scale)
+
+    def look(stored: int) -> None:
+        reason = _leads_too_far(stored, scale, system.rusage().memory_bytes - before.memory_bytes)
+        if reason is not None:
+            raise _TooLarge(reason)
+
+    await _store(session, system, map(item_of, islice(case.memories(), scale)), scale, look)
     await system.flush()
     await system.recall([question.text for question in case.questions()], K)
     after = system.rusage()
@@ -142,8 +164,15 @@ async def _read(session: Session, system: Hosted, scale: int) -> tuple[Reading, 
     return reading, after.memory_kind
 
 
-async def _store(session: Session, system: Hosted, items: Iterator[Item], scale: int) -> None:
-    """Every memory, or SystemFailed: a scale that is not reached is none."""
+async def _store(
+    session: Session,
+    system: Hosted,
+    items: Iterator[Item],
+    scale: int,
+    look: Callable[[int], None] = lambda stored: None,
+) -> None:
+    """Every memory, or SystemFailed: a scale that is not reached is none.  ``look`` is told how many, part by part."""
+    stored = 0
     for batch in batches(items, TOGETHER):
         outcome = await (system.store_many(batch) if "store_many" in system.offers else system.store(batch))
         if outcome.errors:
@@ -152,6 +181,8 @@ async def _store(session: Session, system: Hosted, items: Iterator[Item], scale:
             raise SystemFailed("refused", f"{system.name} did not store all of {scale:,} memories: {text}")
         if session.stop.is_set():
             raise SystemFailed("refused", f"the run was stopped while {system.name} stored {scale:,} memories")
+        stored += len(batch)
+        look(stored)
 
 
 def _warmup_items(seed: int) -> Iterator[Item]:
@@ -166,8 +197,18 @@ def _too_large(scale: int, readings: list[Reading]) -> str | None:
     if not readings:
         return None
     last = max(readings, key=lambda reading: reading.memories)
-    expected = last.memory_bytes / last.memories * scale
-    free = psutil.virtual_memory().available
+    return _unless_it_fits(last.memory_bytes / last.memories * scale, psutil.virtual_memory().available)
+
+
+def _leads_too_far(stored: int, scale: int, held: int) -> str | None:
+    """The same of a scale that is under way, by what it holds by now: the first one has none before it to go by."""
+    import psutil
+
+    free = psutil.virtual_memory().available + held
+    return None if held < NOTICEABLE * free else _unless_it_fits(held / stored * scale, free)
+
+
+def _unless_it_fits(expected: float, free: float) -> str | None:
     if expected <= SPARE * free:
         return None
     return (
@@ -190,7 +231,9 @@ def _slope(
     session: Session, metric: str, readings: list[Reading], what: str, details: Mapping[str, object]
 ) -> Evidence:
     if len(readings) < 2:
-        return NotMeasured(f"{len(readings)} scales were measured; a line needs two or more", details)
+        left_out = details.get("left_out")
+        why = f": {left_out[0]}" if isinstance(left_out, list) else ""
+        return NotMeasured(f"{len(readings)} scales were measured, and a line needs two or more{why}", details)
     line = stats.trend([float(getattr(one, what)) for one in readings], [float(one.memories) for one in readings])
     return Estimate(
         value=line.slope * 1000,
