@@ -33,18 +33,8 @@ LAYERS = [
     {"chatloop"},
     {"reference"},
     {"result", "evidence", "phases", "criteria", "plan", "exports"},
-    {
-        "metric",
-        "units",
-        "values",
-        "settings",
-        "trimming",
-        "limits",
-        "embeddings",
-        "compression",
-        "preservation",
-        "stats",
-    },
+    {"metric", "settings"},
+    {"units", "values", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
     {"errors", "atomic", "heap", "pythonpath", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""
@@ -143,9 +133,26 @@ def test_test_files_have_names_of_their_own() -> None:
     assert {name for name in names if names.count(name) > 1} == set()
 
 
-def _rows() -> list[str]:
+def _section(title: str) -> str:
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
-    table = text.partition("## Where things go")[2].partition("\n## ")[0]
+    return text.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+def test_the_arrows_are_drawn_as_they_are_checked() -> None:
+    drawn = _section("Arrows").partition("```\n")[2].partition("```")[0].replace("and the public parts:", "")
+    layers = [set(re.findall(r"\w+", line)) for line in drawn.splitlines()]
+    assert layers == [names - {"__main__", "__init__", "data"} for names in LAYERS]
+
+
+def test_the_house_has_a_line_for_every_module() -> None:
+    modules = {room(path) for path in PACKAGE.rglob("*.py")} - {"__main__"}
+    assert len(modules) > 20
+    house = _section("The house")
+    assert [name for name in sorted(modules) if not re.search(rf"\b{name}(\.py|/)", house)] == []
+
+
+def _rows() -> list[str]:
+    table = _section("Where things go")
     return [line for line in table.splitlines() if line.startswith("| ") and not line.startswith("| ---")][1:]
 
 
