@@ -1,6 +1,7 @@
 """How often a change is found that is there, and one that is not: of ``ab``, of a history, and of one run against one.
 
     python benchmarks/detection.py [--repetitions 2000] [--seed 20261121] [--markdown]
+    python benchmarks/detection.py --series test-results/ab-*.json
 
 The simulator's truth is known.  A run's median is the true value, times what the machine is up to (an AR(1) process
 that both sides share in time), times the run's own lognormal luck (5 %), times the luck of its samples, and now and
@@ -18,12 +19,14 @@ Pearson.
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from perfsuite.analysis.beside import Pair, settle_beside
 from perfsuite.analysis.comparable import Figure, Measured
@@ -252,6 +255,38 @@ def _between(machine: Machine, apart: bool) -> None:
         machine.pause()
 
 
+def series_of(file: Path) -> dict[str, list[float]]:
+    """The gating figures of all runs of a comparison of two sides that are the same, in the order of their making."""
+    report = json.loads(file.read_bytes())
+    figures = [change["figure"] for one in report["judgements"] for change in one["changes"]]
+    gating = ["{phase}.{metric}.{stat}".format_map(figure) for figure in figures if figure["gates"]]
+    rows = [run["values"] for run in report["runs"] if run["values"]]
+    found = {key: [row[key] for row in rows if key in row] for key in gating}
+    return {key: values for key, values in found.items() if min(values, default=0.0) > 0.0}
+
+
+def in_turns(values: Sequence[float], factor: float) -> Iterator[bool]:
+    """Of every stretch of 2 × A_SIDE runs: whether ``ab`` finds the sides to differ, had every second been as slow."""
+    turns = [(pair % 2 == 0) == (half == 1) for pair in range(A_SIDE) for half in (0, 1)]
+    for start in range(len(values) - 2 * A_SIDE + 1):
+        window = list(zip(turns, values[start : start + 2 * A_SIDE], strict=True))
+        base = [[value] for is_head, value in window if not is_head]
+        yield by_runs(base, [[factor * value] for is_head, value in window if is_head])
+
+
+def series_table(files: Sequence[Path]) -> Iterator[list[str]]:
+    """False alarms and power on real series: what is added to them is the change alone."""
+    yield ["series", "figure", "runs", "vary by", "windows", "false alarms", "+10 % found", "+20 % found"]
+    for file in files:
+        for key, values in series_of(file).items():
+            found = {factor: list(in_turns(values, factor)) for factor in (1.0, 1.10, 1.20)}
+            if found[1.0]:
+                spread = statistics.stdev(map(math.log, values))
+                # Neighbouring windows share most of their runs: no interval would be honest.
+                cells = [f"{100 * sum(hits) / len(hits):.0f} %" for hits in found.values()]
+                yield [file.stem, key, str(len(values)), f"{100 * spread:.1f} %", str(len(found[1.0])), *cells]
+
+
 def share(hits: int, trials: int) -> str:
     """A share with its interval: ``0.8 % [0.5–1.2]``."""
     interval = share_interval(hits, trials)
@@ -330,7 +365,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--only", choices=("ab", "history", "alone"))
     parser.add_argument("--markdown", action="store_true")
+    parser.add_argument(
+        "--series", nargs="+", type=Path, metavar="FILE", help="ab-TS.json of two sides that are the same"
+    )
     options = parser.parse_args(argv)
+    if options.series:
+        show(f"ab: real series, {2 * A_SIDE} runs at a time", series_table(options.series), markdown=options.markdown)
+        return 0
     if options.only in (None, "ab"):
         title = f"ab: {A_SIDE} runs of {SAMPLES} samples a side, in turns; {options.repetitions} repetitions"
         show(title, ab_table(options.repetitions, options.seed), markdown=options.markdown)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import json
+import random
 import statistics
 import sys
 from collections.abc import Sequence
@@ -115,3 +117,16 @@ def test_stretches_taken_for_runs_cry_wolf_and_the_verdict_does_not() -> None:
     assert sum(detection.by_stretches(*pair) for pair in sides) >= 5
     assert not any(detection.by_alone(*pair) for pair in sides)
     assert all(detection.by_alone(*detection.days_apart(world, 1.9, f"u{n}")) for n in range(10))
+
+
+def test_real_series_are_taken_from_comparisons_of_the_same(tmp_path: Path) -> None:
+    """Of runs that vary by 1 %: nothing is found where nothing was added, and +10 % always."""
+    draw = random.Random(3)
+    figure = {"phase": "load", "metric": "response_time", "stat": "p50", "gates": True}
+    runs = [{"values": {"load.response_time.p50": draw.lognormvariate(3.0, 0.01), "other": 1.0}} for _ in range(30)]
+    changes = [{"figure": figure}, {"figure": {**figure, "stat": "p99", "gates": False}}]
+    report = {"judgements": [{"changes": changes}], "runs": [*runs, {"values": {}, "error": "gone"}]}
+    (tmp_path / "ab-1.json").write_text(json.dumps(report), encoding="utf-8")
+    _, row = detection.series_table([tmp_path / "ab-1.json"])
+    assert row[1:3] == ["load.response_time.p50", "30"]
+    assert row[4:] == ["11", "0 %", "100 %", "100 %"]
