@@ -56,7 +56,7 @@ def laid_out(given: str, role: str, scratch: Path, *, build: bool = True) -> Ite
         yield Side(role, given, "folder", given, folder, own=(folder,), environment=_path(_sources(folder)))
     else:
         with _worktree(given, role, scratch) as (folder, commit):
-            name = given if commit.startswith(given) else f"{given} ({commit[:10]})"
+            name = given[:10] if commit.startswith(given) else f"{given} ({commit[:10]})"
             site = scratch / f"{role}-site"
             if build and _can_be_built(folder):
                 _build(folder, site, name)
