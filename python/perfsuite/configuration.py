@@ -187,6 +187,7 @@ class _Builder:
             profile=quick,
             seed=cast("int", value["seed"]),
             models=models,
+            agent_models=dict(cast("tuple[tuple[str, str], ...]", value["agent_model"])),
             load=load,
             workload=Workload(
                 conversations=cast("Path | None", value["conversations"]),

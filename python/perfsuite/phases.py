@@ -1,7 +1,7 @@
 """Phases as data: ``[[phases]]`` tables → ``Phase``; what is in ``success_criteria`` see ``criteria``.
 
 The five phases of the source document are in ``data/phases.toml``, its memory suite in ``data/memory.toml``, what is
-measured of a chat service's database in ``data/database.toml``;
+measured of a chat service's database in ``data/database.toml``, the checkpoint in ``data/checkpoint.toml``;
 a plan file has tables of the same form, which add to them or, by name, change them.
 """
 
@@ -128,8 +128,8 @@ def memory_suite() -> Mapping[str, Phase]:
 
 @cache
 def service() -> Mapping[str, Phase]:
-    """What is measured of a chat service beside the five phases: its database."""
-    return _read("database.toml")
+    """What is measured of a chat service beside the five phases: its database, and the checkpoint of all of it."""
+    return {**_read("database.toml"), **_read("checkpoint.toml")}
 
 
 def built_in() -> Mapping[str, Phase]:

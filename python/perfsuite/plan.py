@@ -190,6 +190,7 @@ class Plan:
     profile: Profile = "quick"
     seed: int = 0
     models: tuple[ModelChoice, ...] = ()
+    agent_models: Mapping[str, str] = field(default_factory=dict)
     load: Load = Load()
     workload: Workload = Workload()
     tuning: Tuning = Tuning()

@@ -10,6 +10,7 @@ from functools import partial
 
 from perfsuite.units import parse_ratio, parse_tokens
 from perfsuite.values import (
+    agent_models,
     as_it_is,
     at_least,
     choice,
@@ -274,6 +275,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("seed", at_least(0, 2**63 - 1), "seed of everything that is drawn", default=0, metavar="N"),
     Option("strict", switch, "undecided and not measured criteria fail", default=False, switch=True),
     Option("api_key_env", environment_name, "the variable that holds the key of the service", metavar="NAME"),
+    Option(
+        "agent_model",
+        agent_models,
+        "the model that an agent of the service is meant to use, for checkpoint (repeatable)",
+        default=(),
+        metavar="AGENT=MODEL",
+        repeat=True,
+    ),
     Option("tokenizer", path, "the model's tokenizer.json, or its folder, to count with", metavar="FILE"),
     Option("cluster", text, "drive the load from several machines", metavar="ADDRESS|local:N"),
     Option("live", text, "a live dashboard", metavar="HOST:PORT"),
@@ -292,7 +301,7 @@ OF_DATABASE = frozenset({"url", "rows", "queries", "workers"})
 OF_CHAT = frozenset(
     {"concurrency", "rate", "arrivals", "users", "pace", "think", "find_max", "max_requests", "max_tokens", "raw"}
     | {"prompt_tokens", "output_tokens", "turns", "prefix_cache", "conversations", "max_window_size", "tokenizer"}
-    | {"model", "pid", "api_key_env"}
+    | {"model", "agent_model", "pid", "api_key_env"}
 )
 """What only phases of a chat system heed."""
 HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}
@@ -304,8 +313,5 @@ NOT_YET = {
 }
 """Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""
 
-LATER_BENCHMARKS = (
-    "chat-loop",
-    "checkpoint",
-)
+LATER_BENCHMARKS = ("chat-loop",)
 """Benchmarks that are documented and not in this version."""

@@ -103,6 +103,18 @@ def several(value: object, where: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text(item, where) for item in items))
 
 
+def agent_models(value: object, where: str) -> tuple[tuple[str, str], ...]:
+    """``AGENT=MODEL``, or a list of such: each agent once."""
+    items = value if isinstance(value, list | tuple) else [value]
+    found: dict[str, str] = {}
+    for item in items:
+        agent, mark, model = text("=".join(item) if isinstance(item, tuple) else item, where).partition("=")
+        if not mark or not agent.strip() or not model.strip():
+            raise UsageError(f"{where}: {shown(item)} names no agent and its model; write AGENT=MODEL")
+        found[agent.strip()] = model.strip()
+    return tuple(found.items())
+
+
 def choice(value: object, where: str, *, known: tuple[str, ...], kind: str) -> str:
     """One of the names in ``known``."""
     name = text(value, where)

@@ -18,7 +18,7 @@ from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_DATABASE, OF_MEMORY
 
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
 SUITE = ["latency", "throughput", "footprint"]
-SERVICE = ["database"]
+SERVICE = ["database", "checkpoint"]
 
 
 def plan(folder: Path | None = None, environment: dict[str, str] | None = None, **flags: object) -> Plan:
@@ -186,6 +186,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "samples": "3",
         "max_scale": "3",
         "dimension": "3",
+        "agent_model": "planner=m",
         "url": "chat.db",
         "rows": "3",
         "queries": "file",
@@ -391,7 +392,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"model": ["@http://x"]}, "no model's name"),
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
-        ({"phase": ["checkpoint"]}, "not in this version"),
+        ({"phase": ["chat-loop"]}, "not in this version"),
         ({"cluster": "local:2"}, "not in this version"),
         ({"live": "x:1"}, "not in this version"),
         ({"find_max": True, "phase": ["baseline"]}, "none of the phases baseline drives a load; run load"),

@@ -49,13 +49,13 @@ SHORT = {
     "throughput": "operations a second of a memory system under concurrent workers: run throughput",
     "footprint": "bytes in memory and on disk as a memory system grows: run footprint",
     "suite": "the three together: run suite",
+    "checkpoint": "the MemoryChat 7.4 tests and their verdict: run checkpoint",
     "database": "a chat service's database, with and without each of its indexes: run database --url URL",
 }
 """Benchmarks that are commands as well."""
 
 LATER = (
     "chat-loop",
-    "checkpoint",
     "monitor",
 )
 """Commands that are documented and not in this version."""

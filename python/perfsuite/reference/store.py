@@ -371,6 +371,15 @@ class Store:
         )
         return {agent: (model, prompt, completion) for agent, model, prompt, completion, _ in rows}
 
+    def spent_in(self, name: str) -> list[Spent]:
+        """What the agents spent in a session, oldest first, as far as the log goes back."""
+        rows = self.connection.execute(
+            "SELECT agent, model, prompt_tokens, completion_tokens FROM agent_logs "
+            "WHERE session_id = (SELECT id FROM sessions WHERE name = ?) ORDER BY id",
+            (name,),
+        )
+        return [Spent(*row) for row in rows]
+
     def count(self, table: str) -> int:
         """Rows of a table."""
         if table not in ("users", "sessions", "messages", "memories", "memory_blocks", "archives", "agent_logs"):

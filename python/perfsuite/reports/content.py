@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from perfsuite.analysis.checkpoint import is_checkpoint
 from perfsuite.analysis.ranking import Placed, Totals, margin, ordered, totals, worst
 from perfsuite.analysis.verdict import tally
+from perfsuite.reports import checkpoint
 from perfsuite.reports.figures import MetricRow, error_bars, printable, row_of
 from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
 from perfsuite.units import figure, number
@@ -46,6 +48,7 @@ class PhaseContent:
     load: str
     details: list[tuple[str, str]]
     tables: list[Table]
+    summary: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,7 @@ def _phase(phase: PhaseResult) -> PhaseContent:
             for name, value in m.details.items()
             if not _is_table(value)
         ],
+        summary=checkpoint.summary(phase) if is_checkpoint(phase) else [],
         tables=[
             _table(f"{m.name}, {name}", value)
             for m in phase.metrics

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from perfsuite.analysis.checkpoint import is_checkpoint
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
+from perfsuite.reports import checkpoint
 from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, row_of
 from perfsuite.reports.tables import padded
 from perfsuite.result import PhaseResult, Result
@@ -33,7 +35,10 @@ def render(
         lines.append("  a quick run: enough to see that all works, too short for most intervals")
     if result.run.error is not None:
         lines.append(_paint("  ended by an error: ", "failed", colour) + printable(result.run.error))
-    placed = [p for p in ordered(result.phases) if p.metric.target is not None or verbose]
+    for phase in filter(is_checkpoint, result.phases):
+        lines += ["", *checkpoint.summary(phase), ""]
+    tabled = [phase for phase in result.phases if verbose or not is_checkpoint(phase)]
+    placed = [p for p in ordered(tabled) if p.metric.target is not None or verbose]
     if not verbose:
         placed = [p for p in placed if p.metric.verdict != "not measured"]
     several = len({p.phase for p in placed}) > 1

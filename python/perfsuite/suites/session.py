@@ -121,6 +121,7 @@ class Session:
         request_timeout_s: float | None = None,
         trial: bool = False,
         chosen: bool = False,
+        few: bool = False,
         share: float = 1.0,
         on_reply: OnReply | None = None,
     ) -> Stretch:
@@ -128,11 +129,12 @@ class Session:
 
         ``name`` tells one stretch of the phase from another in errors, raw rows and what was delivered.  The budget
         must not be spent yet (``remaining_s`` is 0 then); what this sends is taken from it, and is at most ``share`` of
-        what it has left.
+        what it has left.  ``few``: the requests come to an end, which is no limit that anybody set, none is to warm
+        up, and the texts of the answers are wanted.
         """
         budget = self.budget.share(share)
         warmup_s = min(LONGEST_WARMUP_S, duration_s * WARMUP_SHARE)
-        if budget.about * WARMUP_SHARE < (concurrency or users or 1):
+        if few or budget.about * WARMUP_SHARE < (concurrency or users or 1):
             warmup_s = 0.0  # the first of every slot would be more than its share
         if self.raw is not None:
             self.raw.label = f"{self.phase.name}/{name}"
@@ -179,11 +181,13 @@ class Session:
             stop=self.stop,
             progress=progress,
             raw=self.raw,
-            answers=self.workload.turns is not None,
+            answers=few or self.workload.turns is not None,
         )
         budget.spend(delivered.sent, delivered.tokens)
         if delivered.ended is not None and budget.reached is not None:
             delivered = replace(delivered, ended=budget.reached)
+        elif few:
+            delivered = replace(delivered, ended=None)
         stretch.delivered = delivered
         if isinstance(self.target, OverWire):
             stretch.process_cpu_s = time.process_time()

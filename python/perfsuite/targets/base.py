@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
@@ -193,6 +193,20 @@ class MemoryUnderTest(Protocol):
         """The options that let ``count`` memories reach all of the system's tiers."""
 
 
+class AgentCall(NamedTuple):
+    """One call of a model by a named component of the system; ``model`` None where that is not told."""
+
+    agent: str
+    model: str | None
+    prompt_tokens: int
+    completion_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        """Prompt and answer together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
 class Codec(Protocol):
     """Compresses what is stored."""
 
@@ -248,6 +262,15 @@ class Inspection(Protocol):
 
     def assemble(self, question: str, *, user_id: str, conversation_id: str, budget_tokens: int) -> Assembled:
         """The context for a question, within a budget of tokens."""
+
+    def search(self, question: str, *, user_id: str, k: int) -> Sequence[str]:
+        """The ids of a user's memories that are nearest to a question, the nearest first."""
+
+    def agent_calls(self, conversation_id: str) -> Sequence[AgentCall]:
+        """Every call of a model for a conversation so far, oldest first."""
+
+    def models_meant(self) -> Mapping[str, str]:
+        """The model that each agent is meant to use."""
 
     def truncate(self, messages: Sequence[Message], budget_tokens: int) -> Sequence[Message]:
         """The history cut to a budget of tokens, as the system does it."""

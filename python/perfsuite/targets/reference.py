@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perfsuite.errors import UsageError, unknown
+from perfsuite.reference.agents import MEMORY, PLANNER, RESPONDER
 from perfsuite.reference.configuration import ReferenceConfig, describe_simulation
 from perfsuite.reference.context import BudgetExceeded
 from perfsuite.reference.model import PromptTooLong
 from perfsuite.reference.system import ChatSystem, RateLimited
 from perfsuite.reference.tokenizer import count_prompt, render
-from perfsuite.targets.base import Assembled, Codec, Failure, Inspection, Message, Reply, Request, Target
+from perfsuite.targets.base import AgentCall, Assembled, Codec, Failure, Inspection, Message, Reply, Request, Target
 from perfsuite.targets.memory import MemoryTarget
 
 if TYPE_CHECKING:
@@ -177,6 +178,22 @@ class ReferenceInspection:
         return Assembled(
             messages=context.messages, tokens=context.tokens, memories=context.memories, dropped=context.dropped
         )
+
+    def search(self, question: str, *, user_id: str, k: int) -> Sequence[str]:
+        """The ids of the nearest memories."""
+        return [one.id for one in self._system.memories.recall(user_id, question, k)]
+
+    def agent_calls(self, conversation_id: str) -> Sequence[AgentCall]:
+        """By the log of its agents."""
+        return [
+            AgentCall(one.agent, one.model, one.prompt_tokens, one.completion_tokens)
+            for one in self._system.store.spent_in(conversation_id)
+        ]
+
+    def models_meant(self) -> Mapping[str, str]:
+        """The utility model for what is done beside the answer, the first of the models for that."""
+        config = self._system.config
+        return {PLANNER: config.utility.name, MEMORY: config.utility.name, RESPONDER: config.models[0].name}
 
     def truncate(self, messages: Sequence[Message], budget_tokens: int) -> Sequence[Message]:
         """The history cut to a budget of tokens."""

@@ -76,20 +76,20 @@ class Crew:
 
     @property
     def pid(self) -> int:
-        """The first of its processes, while they run."""
+        """The first of its processes, which the others are children of, while they run."""
         assert self._process is not None
         return self._process.pid
 
-    def up(self) -> None:
-        """Returns when all of them can be asked: the start of Python is no part of a measurement.  Raises CrewLost."""
+    def up(self) -> list[int]:
+        """Returns their process ids when all of them can be asked: the start of Python is no part of a measurement.
+        Raises CrewLost."""
         ready = self._pipes
         deadline = time.monotonic() + START_S
         while waiting := [pipe for pipe in ready if not pipe.poll(0)]:
             if time.monotonic() > deadline or not wait(waiting, timeout=START_S):
                 raise CrewLost(f"{len(waiting)} of {self.workers} workers did not start within {START_S:g} s")
         try:
-            for pipe in self._pipes:
-                pipe.recv()
+            return [self.pid, *(pipe.recv() for pipe in self._pipes)]
         except (EOFError, OSError) as error:
             raise CrewLost("a worker ended before it was asked anything") from error
 

@@ -32,6 +32,7 @@ from perfsuite.suites.database.tally import Tallies, Tally
 if TYPE_CHECKING:
     from perfsuite.database.opening import Opened
     from perfsuite.database.plans import QueryPlan
+    from perfsuite.database.queries import NamedQuery
     from perfsuite.suites.session import Session
 
 ROWS = {"quick": 10_000, "standard": 100_000, "full": 100_000}
@@ -117,12 +118,12 @@ class Study:
             self.details["rows"] = self.asked
             ground.finish(database)
             with Crew(database, session.database.workers) as crew:
-                session.own_processes.add(crew.pid)
-                crew.up()
+                session.own_processes.update(crew.up())
+                found = lookups(PREFIX, sizes)
+                self._warm_up(crew, [*creations(PREFIX, sizes).values(), *(lookup.query for lookup in found)])
                 self.began = time.monotonic()
                 self.whole_s = max(LEAST_SHARE * session.duration_s, session.remaining_s())
                 self._create(crew, sizes)
-                found = lookups(PREFIX, sizes)
                 self._look_up(crew, found)
                 for lookup in found:
                     self.plans[lookup.index.name] = self._plan(lookup)
@@ -143,6 +144,14 @@ class Study:
             number += 1
             done = (time.monotonic() - self.began) / self.whole_s
             self.session.progress(max(begin, min(end, done)))
+
+    def _warm_up(self, crew: Crew, queries: list[NamedQuery]) -> None:
+        """Each query once by each worker: its first one opens the file, reads the schema and is put together in Python.
+        What fails in it counts."""
+        tally = Tally(self.session)
+        for query in queries:
+            tally.take(crew.run(query, 0.0, "warm-up"))
+        self.tallies.count(tally)
 
     def _create(self, crew: Crew, sizes: Sizes) -> None:
         made = list(creations(PREFIX, sizes).items())

@@ -67,8 +67,7 @@ class _Study:
         turns = TURNS * len(self.queries)
         length = min(LONGEST_SLICE_S, max(SHORTEST_SLICE_S, session.duration_s / turns))
         with Crew(self.database, session.database.workers) as crew:
-            session.own_processes.add(crew.pid)
-            crew.up()
+            session.own_processes.update(crew.up())
             number = 0
             while not session.stop.is_set() and (number < turns or session.remaining_s() > 0.0):
                 query = self.queries[number % len(self.queries)]

@@ -108,6 +108,7 @@ class Tallies:
         for index, (name, tally) in enumerate(self._by_metric.items()):
             found[name] = tally.evidence(details if index == 0 else {})
         every = [*self._by_metric.values(), *self.others]
+        found["query_time"] = self.all_queries.evidence({})
         found["query_rate"] = rate(self.all_queries)
         found["database_errors"] = errors(every)
         return found

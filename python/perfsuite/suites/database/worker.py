@@ -78,7 +78,7 @@ class Worker:
 
     def serve(self) -> None:
         """Says that it is there, and does what it is asked to until nobody asks any more."""
-        self._pipe.send(self._number)
+        self._pipe.send(os.getpid())
         while True:
             try:
                 work = self._pipe.recv()

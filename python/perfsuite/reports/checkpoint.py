@@ -1,0 +1,162 @@
+"""The checkpoint's summary and its four lines, in the form of its document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from perfsuite.analysis.checkpoint import Line, Standing, lines
+from perfsuite.reports.figures import printable, row_of
+from perfsuite.result import MetricResult, PhaseResult
+from perfsuite.units import figure, number
+
+WIDTH = 70
+SHOWN_MS = 1.0
+MARKS: dict[Standing, str] = {"met": "✓", "missed": "✗", "undecided": "?", "not measured": "–"}
+_STANDINGS: dict[str, Standing] = {"passed": "met", "failed": "missed", "undecided": "undecided"}
+ENDS: dict[Standing, str] = {
+    "met": "✓ All checkpoint 7.4 requirements met!",
+    "missed": "✗ Checkpoint 7.4 is not met: {}",
+    "undecided": "? Checkpoint 7.4 is not decided: {}",
+    "not measured": "– Nothing of checkpoint 7.4 was missed, and not all of it could be measured: {}",
+}
+SUMMARY = (
+    (
+        "Response Times",
+        (
+            ("Simple queries (avg)", "simple_response_time"),
+            ("Large memory context (avg)", "large_memory_response_time"),
+            ("Long conversations (avg)", "long_conversation_response_time"),
+        ),
+    ),
+    (
+        "Token Usage",
+        (
+            ("Average tokens per message", "tokens_per_message"),
+            ("Tokens of all messages", "tokens_total"),
+            ("Messages over the budget refused", "budget_refusals"),
+        ),
+    ),
+    (
+        "Memory Scaling",
+        (
+            ("Total memories created", "memories_created"),
+            ("Average retrieval time", "memory_retrieval_time"),
+            ("Average search time", "memory_search_time"),
+        ),
+    ),
+    (
+        "Database Performance",
+        (
+            ("Average session creation", "session_create_time"),
+            ("Average message creation", "message_create_time"),
+            ("Average query time", "query_time"),
+        ),
+    ),
+)
+"""The document's sections, and the metric of each of their lines."""
+
+
+def summary(phase: PhaseResult) -> list[str]:
+    """The lines of the summary, of the verification, and the last word."""
+    found = lines(phase)
+    return [
+        *_heading("PERFORMANCE TEST SUMMARY"),
+        "",
+        *_sections(phase),
+        *_heading("CHECKPOINT 7.4 VERIFICATION"),
+        *(text for line in found for text in _verified(line)),
+        "",
+        _end(found),
+    ]
+
+
+def _heading(text: str) -> list[str]:
+    return ["=" * WIDTH, text.center(WIDTH).rstrip(), "=" * WIDTH]
+
+
+def _sections(phase: PhaseResult) -> Iterator[str]:
+    for title, rows in SUMMARY:
+        yield f"{title}:"
+        for text, name in rows:
+            metric = phase.metric(name)
+            if metric is not None:
+                yield f"  • {text}: {_figure(metric)}"
+        if title == "Token Usage":
+            yield from _agents(phase)
+        if title == "Database Performance":
+            yield from _indexes(phase)
+        yield ""
+
+
+def _figure(metric: MetricResult) -> str:
+    if metric.verdict == "not measured":
+        return f"not measured, because {printable(metric.reason)}"
+    mean = metric.value if metric.stats is None else metric.stats.mean
+    mark = f" {MARKS[_STANDINGS[metric.verdict]]}" if metric.verdict in _STANDINGS else ""
+    if metric.unit == "ms":
+        return f"{_time(mean)}{_range(metric)}{mark}"
+    if metric.unit == "tokens":
+        largest = f" (at most {number(metric.value)})" if metric.stat == "max" else ""
+        return f"{number(mean)} tokens{largest}{mark}"
+    return f"{number(mean)}{mark}"
+
+
+def _time(ms: float | None) -> str:
+    """In seconds, as the document has it; what is less than a thousandth of one in its own unit."""
+    if ms is None or ms < SHOWN_MS:
+        return figure(ms, "ms")
+    return f"{number(ms / 1000, 3)} seconds"
+
+
+def _range(metric: MetricResult) -> str:
+    if metric.stats is None or metric.stats.min is None:
+        return ""
+    return f" ({_time(metric.stats.min)}–{_time(metric.stats.max)})"
+
+
+def _agents(phase: PhaseResult) -> Iterator[str]:
+    metric = phase.metric("tokens_per_message")
+    for row in metric.details.get("by_agent", []) if metric is not None else []:
+        models = ", ".join(row["models"])
+        meant = row["meant"]
+        judged = "" if meant is None else " ✓" if row["models"] == [meant] else f" ✗ meant for {meant}"
+        text = f"{row['agent']}: {number(row['tokens_per_message'])} tokens per message on {models}{judged}"
+        yield f"    – {printable(text)}"
+
+
+def _indexes(phase: PhaseResult) -> Iterator[str]:
+    metric = phase.metric("indexes_used")
+    for row in metric.details.get("indexes", []) if metric is not None else []:
+        with_it, without, times = row["p50_with_ms"], row["p50_without_ms"], row["times_quicker"]
+        used = {True: "✓", False: "✗ not in the plan", None: ""}[row["used"]]
+        speed = "no figure" if times is None else (
+            f"{figure(with_it, 'ms')} with it, {figure(without, 'ms')} without: {number(times, 2)} times quicker"
+        )  # fmt: skip
+        yield f"    – {printable(row['index'])}: {speed} {used}".rstrip()
+
+
+def _verified(line: Line) -> Iterator[str]:
+    limit = ""
+    if line.text.startswith("Response") and line.rests_on:
+        limit = f" ({row_of(line.rests_on[0]).target})"
+    yield f"  {MARKS[line.standing]} {line.text}{limit}"
+    for why in line.why:
+        yield f"      {printable(why)}"
+    if line.text.startswith("Performance") and line.standing == "met":
+        yield f"      {len(line.rests_on)} figures held against a target, each measured"
+        return
+    for metric in line.rests_on:
+        row = row_of(metric)
+        if metric.verdict == "not measured":
+            yield f"      {row.name}: not measured, because {printable(metric.reason)}"
+        else:
+            reason = f": {printable(metric.reason)}" if metric.reason else ""
+            yield f"      {row.name} {row.value} {row.interval}".rstrip() + f" {row.target} {metric.verdict}{reason}"
+
+
+def _end(found: list[Line]) -> str:
+    for standing in ("missed", "undecided", "not measured"):
+        short = [line.text for line in found if line.standing == standing]
+        if short:
+            return ENDS[standing].format(", ".join(text.lower() for text in short))
+    return ENDS["met"]

@@ -1,0 +1,1 @@
+"""The checkpoint of a chat service: response times, tokens, memories; its database: ``suites/database``."""

@@ -1,0 +1,236 @@
+"""The checkpoint on services whose behaviour is known: what it measures, and that it sees what is wrong with each."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from perfsuite.analysis.checkpoint import Line, lines
+from perfsuite.api import arun
+from perfsuite.cli import main
+from perfsuite.reference.configuration import ReferenceConfig
+from perfsuite.reports.checkpoint import summary
+from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.suites.checkpoint.scenarios import TOLD, TURNS_BEFORE, Scenarios
+from perfsuite.targets import reference
+from perfsuite.targets.base import Message, Reply
+
+QUICK = {"duration": "1s", "rows": 1000, "workers": 2}
+
+
+def measured(target: str = "reference", **settings: Any) -> PhaseResult:
+    result: Result = asyncio.run(arun("checkpoint", target, **{**QUICK, **settings}))
+    assert result.run.error is None
+    return result.phases[0]
+
+
+def metric(phase: PhaseResult, name: str) -> MetricResult:
+    found = phase.metric(name)
+    assert found is not None
+    return found
+
+
+def line(phase: PhaseResult, text: str) -> Line:
+    (found,) = [one for one in lines(phase) if one.text.startswith(text)]
+    return found
+
+
+@pytest.fixture(scope="module")
+def phase() -> PhaseResult:
+    return measured()
+
+
+def test_every_figure_of_the_document_is_measured_on_the_reference(phase: PhaseResult) -> None:
+    assert [one.name for one in phase.metrics if one.target is not None and one.verdict == "not measured"] == []
+    for name in ("simple_response_time", "large_memory_response_time", "long_conversation_response_time"):
+        found = metric(phase, name)
+        assert (found.samples, found.target, found.stat) == (6, 5000.0, "mean")
+        assert found.stats is not None
+        assert found.stats.min is not None
+        assert 0 < found.stats.min <= (found.value or 0.0) < 5000
+    assert metric(phase, "memories_created").value == 200
+    assert metric(phase, "memories_found").value == 1.0
+    assert metric(phase, "memory_search_time").samples == metric(phase, "memory_retrieval_time").samples > 10
+    assert metric(phase, "indexes_used").value == 1.0
+    assert metric(phase, "query_time").samples > 0
+    assert phase.unhandled == []
+
+
+def test_tokens_are_told_by_agent_and_each_agents_model_is_the_one_that_is_meant_for_it(phase: PhaseResult) -> None:
+    per_message = metric(phase, "tokens_per_message")
+    table = {row["agent"]: row for row in per_message.details["by_agent"]}
+    assert set(table) == {"planner", "memory", "responder"}
+    assert table["planner"]["models"] == table["memory"]["models"] == ["sim-utility"]
+    assert table["responder"]["models"] == ["sim-small"]
+    assert {row["calls"] for row in table.values()} == {18}
+    total = sum(row["prompt_tokens"] + row["completion_tokens"] for row in table.values())
+    assert metric(phase, "tokens_total").value == total
+    assert per_message.stats is not None
+    assert per_message.stats.mean == pytest.approx(total / 18, rel=1e-3)
+    assert metric(phase, "agents_on_model").value == 1.0
+
+
+def test_the_budget_is_enforced_and_its_refusals_are_counted(phase: PhaseResult) -> None:
+    enforced = metric(phase, "budget_enforced")
+    assert (enforced.value, enforced.details["refused"]) == (1.0, 2)
+    assert metric(phase, "budget_refusals").value == 2
+    assert "budget" in enforced.details["said"][0]
+
+
+def test_the_summary_is_in_the_documents_form(phase: PhaseResult) -> None:
+    text = "\n".join(summary(phase))
+    for words in (
+        "PERFORMANCE TEST SUMMARY\n",
+        "Response Times:\n  • Simple queries (avg): 0.",
+        "  • Large memory context (avg): 0.",
+        "  • Long conversations (avg): 0.",
+        "Token Usage:\n  • Average tokens per message: ",
+        "Memory Scaling:\n  • Total memories created: 200 ✓",
+        "  • Average retrieval time: ",
+        "  • Average search time: ",
+        "Database Performance:\n  • Average session creation: ",
+        "  • Average query time: ",
+        "CHECKPOINT 7.4 VERIFICATION\n",
+        "  ✓ Performance measured\n",
+        "  ✓ Response times acceptable (< 5 s)\n",
+        "  ✓ Token usage optimized\n",
+    ):
+        assert words in text
+    assert {one.standing for one in lines(phase)} <= {"met", "undecided"}  # memory's growth, on a machine that is busy
+
+
+def test_the_command_prints_the_four_lines_and_ends_by_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["checkpoint", "--duration", "0.5s", "--rows", "500", "--workers", "2", "--history", "off"]
+    assert main([*words, "-o", str(tmp_path)]) == 0
+    out = capsys.readouterr().out
+    for text in ("Performance measured", "Response times acceptable", "Token usage optimized", "No major bottlenecks"):
+        assert text in out
+    assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"results", "report", "metrics"}
+    (report,) = tmp_path.glob("report-*.md")
+    assert "CHECKPOINT 7.4 VERIFICATION" in report.read_text()
+
+
+class Slow:
+    """A service that takes its time: a function, as ``--target python:`` takes it."""
+
+    def __call__(self, messages: Sequence[Message]) -> str:
+        time.sleep(0.03)
+        return "yes"
+
+
+slow = Slow()
+SEEN: list[Sequence[Message]] = []
+
+
+def recorder(messages: Sequence[Message]) -> str:
+    """A service that says again what it was told, as far as it has the question's words."""
+    SEEN.append(messages)
+    last = str(messages[-1]["content"])
+    subject = last.rstrip("?").split(" for the ")[-1].split(" is")[0]
+    kind = next((word for word in last.split() if word in ("access", "billing", "coffee", "router", "parking")), "")
+    told = " ".join(str(one["content"]) for one in messages[:-1]).replace(". ", ".\n").splitlines()
+    return next((text for text in reversed(told) if subject in text and kind in text), "I do not know.")
+
+
+def test_a_slow_service_misses_the_response_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The negative control, with a limit that is as much shorter as the service is quicker than one that takes 6 s."""
+    limits = [f"{name}_response_time<20ms" for name in ("simple", "large_memory", "long_conversation")]
+    phase = measured("python:test_checkpoint:slow", threshold=limits)
+    assert phase.verdict == "failed"
+    missed = line(phase, "Response times")
+    assert missed.standing == "missed"
+    assert {one.name for one in missed.rests_on} == {
+        "simple_response_time",
+        "large_memory_response_time",
+        "long_conversation_response_time",
+    }
+    assert "✗ Checkpoint 7.4 is not met: response times acceptable" in "\n".join(summary(phase))
+    quick = measured("python:test_checkpoint:slow")
+    assert line(quick, "Response times").standing == "met"
+
+
+def test_a_service_without_a_budget_misses_the_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control: the reference system with a budget that is no budget."""
+
+    def generous(**settings: Any) -> ReferenceConfig:
+        return ReferenceConfig(**settings, message_budget=8000)
+
+    monkeypatch.setattr(reference, "ReferenceConfig", generous)
+    phase = measured()
+    enforced = metric(phase, "budget_enforced")
+    assert (enforced.value, enforced.verdict) == (0.0, "failed")
+    assert enforced.details["largest_answered"] > 5000
+    assert line(phase, "Token usage").standing == "missed"
+    assert phase.verdict == "failed"
+
+
+def test_an_agent_on_another_model_than_is_meant_for_it_misses_the_tokens() -> None:
+    phase = measured(agent_model=["planner=sim-large"])
+    found = metric(phase, "agents_on_model")
+    assert found.value == pytest.approx(2 / 3)
+    assert found.details["wrong"] == ["planner on sim-utility"]
+    assert line(phase, "Token usage").standing == "missed"
+    assert "✗ meant for sim-large" in "\n".join(summary(phase))
+
+
+def test_what_a_black_box_does_not_show_is_not_measured_and_says_why() -> None:
+    SEEN.clear()
+    phase = measured("python:test_checkpoint:recorder")
+    why = {one.name: one.reason for one in phase.metrics if one.verdict == "not measured"}
+    assert "does not tell how many tokens a message took" in why["tokens_per_message"]
+    assert "not which agent used them" in why["agents_on_model"]
+    assert "no call creates, retrieves or searches one" in why["memory_search_time"]
+    assert metric(phase, "memories_found").value is not None
+    assert line(phase, "Performance measured").standing == "not measured"
+    text = "\n".join(summary(phase))
+    assert "– Performance measured" in text
+    assert "not all of it could be measured" in text
+    assert phase.verdict in ("passed", "undecided")
+    # What it was told: each memory once, in one conversation that goes on from its own answers.
+    longest = max(SEEN, key=len)
+    assert len(longest) > TURNS_BEFORE
+    told = [messages for messages in SEEN if "I do not know." in str(messages)]
+    assert told
+
+
+def test_the_scenarios_go_on_from_the_answers() -> None:
+    scenarios = Scenarios(0, "x", ["m"], TOLD)
+    requests = scenarios.told()
+    first = next(requests)
+    scenarios.answered(first, Reply(text="noted"))
+    second = next(requests)
+    assert [one["role"] for one in second.messages] == ["user", "assistant", "user"]
+    assert second.messages[1]["content"] == "noted"
+    assert second.conversation_id == first.conversation_id
+    assert sum(len(request.message.split(". ")) for request in [first, second]) >= 20
+    long = list(scenarios.long(2))
+    assert [len(request.messages) for request in long] == [TURNS_BEFORE + 1] * 2
+    (oversized,) = scenarios.oversized(5000, 1)
+    assert len(oversized.message) > 5000 * 4
+    assert len(scenarios.memories) == TOLD
+    assert len(scenarios.questions) > 10
+
+
+def test_a_line_is_missed_undecided_or_not_measured_by_its_figures() -> None:
+    def figure(name: str, verdict: Any) -> MetricResult:
+        return MetricResult(name=name, unit="ms", kind="histogram", target=1.0, comparison="<", verdict=verdict)
+
+    def standings(*metrics: MetricResult, unhandled: Sequence[str] = ()) -> list[str]:
+        made = PhaseResult(name="checkpoint", verdict="passed", metrics=list(metrics), unhandled=list(unhandled))
+        return [one.standing for one in lines(made)]
+
+    times = [figure(name, "passed") for name in ("simple_response_time", "large_memory_response_time")]
+    assert standings(*times)[:2] == ["met", "met"]
+    assert standings(*times, figure("long_conversation_response_time", "failed"))[1] == "missed"
+    assert standings(*times, figure("long_conversation_response_time", "undecided"))[1] == "undecided"
+    unmeasured = standings(*times, figure("long_conversation_response_time", "not measured"))
+    assert unmeasured[:2] == ["not measured", "not measured"]
+    assert standings(*times, figure("ttft", "failed"))[3] == "missed"  # a criterion of the user's own
+    assert standings(*times, figure("query_time", "passed"), unhandled=["gone"])[3] == "missed"
