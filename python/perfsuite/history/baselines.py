@@ -25,18 +25,12 @@ from perfsuite.analysis.comparable import (
 )
 from perfsuite.analysis.judging import Judgement, RunFigures, judge
 from perfsuite.errors import UsageError
+from perfsuite.exports.names import DOCUMENTED
 from perfsuite.result import Result, load
 
 SCHEMA_VERSION = 1
 LARGEST_FILE = 64 << 20
 FOLDER = "baselines"
-
-DOCUMENTED = {
-    "latency": "latency_tier_latency",
-    "throughput": "throughput_concurrent_throughput",
-    "footprint": "footprint_memory_footprint",
-}
-"""How the source document names the files of its benchmarks; every other is named by its phase."""
 
 
 class BaselineRun(msgspec.Struct, frozen=True, kw_only=True):

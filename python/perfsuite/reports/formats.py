@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
+from perfsuite.exports.names import DOCUMENTED
+
 if TYPE_CHECKING:
     from perfsuite.result import Result
     from perfsuite.suites.ab import AbReport
@@ -77,11 +79,7 @@ RESULTS = Format("results-{}.json", _json)
 PARTIAL = Format("results-{}.partial.json", _json)
 """What a run leaves while it lasts."""
 
-MEMORY = {
-    "latency": Format("latency_tier_latency_{}.json", _json),
-    "throughput": Format("throughput_concurrent_throughput_{}.json", _json),
-    "footprint": Format("footprint_memory_footprint_{}.json", _json),
-}
+MEMORY = {benchmark: Format(f"{name}_{{}}.json", _json) for benchmark, name in DOCUMENTED.items()}
 """The benchmarks of the memory suite, each with the file that its document names."""
 SUITE = Format("suite_full_suite_{}.json", _json)
 """Several of them together."""
