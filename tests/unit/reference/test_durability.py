@@ -291,6 +291,51 @@ def test_a_disk_that_fails_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store.close()
 
 
+MANY = (
+    SETUP
+    + """
+import threading
+printing = threading.Lock()
+def store(worker):
+    for number in range(10**6):
+        text = f"The code of cabinet{worker}x{number} is value{number}."
+        (one,) = memories.add("u", [text])
+        with printing:
+            print(one, text, flush=True)
+for worker in range(6):
+    threading.Thread(target=store, args=(worker,), daemon=True).start()
+time.sleep(600)
+"""
+)
+
+
+def test_what_threads_were_told_is_stored_survives_kill_9_and_the_loss_of_power(tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    writer = subprocess.Popen(
+        [sys.executable, "-c", MANY, str(path), "FULL", "kept"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert writer.stdout is not None
+    lines = [writer.stdout.readline() for _ in range(150)]
+    writer.send_signal(signal.SIGKILL)
+    lines += writer.stdout.readlines()
+    writer.stdout.close()
+    writer.wait(10)
+    told = dict(line.rstrip("\n").split(" ", 1) for line in lines if line.endswith("\n"))
+    assert len(told) >= 150, "no id came twice"
+    for name, left_of_the_log in (("killed", None), ("power", 60 * 4120)):
+        copy = copied(path, tmp_path / name, "-kept")
+        if left_of_the_log is not None:
+            os.truncate(f"{copy}-wal", left_of_the_log)
+        store = Store(copy, DURABLE, codec_at("zlib"))
+        memories = Memories(store, DURABLE)
+        assert {one: memories.get(one) for one in told} == told
+        assert memories.counts()["warm"] >= len(told)
+        store.close()
+
+
 class Gate:
     """A sync of the disk whose first call ends when so many records were added, and fails if it is to."""
 
