@@ -13,7 +13,7 @@ import pytest
 import perfsuite._core
 from compilers import ROOT, WARNINGS, compilers
 
-C_FILES = sorted([*ROOT.glob("csrc/*/*.[ch]"), *ROOT.glob("tests/c/*.[ch]"), *ROOT.glob("tests/fuzz/*.c")])
+C_FILES = sorted([*ROOT.glob("csrc/*/*.[ch]"), *ROOT.glob("tests/c/*.[ch]"), *ROOT.glob("tests/fuzz/*.[ch]")])
 
 
 def run(*command: str | Path) -> str:
