@@ -114,8 +114,10 @@ def figures(phase: PhaseResult) -> dict[str, Measured]:
 
 
 def conditions(result: Result, phase: str) -> dict[str, Any]:
-    """The configuration that a phase was measured under: what has to be the same for figures to be comparable."""
-    plan = result.run.plan
+    """The configuration that a phase was measured under: what has to be the same for figures to be comparable.
+
+    Of a result that was just made it is the same as of its file."""
+    plan = msgspec.json.decode(msgspec.json.encode(result.run.plan, enc_hook=str), type=dict[str, Any])
     found = {name: _said_out(value) for name, value in plan.items() if name not in NOT_CONDITIONS}
     phases = plan.get("phases")
     for one in phases if isinstance(phases, list) else []:

@@ -6,11 +6,24 @@ import dataclasses
 
 import msgspec
 
+import perfsuite
 from perfsuite.analysis import comparable
 from perfsuite.analysis.comparable import conditions, differing, figures, host_of, key_of
 from perfsuite.plan import Phase, Plan
-from perfsuite.result import MetricResult, Stats
+from perfsuite.result import MetricResult, Stats, dump, parse
 from runs_made import result
+
+
+def test_a_run_has_the_conditions_of_its_file() -> None:
+    """The history gets the one, a later command reads the other: they have to meet."""
+    made = perfsuite.run("token", duration=0.05, concurrency=2)
+    asked = conditions(made, "token")
+    assert asked["phase"]["duration_s"] == 0.05
+    read = conditions(parse(dump(made)), "token")
+    assert differing(asked, read) == []
+    assert key_of(asked) == key_of(read)
+    longer = conditions(perfsuite.run("token", duration=0.06, concurrency=2), "token")
+    assert differing(asked, longer) == ["phase.duration_s 0.05 and 0.06"]
 
 
 def test_medians_gate_and_tails_are_shown() -> None:
