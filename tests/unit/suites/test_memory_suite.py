@@ -192,6 +192,15 @@ def test_a_small_system_meets_the_objective() -> None:
     assert metric(phase, "memory_per_1000").verdict == "passed"
 
 
+def test_a_system_that_keeps_nothing_has_no_footprint() -> None:
+    phase = measured("footprint", "Forgetful", max_scale=128)
+    for name, verdict in (("memory_per_1000", "failed"), ("disk_per_1000", "not measured")):
+        found = metric(phase, name)
+        assert (found.verdict, found.value) == (verdict, None)
+        assert "void: none of 600 questions found anything" in found.reason
+    assert phase.verdict == "failed"
+
+
 def test_scales_are_halves() -> None:
     assert scales(50_000) == [1562, 3125, 6250, 12500, 25000, 50000]
     assert scales(3) == [1, 3]
@@ -224,14 +233,16 @@ def test_a_first_scale_that_turns_out_too_large_is_ended(monkeypatch: pytest.Mon
 
 
 def test_scales_that_would_take_too_long_are_left_out_unless_they_were_named() -> None:
-    last = Reading(memories=100, memory_bytes=1, resident_bytes=1, disk_bytes=1, peak_bytes=1, seconds=60.0)
+    last = Reading(memories=100, memory_bytes=1, resident_bytes=1, disk_bytes=1, peak_bytes=1, seconds=60.0, answered=1)
     assert footprint._too_long(200, [last], 0.0, None) is None
     assert "name --max-scale" in str(footprint._too_long(200, [last], 0.0, 1.0))
 
 
 def test_where_scales_are_left_out_others_lie_between(monkeypatch: pytest.MonkeyPatch) -> None:
     def reading(memories: int) -> Reading:
-        return Reading(memories=memories, memory_bytes=1, resident_bytes=1, disk_bytes=1, peak_bytes=1, seconds=1.0)
+        return Reading(
+            memories=memories, memory_bytes=1, resident_bytes=1, disk_bytes=1, peak_bytes=1, seconds=1.0, answered=1
+        )
 
     assert footprint.between([reading(n) for n in (62, 125, 250, 500)]) == [375]
     assert footprint.between([reading(n) for n in (62, 125, 250)]) == [187, 93]

@@ -1,7 +1,8 @@
 """Bytes in memory and on disk as the store grows: each scale in a process of its own, and the line through them.
 
 A process is read when it has been started and used a little, so that what is loaded late is not taken for memories,
-and again when the scale's memories are stored, flushed and asked for a while.
+and again when the scale's memories are stored, flushed and asked for a while.  Void, which fails it, where no question
+of any scale found anything: keeping nothing takes no room.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ SPARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One scale: what its process held more than before, after so many memories."""
+    """One scale: what its process held more than before, after so many memories; ``answered``: of ``ASKED`` questions,
+    those that found anything."""
 
     memories: int
     memory_bytes: int
@@ -50,6 +52,7 @@ class Reading:
     disk_bytes: int
     peak_bytes: int
     seconds: float
+    answered: int
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
@@ -151,7 +154,7 @@ async def _read(session: Session, system: Hosted, scale: int) -> tuple[Reading, 
 
     await _store(session, system, map(item_of, islice(case.memories(), scale)), scale, look)
     await system.flush()
-    await system.recall([question.text for question in case.questions()], K)
+    found = (await system.recall([question.text for question in case.questions()], K)).results
     after = system.rusage()
     reading = Reading(
         memories=scale,
@@ -160,6 +163,7 @@ async def _read(session: Session, system: Hosted, scale: int) -> tuple[Reading, 
         disk_bytes=after.disk_bytes - before.disk_bytes,
         peak_bytes=after.peak_bytes,
         seconds=time.monotonic() - begun,
+        answered=sum(map(bool, found)),
     )
     return reading, after.memory_kind
 
@@ -234,6 +238,9 @@ def _slope(
         left_out = details.get("left_out")
         why = f": {left_out[0]}" if isinstance(left_out, list) else ""
         return NotMeasured(f"{len(readings)} scales were measured, and a line needs two or more{why}", details)
+    if not any(one.answered for one in readings):
+        why = f"void: none of {ASKED * len(readings)} questions found anything: keeping nothing takes no room"
+        return NotMeasured(why, details, void=True)
     line = stats.trend([float(getattr(one, what)) for one in readings], [float(one.memories) for one in readings])
     return Estimate(
         value=line.slope * 1000,
