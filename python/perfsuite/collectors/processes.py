@@ -6,6 +6,7 @@ the kernel lets it be read (``/proc/PID/smaps_rollup``); otherwise the resident 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence, Set
@@ -16,7 +17,7 @@ import psutil
 from perfsuite.errors import UsageError
 
 TREE_AGE_S = 2.0
-"""How old the list of children may be: finding them means reading every process of the machine."""
+"""How old the list of children may be: finding them may mean reading every process of the machine."""
 
 
 def pss_bytes(pid: int) -> int | None:
@@ -29,6 +30,45 @@ def pss_bytes(pid: int) -> int | None:
         if line.startswith(b"Pss:"):
             return int(line.split()[1]) * 1024
     return None
+
+
+def children_of(pid: int) -> list[int] | None:
+    """The children of a process; None where it has ended, or the kernel has no list of them (CONFIG_PROC_CHILDREN)."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            try:
+                found += map(int, Path(f"/proc/{pid}/task/{task}/children").read_bytes().split())
+            except OSError:
+                if os.path.exists(f"/proc/{pid}/task/{task}"):
+                    return None
+    except OSError:
+        return None
+    return found
+
+
+def descendants(root: psutil.Process) -> list[psutil.Process]:
+    """All processes below one.  Raises psutil.Error when it has ended."""
+    found: list[psutil.Process] = []
+    open_ids = [root.pid]
+    while open_ids:
+        below = children_of(open_ids.pop())
+        if below is None:
+            return root.children(recursive=True)
+        for pid in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+                open_ids.append(pid)
+    return found
+
+
+def files_of(process: psutil.Process) -> int:
+    """Its open files.  Raises psutil.Error."""
+    try:
+        told = os.stat(f"/proc/{process.pid}/fd").st_size  # since Linux 6.2; before it is 0
+    except OSError:
+        told = 0
+    return told or process.num_fds()
 
 
 class ProcessCollector:
@@ -79,7 +119,7 @@ class ProcessCollector:
                 memory += self._memory_of(process)
                 cpu += process.cpu_percent()
                 threads += process.num_threads()
-                files += process.num_fds()
+                files += files_of(process)
             except psutil.Error:
                 continue
         return {
@@ -108,7 +148,7 @@ class ProcessCollector:
         found: dict[int, psutil.Process] = {}
         for root in self._roots:
             try:
-                for process in [root, *root.children(recursive=True)]:
+                for process in [root, *descendants(root)]:
                     found[process.pid] = self._known.get(process.pid, process)
             except psutil.Error:
                 continue

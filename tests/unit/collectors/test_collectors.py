@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NoReturn, cast
 
+import psutil
 import pytest
 
-from perfsuite.collectors import HostCollector, ProcessCollector, Sampler, samplers_for
+from perfsuite.collectors import HostCollector, ProcessCollector, Sampler, processes, samplers_for
 from perfsuite.collectors.base import LONGEST_SERIES, MOST_SHARE, BoundedSeries
 from perfsuite.errors import UsageError
 
@@ -152,3 +154,74 @@ def test_what_is_costly_is_looked_at_often_enough_for_a_trend() -> None:
 def test_a_longer_phase_is_looked_at_less_often(duration_s: float, interval_s: float) -> None:
     (sampler,) = samplers_for(None, cast("Target", object()), duration_s)
     assert sampler.interval_s == interval_s
+
+
+TREE = """
+import subprocess, sys, threading, time
+sleep = [sys.executable, "-c", "import time; time.sleep(60)"]
+child = "import subprocess, sys, time; p = subprocess.Popen(sys.argv[1:]); print(p.pid, flush=True); time.sleep(60)"
+made = []
+def beside():
+    made.append(subprocess.Popen(sleep))
+    time.sleep(60)
+threading.Thread(target=beside, daemon=True).start()
+made.append(subprocess.Popen([sys.executable, "-c", child, *sleep], stdout=subprocess.PIPE, text=True))
+grandchild = int(made[-1].stdout.readline())
+while len(made) < 2: time.sleep(0.01)
+print(*[one.pid for one in made], grandchild, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def tree() -> Iterator[tuple[psutil.Process, set[int]]]:
+    """A process with two children, one of them started by a thread, and a grandchild."""
+    with subprocess.Popen([sys.executable, "-c", TREE], stdout=subprocess.PIPE, text=True) as root:
+        assert root.stdout is not None
+        below = {int(pid) for pid in root.stdout.readline().split()}
+        try:
+            yield psutil.Process(root.pid), below
+        finally:
+            for pid in (*below, root.pid):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).kill()
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["by the kernel's lists", "by all processes"])
+def test_all_that_a_process_started_is_found(
+    tree: tuple[psutil.Process, set[int]], listed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, below = tree
+    if not listed:
+        monkeypatch.setattr(processes, "children_of", lambda pid: None)
+    elif processes.children_of(root.pid) is None:
+        pytest.skip("this kernel keeps no list of a process's children")
+    assert len(below) == 3
+    assert {one.pid for one in processes.descendants(root)} == below
+    assert ProcessCollector([root.pid]).sample()["processes"] == 4.0
+
+
+def test_a_process_that_has_ended_has_no_descendants() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as gone:
+        root = psutil.Process(gone.pid)
+        assert processes.descendants(root) == []
+        gone.communicate(b"\n")
+    assert processes.children_of(gone.pid) is None
+    with pytest.raises(psutil.NoSuchProcess):
+        processes.descendants(root)
+
+
+def refused(path: object) -> NoReturn:
+    raise PermissionError(path)
+
+
+def test_open_files_are_counted_whoever_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = psutil.Process()
+    before = processes.files_of(here)
+    with open(os.devnull) as one, open(os.devnull) as other:
+        assert one.fileno() != other.fileno()
+        assert processes.files_of(here) == before + 2
+        told = here.num_fds()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", refused)
+            assert processes.files_of(here) == told
