@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from perfsuite.suites.database.tally import Tally
 
 
+QUICK = 0.1
+"""The quickest tenth: on a machine that has other work to do, what that does not reach."""
+
+
 @dataclass(frozen=True, slots=True)
 class Effect:
     """``times``: how many times quicker the median is with the index, None where one side has no answer.  ``used``:
@@ -42,6 +46,8 @@ class Effect:
             "interval": [self.times.low, self.times.high] if self.times is not None else None,
             "p50_with_ms": self.with_ms.quantile(0.5) if known else None,
             "p50_without_ms": self.without_ms.quantile(0.5) if known else None,
+            "p10_with_ms": self.with_ms.quantile(QUICK) if known else None,
+            "p10_without_ms": self.without_ms.quantile(QUICK) if known else None,
             "p95_with_ms": self.with_ms.quantile(0.95) if known else None,
             "p95_without_ms": self.without_ms.quantile(0.95) if known else None,
             "plan_with": str(self.plan_with) if self.plan_with is not None else None,

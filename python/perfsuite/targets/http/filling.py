@@ -71,7 +71,9 @@ def header_secrets(headers: Mapping[str, str], where: str) -> dict[str, Secret]:
         for name in _ENVIRONMENT.findall(form):
             secret = secret_of(name)
             if secret is None:
-                raise UsageError(f"{where}: {header} needs the variable {name}, which is not set; export it")
+                raise UsageError(
+                    f"{where}: {header} needs the variable {name}, which is not set; export it, or put it in .env"
+                )
             found[name] = secret
     return found
 

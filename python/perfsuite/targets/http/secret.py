@@ -1,9 +1,11 @@
-"""Keys: read from the environment, shown to the service alone."""
+"""Keys: read from the environment or a ``.env`` file, shown to the service alone."""
 
 from __future__ import annotations
 
 import os
 from typing import NoReturn
+
+from perfsuite.targets.http.dotenv import value_of
 
 MASK = "•••"
 SHORTEST = 6
@@ -65,6 +67,7 @@ class Secret:
 
 
 def secret_of(variable: str) -> Secret | None:
-    """The value of an environment variable; None when it is unset or blank."""
-    value = os.environ.get(variable, "").strip()
+    """The value of an environment variable, or of a ``.env`` file in the current folder where that is unset; None when
+    both are blank."""
+    value = os.environ.get(variable, "").strip() or value_of(variable)
     return Secret(value) if value else None
