@@ -9,8 +9,8 @@ then the run is disturbed.  Samples come from a gamma body with a Pareto tail, a
 
 The methods (``analysis.regression``, ``analysis.forecast``) were tuned on other generators: normal run effects,
 exponential disturbances, normal noise for the samples with seeds 7, 8, 11, 12, 13 and 21, and a lognormal body with
-seeds "diag" and "pw".  Here shapes, parameters and seeds are others, and what is printed is what came out.  But the limits
-of ``analysis.beside`` (``--base``) were chosen on these worlds, with seeds "x", "y", "z" and "q".
+seeds "diag" and "pw".  Here shapes, parameters and seeds are others, and what is printed is what came out.  But the
+limits of ``analysis.beside`` (``--base``) were chosen on these worlds, with seeds "x", "y", "z" and "q".
 
 Goals, of runs that vary by 5 %: false alarms of at most 1 % a comparison and 82 % of +10 % found from 20 short runs
 (ab); at most 5 % false alarms over 30 runs and 86 % of +10 % found at once (history).  Intervals are 95 %, Clopper and
