@@ -16,7 +16,7 @@ from perfsuite.concerned import all_of, heeded, showing
 from perfsuite.criteria import Threshold, criterion, thresholds
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import metric
-from perfsuite.phases import GROUPS, documented, memory_suite, with_stable_memory
+from perfsuite.phases import GROUPS, chat_loop, documented, giving_way, memory_suite, with_stable_memory
 from perfsuite.plan import (
     Arrivals,
     Criterion,
@@ -32,7 +32,7 @@ from perfsuite.plan import (
     Workload,
     overridden,
 )
-from perfsuite.settings import BY_NAME, HEEDED, LATER_BENCHMARKS, NOT_YET, OPTIONS, Option
+from perfsuite.settings import BY_NAME, HEEDED, NOT_YET, OPTIONS, Option
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 from perfsuite.units import TokenLength
 from perfsuite.values import Place
@@ -221,6 +221,7 @@ class _Builder:
             api_key_env=cast("str | None", value["api_key_env"]),
             tokenizer=cast("Path | None", value["tokenizer"]),
             verbose=cast("bool", value["verbose"]),
+            trace=cast("bool", value["trace"]),
             settings=tuple(
                 Setting(name=option.name, value=value[option.name], origin=self.origins[option.name])
                 for option in OPTIONS
@@ -238,6 +239,8 @@ class _Builder:
             from perfsuite.targets.database import named
 
             return named(cast("Place | None", self.values["url"]))
+        if target == "reference" and phases and all(phase.name in chat_loop() for phase in phases):
+            return "chatloop"
         if not all_of(phases, "memory") or target.startswith("memory:"):
             return target
         if target != "reference":
@@ -290,7 +293,8 @@ class _Builder:
     def _phases(self) -> tuple[Phase, ...]:
         phases = [with_stable_memory(phase) for phase in self._chosen()]
         phases = [self._with_remedies(replace(phase, duration_s=self._length(phase))) for phase in phases]
-        phases = [self._searching(phase) for phase in phases]
+        asked = {name for name, origin in self.origins.items() if origin != "built-in"}
+        phases = [self._searching(giving_way(phase, asked)) for phase in phases]
         phases = self._with_thresholds(phases)
         selected = self._metrics()
         if selected:
@@ -322,12 +326,12 @@ class _Builder:
                 chosen |= known
             elif name == "suite":
                 chosen |= {one: known[one] for one in memory_suite()}
+            elif name == "chat-loop":
+                chosen |= {one: known[one] for one in chat_loop()}
             elif name in known:
                 chosen[name] = known[name]
             elif name == "compare":
                 self.mistakes.add("'compare' runs by itself: perfsuite compare, or perfsuite.ComparisonBenchmark")
-            elif name in LATER_BENCHMARKS:
-                self.mistakes.add(f"{name!r} is not in this version; it has: {', '.join([*known, *GROUPS])}")
             else:
                 where = "" if self.origins["phase"] == "--phase" else self.origins["phase"]
                 self.mistakes.add(str(unknown("phase", name, [*known, *GROUPS], where)))

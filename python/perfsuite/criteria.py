@@ -39,9 +39,9 @@ class Threshold:
 
 def read_criteria(
     table: object, where: str, origin: str, base: tuple[Criterion, ...], mistakes: Mistakes
-) -> dict[str, Criterion]:
-    """Criteria by metric, as the table states them."""
-    found: dict[str, Criterion] = {}
+) -> dict[str, tuple[Criterion, ...]]:
+    """Criteria by metric, as the table states them: one, or a list of one for each statistic."""
+    found: dict[str, tuple[Criterion, ...]] = {}
     if not isinstance(table, Mapping):
         mistakes.add(f"{where}: success_criteria: {shown(table)} is no table; write name = value lines")
         return found
@@ -52,7 +52,12 @@ def read_criteria(
             if measured.name in found:
                 raise UsageError(f"{at}: a second criterion for {measured.name}; state it once")
             old = next((old for old in base if old.metric == measured.name), None)
-            found[measured.name] = criterion(name, _fields(value, at), at, origin, old)
+            several = isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value)
+            stated = cast("list[object]", value) if several else [value]
+            made = tuple(criterion(name, _fields(one, at), at, origin, old) for one in stated)
+            if len({one.stat for one in made}) < len(made):
+                raise UsageError(f"{at}: two criteria of one statistic; state each once")
+            found[measured.name] = made
     return found
 
 

@@ -7,21 +7,22 @@ a plan file has tables of the same form, which add to them or, by name, change t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
+from itertools import chain
 from typing import cast
 
 from perfsuite import values
 from perfsuite.criteria import read_criteria
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import metric
-from perfsuite.plan import OF, STABLE_MEMORY, Phase, SystemKind
+from perfsuite.plan import OF, STABLE_MEMORY, Criterion, Phase, SystemKind
 from perfsuite.settings import BY_NAME, PHASE_OPTIONS
 
 PHASE_KEYS = ("name", "title", "duration", "metrics", "success_criteria", "probes", "of")
-GROUPS = ("all", "suite")
+GROUPS = ("all", "suite", "chat-loop")
 """Names that stand for several phases."""
 
 
@@ -78,7 +79,11 @@ def _phase(
                     listed = (*listed, metric(item, f"{where}: metrics").name)
     criteria = read_criteria(table.get("success_criteria", {}), where, origin, base.criteria if base else (), mistakes)
     if base:
-        criteria = {old.metric: old for old in base.criteria if listed is None or old.metric in listed} | criteria
+        before: dict[str, tuple[Criterion, ...]] = {}
+        for old in base.criteria:
+            if listed is None or old.metric in listed:
+                before[old.metric] = (*before.get(old.metric, ()), old)
+        criteria = before | criteria
     measured = listed if listed is not None else base.metrics if base else ()
     duration = base.documented_s if base else 0.0
     if "duration" in table:
@@ -106,7 +111,7 @@ def _phase(
         duration_s=duration,
         documented_s=duration,
         metrics=tuple(dict.fromkeys([*measured, *criteria])),
-        criteria=tuple(criteria.values()),
+        criteria=tuple(chain.from_iterable(criteria.values())),
         probes=probes,
         settings={**(base.settings if base else {}), **overrides},
         of=of,
@@ -132,9 +137,15 @@ def service() -> Mapping[str, Phase]:
     return {**_read("database.toml"), **_read("checkpoint.toml")}
 
 
+@cache
+def chat_loop() -> Mapping[str, Phase]:
+    """The tests of the chat-loop guide."""
+    return _read("chatloop.toml")
+
+
 def built_in() -> Mapping[str, Phase]:
     """All that the package brings."""
-    return {**documented(), **memory_suite(), **service()}
+    return {**documented(), **memory_suite(), **service(), **chat_loop()}
 
 
 def _read(name: str) -> Mapping[str, Phase]:
@@ -145,6 +156,13 @@ def _read(name: str) -> Mapping[str, Phase]:
     known.read(document["phases"], name, "built-in", mistakes)
     mistakes.check()
     return known.phases
+
+
+def giving_way(phase: Phase, asked: Set[str]) -> Phase:
+    """A built-in phase without the users that it sets, where the load that is asked for is another."""
+    if phase.origin != "built-in" or asked.isdisjoint(("users", "rate", "concurrency", "think", "find_max")):
+        return phase
+    return replace(phase, settings={name: value for name, value in phase.settings.items() if name != "users"})
 
 
 def with_stable_memory(phase: Phase) -> Phase:

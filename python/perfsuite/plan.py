@@ -208,4 +208,5 @@ class Plan:
     api_key_env: str | None = None
     tokenizer: Path | None = None
     verbose: bool = False
+    trace: bool = False
     settings: tuple[Setting, ...] = ()

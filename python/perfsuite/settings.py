@@ -284,6 +284,9 @@ OPTIONS: tuple[Option, ...] = (
         repeat=True,
     ),
     Option("tokenizer", path, "the model's tokenizer.json, or its folder, to count with", metavar="FILE"),
+    Option(
+        "trace", switch, "chat-loop leaks: name the lines that allocate what stays (slower)", default=False, switch=True
+    ),
     Option("cluster", text, "drive the load from several machines", metavar="ADDRESS|local:N"),
     Option("live", text, "a live dashboard", metavar="HOST:PORT"),
     Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),
@@ -301,7 +304,7 @@ OF_DATABASE = frozenset({"url", "rows", "queries", "workers"})
 OF_CHAT = frozenset(
     {"concurrency", "rate", "arrivals", "users", "pace", "think", "find_max", "max_requests", "max_tokens", "raw"}
     | {"prompt_tokens", "output_tokens", "turns", "prefix_cache", "conversations", "max_window_size", "tokenizer"}
-    | {"model", "agent_model", "pid", "api_key_env"}
+    | {"model", "agent_model", "pid", "api_key_env", "trace"}
 )
 """What only phases of a chat system heed."""
 HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}
@@ -312,6 +315,3 @@ NOT_YET = {
     "live": "leave it out: metrics-TS.html has the charts when the run ends",
 }
 """Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""
-
-LATER_BENCHMARKS = ("chat-loop",)
-"""Benchmarks that are documented and not in this version."""

@@ -19,6 +19,7 @@ from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_DATABASE, OF_MEMORY
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
 SUITE = ["latency", "throughput", "footprint"]
 SERVICE = ["database", "checkpoint"]
+CHAT_LOOP = [f"chat-loop-{part}" for part in ("timings", "memory", "load", "stress", "leaks", "efficiency")]
 
 
 def plan(folder: Path | None = None, environment: dict[str, str] | None = None, **flags: object) -> Plan:
@@ -182,6 +183,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "strict": "true",
         "api_key_env": "KEY",
         "tokenizer": "file",
+        "trace": "true",
         "workers": "3",
         "samples": "3",
         "max_scale": "3",
@@ -225,7 +227,7 @@ def test_the_documented_troubleshooting_flags() -> None:
 def test_names_choose_the_phases_in_order_and_once() -> None:
     assert [p.name for p in plan(phase=["token", "baseline", "token"]).phases] == ["token", "baseline"]
     assert [p.name for p in plan(phase="load,token").phases] == ["load", "token"]
-    assert [p.name for p in plan(phase=["token", "all"]).phases] == ["token", *FIVE[:-1], *SUITE, *SERVICE]
+    assert [p.name for p in plan(phase=["token", "all"]).phases] == ["token", *FIVE[:-1], *SUITE, *SERVICE, *CHAT_LOOP]
     assert [p.name for p in plan(phase="suite").phases] == SUITE
 
 
@@ -269,6 +271,22 @@ def test_two_statistics_of_a_metric_stand_beside_each_other() -> None:
     assert [(c.stat, c.target) for c in criteria(made, "load", "ttft")] == [("p95", 500), ("p99", 1000)]
     assert held(made, "load", "response_time") == ("p50", "<", 1000)
     assert "ttft" in phase(made, "load").metrics
+
+
+def test_a_file_may_state_several_criteria_of_a_metric(tmp_path: Path) -> None:
+    phase_of = "[[phases]]\nname = 'x'\nduration = 5\nsuccess_criteria = {{ ttft = {} }}"
+    two = "[{ value = '1s', stat = 'p50' }, { value = 2000, stat = 'max', critical = false }]"
+    (tmp_path / "perfsuite.toml").write_text(phase_of.format(two))
+    made = criteria(plan(tmp_path, phase="x"), "x", "ttft")
+    assert [(c.stat, c.target, c.critical) for c in made] == [("p50", 1000, True), ("max", 2000, False)]
+    (tmp_path / "perfsuite.toml").write_text(phase_of.format("[{ value = 1 }, { value = 2 }]"))
+    assert "two criteria of one statistic" in mistakes(tmp_path, phase="x")[0]
+
+
+def test_what_a_built_in_phase_sets_of_the_load_gives_way() -> None:
+    assert phase(plan(phase="chat-loop-load"), "chat-loop-load").settings["users"] == 10
+    for asked in ({"users": "3"}, {"rate": "3"}, {"concurrency": "3"}):
+        assert "users" not in phase(plan(phase="chat-loop-load", **asked), "chat-loop-load").settings
 
 
 def test_a_metric_that_a_phase_shows_besides_its_own_can_be_asked_of_it() -> None:
@@ -321,7 +339,8 @@ def test_the_documents_example_as_a_plan_file(tmp_path: Path) -> None:
     (efficiency,) = criteria(made, new.name, "token_efficiency")
     assert (efficiency.target, efficiency.critical, efficiency.required) == (0.9, False, True)
     assert held(made, new.name, "memory_growth")[2] == 1e8
-    assert [p.name for p in plan(plan=str(file), phase="all").phases] == [*FIVE, *SUITE, *SERVICE, "New Test Phase"]
+    known = [*FIVE, *SUITE, *SERVICE, *CHAT_LOOP, "New Test Phase"]
+    assert [p.name for p in plan(plan=str(file), phase="all").phases] == known
     assert [p.name for p in plan(plan=str(file), phase=["New Test Phase", "load"]).phases] == ["New Test Phase", "load"]
 
 
@@ -392,7 +411,6 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"model": ["@http://x"]}, "no model's name"),
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
-        ({"phase": ["chat-loop"]}, "not in this version"),
         ({"cluster": "local:2"}, "not in this version"),
         ({"live": "x:1"}, "not in this version"),
         ({"find_max": True, "phase": ["baseline"]}, "none of the phases baseline drives a load; run load"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from perfsuite.analysis.ranking import margin
+from perfsuite.analysis.scaling import CLASSES
 from perfsuite.metric import labelled
 from perfsuite.result import MetricResult, PhaseResult, Recommendation
 from perfsuite.stats.intervals import nearest_rank
@@ -141,6 +142,14 @@ def _too_long(phase: PhaseResult) -> Iterable[Sign]:
             yield f'"{text}" in {phase.name}', f"{phase.name}.error_rate"
 
 
+def _traced(phase: PhaseResult) -> Iterable[Sign]:
+    """The line that holds most of what a leak left, where lines were asked for."""
+    found = phase.metric("leak_slope")
+    lines = found.details.get("lines") if found is not None and found.verdict == "failed" else None
+    if isinstance(lines, list) and lines:
+        yield f"{lines[0]} in {phase.name}", f"{phase.name}.leak_slope"
+
+
 def _any(*conditions: Callable[[PhaseResult], Iterable[Sign]]) -> Callable[[PhaseResult], Iterable[Sign]]:
     return lambda phase: [sign for condition in conditions for sign in condition(phase)]
 
@@ -152,6 +161,65 @@ ISSUES: tuple[Issue, ...] = (
         "settings, validate cache eviction; trim earlier (a lower trim_threshold) or keep fewer pairs "
         "(max_history_pairs).",
         _misses("memory_usage", "memory_growth"),
+    ),
+    Issue(
+        "Memory leak",
+        "Run perfsuite chat-loop leaks --trace: it names the lines that allocate what stays. Bound every cache, let go "
+        "of what a turn no longer needs (_cleanup_memory), and look again.",
+        _any(_misses("leak_slope"), _traced),
+    ),
+    Issue(
+        "High memory of conversations",
+        "Trim earlier (trim_threshold = 1.2), keep fewer pairs (max_history_pairs = 50), and clean up more "
+        "(gc.collect() and clearing caches in _cleanup_memory).",
+        _misses(
+            "conversation_memory",
+            "history_share",
+            "trim_efficiency",
+            "growth_100",
+            "growth_10000",
+            *(f"scale_memory_{row.name}" for row in CLASSES),
+        ),
+    ),
+    Issue(
+        "Trimming takes much of the time",
+        "Trim less often: a lower safe_trim_level leaves more room until the next trim, a higher trim_threshold too.",
+        _misses("untrimmed_time", "memory_trimming"),
+    ),
+    Issue(
+        "Slow model",
+        "Raise llm_timeout_s (30 s) if its answers are worth waiting for; else optimise the model's configuration: a "
+        "smaller model, fewer output tokens, a shorter history.",
+        _misses("llm_invocation"),
+    ),
+    Issue(
+        "Slow tools",
+        "Optimise the tools or cache what they give; run those of one answer at the same time (parallel_tools), and "
+        "give them a time-out (tool_timeout_s).",
+        _misses("tool_execution", "tool_execution_parallel"),
+    ),
+    Issue(
+        "Slow context",
+        "Keep what was looked up (context_cache_size), leave it out for short messages (override _inject_context) or "
+        "when it is slow (context_mode = auto), and await arun_iteration, which looks it up in another thread.",
+        _misses("context_injection"),
+    ),
+    Issue(
+        "Slow handling of messages",
+        "Run perfsuite chat-loop profile, and optimise what it shows to be dearest; allow shorter messages only "
+        "(max_input_length).",
+        _misses(
+            "input_validation",
+            "content_sanitization",
+            "complete_iteration",
+            *(f"scale_cpu_{row.name}" for row in CLASSES),
+        ),
+    ),
+    Issue(
+        "Not sound under stress",
+        "Read what went wrong under the phase's events: refuse what is too large, take control characters out, and let "
+        "no tool end a turn.",
+        _misses("stress_failures"),
     ),
     Issue(
         "Slow model switching",

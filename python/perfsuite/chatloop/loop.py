@@ -132,7 +132,7 @@ class ChatLoop:
             self.ctx.conversation_history.append({"role": "system", "content": self.config.system_prompt})
         self.last_turn: Turn | None = None
         self.turns = self.trims = self.tool_failures = 0
-        self._policies: tuple[tuple[object, ...], TrimPolicy] | None = None
+        self._policy_kept: TrimPolicy | None = None
         self._lock = Lock()
         self._running = False
 
@@ -325,21 +325,13 @@ class ChatLoop:
         return report
 
     def _policy(self) -> TrimPolicy:
-        """Trims whenever there are more than a few messages above the safe level: when to trim is
-        _should_trim_memory's to say."""
-        config = self.config
-        key = (config.max_history_pairs, config.safe_trim_level, config.emergency_threshold)
-        if self._policies is None or self._policies[0] != key:
-            turns = max(1, int(config.max_history_pairs * config.safe_trim_level))
-            forced = config.max_safe_size * config.emergency_threshold / (2 * turns + 5)
-            policy = TrimPolicy(
-                max_history_pairs=turns,
-                trim_threshold=1.0,
-                safe_trim_level=1.0,
-                emergency_threshold=max(1.0, forced),
-            )
-            self._policies = key, policy
-        return self._policies[1]
+        """Trims whenever there are more than a few messages above the safe level, for when to trim is
+        _should_trim_memory's to say; down to that level however many messages a turn has (with tools it has more than
+        two), or the next turn would begin above the threshold again."""
+        turns = max(1, int(self.config.max_history_pairs * self.config.safe_trim_level))
+        if self._policy_kept is None or self._policy_kept.max_history_pairs != turns:
+            self._policy_kept = TrimPolicy(turns, trim_threshold=1.0, safe_trim_level=1.0, emergency_threshold=1.0)
+        return self._policy_kept
 
     # ── hooks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 

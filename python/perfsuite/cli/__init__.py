@@ -32,6 +32,7 @@ COMMANDS = {
     "plan": "print the plan that would run, and where each value comes from",
     "tokens": "where the tokens of conversations go, and what would save some",
     "compare": "the same data through several memory systems, side by side: quality, latency, durability, cost",
+    "chat-loop": "the chat-loop guide's tests: timings, memory, load, stress, leaks, efficiency, profile",
     "ab": "two versions on one machine, in turns: exit code 4 when the second is slower",
     "init-baselines": "make baselines from results, for detect",
     "detect": "check results against their baselines: exit code 4 when one is slower",
@@ -54,10 +55,7 @@ SHORT = {
 }
 """Benchmarks that are commands as well."""
 
-LATER = (
-    "chat-loop",
-    "monitor",
-)
+LATER = ("monitor",)
 """Commands that are documented and not in this version."""
 
 INTERRUPTED = 130

@@ -23,6 +23,7 @@ SCHEMES = {
     "reference": "perfsuite.targets.reference:make",
     "python": "perfsuite.targets.function:make",
     **dict.fromkeys(sorted(NETWORK), "perfsuite.targets.http.target:make"),
+    "chatloop": "perfsuite.targets.chatloop:make",
     "template": "perfsuite.targets.template:make",
     "memory": "perfsuite.targets.memory:make",
     "database": "perfsuite.targets.database:make",
@@ -54,6 +55,10 @@ def check_target(target: str) -> None:
         from perfsuite.targets.memory import check
 
         check(target.partition(":")[2])
+    elif scheme == "chatloop":
+        from perfsuite.targets.chatloop import find
+
+        find(target.partition(":")[2])
     if scheme in SCHEMES:
         return
     if scheme in LATER:

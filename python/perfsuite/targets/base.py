@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfsuite._core import Row
+    from perfsuite.chatloop.loop import ChatLoop
+    from perfsuite.chatloop.monitor import PerformanceMonitor
     from perfsuite.memory.host import Hosted
 
 Message = Mapping[str, object]
@@ -205,6 +207,18 @@ class AgentCall(NamedTuple):
     def tokens(self) -> int:
         """Prompt and answer together."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@runtime_checkable
+class MakesLoops(Protocol):
+    """A target whose system is a chat loop, or has one."""
+
+    @property
+    def loop_name(self) -> str:
+        """What stands after ``chatloop:`` for a process that makes its own; empty for the package's."""
+
+    def new_loop(self, monitor: PerformanceMonitor | None = None) -> ChatLoop:
+        """A loop with nothing said yet."""
 
 
 class Codec(Protocol):

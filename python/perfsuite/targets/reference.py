@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from perfsuite._core import Row
+    from perfsuite.chatloop.loop import ChatLoop
+    from perfsuite.chatloop.monitor import PerformanceMonitor
     from perfsuite.memory.host import Hosted
     from perfsuite.plan import Plan
 
@@ -119,6 +121,17 @@ class ReferenceTarget:
         return MemoryTarget("reference").started(
             workdir=workdir, model_url=model_url, dim=dim, timeout_s=timeout_s, options=options, meter=meter
         )
+
+    @property
+    def loop_name(self) -> str:
+        """The package's own loop."""
+        return ""
+
+    def new_loop(self, monitor: PerformanceMonitor | None = None) -> ChatLoop:
+        """The chat loop beside the system: its model is simulated too, and answers at once."""
+        from perfsuite.targets.chatloop import ChatLoopTarget
+
+        return ChatLoopTarget().new_loop(monitor)
 
     def tier_options(self, count: int) -> Mapping[str, object]:
         """Of its memory."""

@@ -38,6 +38,19 @@ def issues(*phases: PhaseResult) -> list[str]:
         ("token_counting_accuracy", "Token management"),
         ("cache_hit_rate", "Cache"),
         ("response_time", "Slow responses"),
+        ("leak_slope", "Memory leak"),
+        ("conversation_memory", "High memory of conversations"),
+        ("scale_memory_enterprise", "High memory of conversations"),
+        ("growth_10000", "High memory of conversations"),
+        ("trim_efficiency", "High memory of conversations"),
+        ("untrimmed_time", "Trimming takes much of the time"),
+        ("llm_invocation", "Slow model"),
+        ("tool_execution", "Slow tools"),
+        ("tool_execution_parallel", "Slow tools"),
+        ("context_injection", "Slow context"),
+        ("content_sanitization", "Slow handling of messages"),
+        ("scale_cpu_small", "Slow handling of messages"),
+        ("stress_failures", "Not sound under stress"),
     ],
 )
 def test_a_failed_metric_points_to_its_issue_and_a_passed_one_to_none(name: str, issue: str) -> None:
@@ -47,6 +60,14 @@ def test_a_failed_metric_points_to_its_issue_and_a_passed_one_to_none(name: str,
     for verdict in ("passed", "undecided", "informative"):
         assert issues(phase(metric(name, verdict=verdict))) == []
     assert issues(phase(metric(name, verdict="not measured", value=None))) == []
+
+
+def test_a_leak_that_was_traced_is_told_with_its_line() -> None:
+    leak = metric("leak_slope", details={"lines": ["shop.py:7 holds 9,000 bytes more in 9 objects", "another"]})
+    (found,) = advise([phase(leak)])
+    assert "shop.py:7 holds 9,000 bytes" in found.text
+    passed = metric("leak_slope", verdict="passed", details={"lines": ["shop.py:7 holds 10 bytes more in 1 objects"]})
+    assert issues(phase(passed)) == []
 
 
 @pytest.mark.parametrize(

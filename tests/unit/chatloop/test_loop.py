@@ -427,6 +427,21 @@ def test_the_history_is_trimmed_by_the_guides_thresholds(preset: str) -> None:
     assert loop.ctx.conversation_history[-2]["content"] == f"message {i}"
 
 
+def test_turns_with_many_messages_are_trimmed_to_the_same_level() -> None:
+    """Else a history of tool calls would be above the threshold after every trim, and trimmed in every turn."""
+    calls = wants(*[("tool", {})] * 5)
+    loop = ChatLoop(
+        {"max_history_pairs": 10},
+        model=lambda messages: calls if messages[-1]["role"] == "user" else "done",
+        tools={"tool": lambda: "result"},
+    )
+    for i in range(50):
+        loop.run_iteration(f"message {i}")
+        assert len(loop.ctx.conversation_history) <= 1.5 * loop.config.max_safe_size
+    assert loop.trims < 50 / 2
+    assert loop.ctx.conversation_history[0]["role"] == "user"
+
+
 def test_above_the_emergency_threshold_it_is_trimmed_before_the_turn() -> None:
     model = Script("x")
     loop = ChatLoop({"max_history_pairs": 10, "system_prompt": "Be brief."}, model=model)

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, cast
 
+from perfsuite.analysis.scaling import CLASSES
+from perfsuite.chatloop.operations import EXPECTATIONS
 from perfsuite.errors import unknown
 from perfsuite.metric import streamed
-from perfsuite.targets.base import CountsTokens, MemoryUnderTest
+from perfsuite.targets.base import CountsTokens, MakesLoops, MemoryUnderTest
 from perfsuite.targets.database import DatabaseTarget
 
 if TYPE_CHECKING:
@@ -28,15 +30,15 @@ class Probe:
 
     ``shows`` are the metrics that it gives evidence for besides the streamed ones, which every probe that ``drives``
     the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
-    more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system, ``database``
-    for what the plan's ``url`` names, whatever the target.  ``weight`` is the probe's share of a phase's time beside
-    the other probes'.  ``module``: where it is, if not here by its name.
+    more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system, ``loop`` for a
+    chat loop, ``database`` for what the plan's ``url`` names, whatever the target.  ``weight`` is the probe's share of
+    a phase's time beside the other probes'.  ``module``: where it is, if not here by its name.
     """
 
     name: str
     shows: tuple[str, ...]
     drives: bool = False
-    needs: Literal["anything", "inside", "models", "counter", "memory", "database"] = "anything"
+    needs: Literal["anything", "inside", "models", "counter", "memory", "database", "loop"] = "anything"
     weight: float = 1.0
     module: str = ""
 
@@ -63,6 +65,8 @@ class Probe:
             return f"{target.name} does not show its inside"
         if self.needs == "models" and len(target.models) < 2:
             return "needs two models: name them with --model A --model B"
+        if self.needs == "loop" and not isinstance(target, MakesLoops):
+            return f"{target.name} is no chat loop: name one with --target chatloop:module:Class"
         if self.needs == "counter":
             return _countable(target)
         return None
@@ -129,6 +133,40 @@ PROBES = {
             needs="inside",
         ),
         Probe(name="counting", shows=("token_counting_accuracy",), needs="counter"),
+        Probe(
+            name="loop-timings",
+            shows=tuple(EXPECTATIONS),
+            needs="loop",
+            module="perfsuite.suites.chatloop.timings",
+        ),
+        Probe(
+            name="loop-memory",
+            shows=(
+                "conversation_memory",
+                "untrimmed_time",
+                *(f"scale_{what}_{row.name}" for what in ("memory", "cpu") for row in CLASSES),
+            ),
+            needs="loop",
+            module="perfsuite.suites.chatloop.memory",
+        ),
+        Probe(
+            name="loop-stress",
+            shows=("stress_failures", "history_share", "complete_iteration"),
+            needs="loop",
+            module="perfsuite.suites.chatloop.stress",
+        ),
+        Probe(
+            name="loop-efficiency",
+            shows=("trim_efficiency",),
+            needs="loop",
+            module="perfsuite.suites.chatloop.efficiency",
+        ),
+        Probe(
+            name="leaks",
+            shows=("leak_slope", "growth_100", "growth_10000"),
+            drives=True,
+            module="perfsuite.suites.chatloop.leaks",
+        ),
         Probe(
             name="tier-latency",
             shows=tuple(

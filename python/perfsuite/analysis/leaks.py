@@ -1,0 +1,60 @@
+"""Whether memory leaks: how many bytes each iteration leaves behind, with the interval that this lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from perfsuite import stats
+
+SETTLING = 0.3
+"""Of the iterations, those at first that are left out: caches fill, the history grows to where it is trimmed."""
+FEWEST = 12
+"""Readings below which nothing is said."""
+
+Points = Sequence[tuple[float, float]]
+"""(iterations so far, bytes), in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leak:
+    """Bytes that an iteration leaves behind: the slope of memory, its 95 % interval, from so many readings."""
+
+    bytes_each: float
+    low: float
+    high: float
+    readings: int
+
+
+def leak(points: Points) -> Leak | None:
+    """Theil and Sen's slope of the settled readings; None for too few.
+
+    Readings depend on one another (memory comes in pages and arenas), so that the interval is that of as many as their
+    residuals are worth: a single step is no leak.
+    """
+    settled = settle(points)
+    if len(settled) < FEWEST:
+        return None
+    iterations = [at for at, _ in settled]
+    sizes = [size for _, size in settled]
+    line = stats.trend(sizes, iterations)
+    residuals = [size - line.intercept - line.slope * at for at, size in settled]
+    worth = stats.effective_size(residuals)
+    wide = stats.trend(sizes, iterations, n_effective=max(3.0, worth))
+    return Leak(line.slope, wide.low, wide.high, len(settled))
+
+
+def settle(points: Points) -> list[tuple[float, float]]:
+    """The readings after the settling."""
+    if not points:
+        return []
+    first, last = points[0][0], points[-1][0]
+    return [point for point in points if point[0] >= first + SETTLING * (last - first)]
+
+
+def growth(points: Points, iterations: float) -> float | None:
+    """Bytes more after so many iterations than before the first; None where so many were not made."""
+    if not points or points[-1][0] - points[0][0] < iterations:
+        return None
+    after = next(size for at, size in points if at - points[0][0] >= iterations)
+    return after - points[0][1]

@@ -1,0 +1,82 @@
+"""Leaks and scales from readings: what is there is found, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from perfsuite.analysis.leaks import growth, leak
+from perfsuite.analysis.scaling import CLASSES, project
+
+PAGE = 4096
+LIMIT = 102.4
+
+
+def readings(
+    each: float, *, steps: int = 0, seed: int = 0, count: int = 100, every: int = 10
+) -> list[tuple[float, float]]:
+    """Memory that grows by so many bytes an iteration, in pages, with some noise and a few steps of an arena."""
+    rng = random.Random(seed)
+    at = sorted(rng.sample(range(count), steps))
+    found = []
+    for i in range(count):
+        size = 30e6 + each * i * every + sum(i >= one for one in at) * 256 * 1024 + rng.choice((0, 0, PAGE))
+        found.append((float(i * every), float(int(size) // PAGE * PAGE)))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_leak_of_a_kilobyte_is_found_within_a_thousand_iterations(seed: int) -> None:
+    found = leak(readings(1024, seed=seed))
+    assert found is not None
+    assert found.low > LIMIT
+    assert found.low <= 1024 <= found.high * 1.05
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("steps", [0, 1, 2])
+def test_what_does_not_leak_is_not_said_to(seed: int, steps: int) -> None:
+    found = leak(readings(0, steps=steps, seed=seed))
+    assert found is not None
+    assert found.low <= LIMIT
+
+
+def test_filling_at_the_beginning_is_no_leak() -> None:
+    points = [(float(i), 30e6 + min(i, 250) * 10_000.0) for i in range(0, 1000, 10)]
+    found = leak(points)
+    assert found is not None
+    assert (found.bytes_each, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_too_few_readings_say_nothing() -> None:
+    assert leak([]) is None
+    assert leak(readings(1024, count=12)) is None
+
+
+def test_growth_is_of_the_iterations_that_were_made() -> None:
+    points = [(0.0, 100.0), (50.0, 150.0), (100.0, 300.0), (150.0, 310.0)]
+    assert growth(points, 100) == 200.0
+    assert growth(points, 60) == 200.0
+    assert growth(points, 151) is None
+    assert growth([], 1) is None
+
+
+def test_a_line_is_projected_and_says_where_it_extrapolates() -> None:
+    points = [(users, 20e6 + users * 50e3) for users in (1.0, 10.0, 25.0, 50.0, 75.0, 100.0)]
+    small, *_, enterprise = [project(points, row.users) for row in CLASSES]
+    assert small.value == pytest.approx(20.5e6)
+    assert not small.extrapolated
+    assert enterprise.value == pytest.approx(520e6)
+    assert enterprise.extrapolated
+    assert enterprise.low <= enterprise.value <= enterprise.high
+    assert enterprise.error == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_line_that_fits_badly_says_so() -> None:
+    points = [(1.0, 20e6), (10.0, 40e6), (25.0, 22e6), (50.0, 60e6), (75.0, 30e6), (100.0, 80e6)]
+    line = project(points, 10_000)
+    assert line.error > 0.1
+    assert line.high > 1.5 * line.value
+    with pytest.raises(ValueError, match="3 points"):
+        project(points[:2], 10)

@@ -1,0 +1,332 @@
+"""The chat-loop guide's tests as phases: a sound loop passes them, one that leaks, stalls or is slow fails.
+
+Each kind of wrong is a class or a function here, named as a target; the sound ones beside them are the controls.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import perfsuite
+from perfsuite import ChatLoop, Result
+from perfsuite.cli import main
+from perfsuite.result import MetricResult
+
+HERE = "test_chat_loop"
+
+
+@pytest.fixture(autouse=True)
+def apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERFSUITE_HISTORY", "off")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
+
+
+def answer(messages: list[dict[str, Any]]) -> Any:
+    return "A fine answer."
+
+
+class Sound(ChatLoop):
+    def __init__(self) -> None:
+        super().__init__({"max_history_pairs": 20, "show_token_usage": False}, model=answer)
+
+
+class Slow(Sound):
+    def _sanitize_content(self, text: str) -> str:
+        time.sleep(0.003)
+        return super()._sanitize_content(text)
+
+
+class Unwashed(Sound):
+    def _sanitize_content(self, text: str) -> str:
+        return text
+
+
+class Hoarding(Sound):
+    """Never trims."""
+
+    def _should_trim_memory(self) -> bool:
+        return False
+
+    def _must_trim(self) -> bool:
+        return False
+
+    def _trim_conversation_history_incremental(self) -> Any:
+        return None
+
+
+class Leaking(Sound):
+    kept: list[bytearray] = []  # noqa: RUF012
+
+    def _inject_context(self, user_input: str) -> str:
+        self.kept.append(bytearray(1024))
+        return super()._inject_context(user_input)
+
+
+class Forgetful(Sound):
+    """Fails a turn now and then."""
+
+    def _validate_input(self, user_input: str) -> str:
+        if self.turns % 7 == 3:
+            self.turns += 1
+            raise RuntimeError("on purpose")
+        return super()._validate_input(user_input)
+
+
+class Awaiting(ChatLoop):
+    def __init__(self) -> None:
+        async def model(messages: list[dict[str, Any]]) -> str:
+            return "An async answer."
+
+        super().__init__({"max_history_pairs": 20, "show_token_usage": False}, model=model)
+
+
+class NotALoop:
+    pass
+
+
+def stalls(messages: list[dict[str, Any]]) -> Iterator[str]:
+    time.sleep(1.5)
+    yield "late"
+
+
+def sound(messages: list[dict[str, Any]]) -> str:
+    return "An answer."
+
+
+KEPT: list[bytearray] = []
+
+
+def leaking(messages: list[dict[str, Any]]) -> str:
+    KEPT.append(bytearray(1024))
+    return "An answer."
+
+
+def measured(part: str, target: str = "reference", **settings: Any) -> Result:
+    return perfsuite.run([f"chat-loop-{part}"], target=target, **{"duration": "1s", **settings})
+
+
+def figures(result: Result) -> dict[tuple[str, str], MetricResult]:
+    return {(one.name, one.stat): one for one in result.phases[0].metrics}
+
+
+def of(name: str) -> str:
+    return f"chatloop:{HERE}:{name}"
+
+
+# ── timings ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_operation_is_timed_and_judged_by_the_guides_table() -> None:
+    from perfsuite.chatloop.operations import EXPECTATIONS
+
+    result = measured("timings")
+    assert result.run.error is None
+    assert result.run.target == "chatloop"
+    found = figures(result)
+    for row in EXPECTATIONS.values():
+        for stat, target in (("p50", row.expected_ms), ("p95", row.p95_ms), ("max", row.maximum_ms)):
+            one = found[row.name, stat]
+            assert one.target == target
+            assert one.critical == (stat != "max")
+            assert one.value is not None, (row.name, one.reason)
+    details = found["context_injection", "p95"].details
+    assert details["expected_ms"] == 5.0
+    assert isinstance(details["memory_peak_bytes"], int | float)
+
+
+def test_a_loop_that_is_slow_somewhere_fails_there() -> None:
+    found = figures(measured("timings", of("Slow")))
+    assert found["content_sanitization", "p95"].verdict == "failed"
+    assert found["content_sanitization", "p50"].verdict == "failed"
+    assert found["input_validation", "p50"].verdict == "passed"
+    assert found["tool_execution", "p95"].reason == "the model asked for no tool"
+
+
+def test_an_async_loop_is_awaited() -> None:
+    found = figures(measured("timings", of("Awaiting")))
+    assert (found["llm_invocation", "p95"].samples or 0) > 20
+
+
+# ── memory, efficiency ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_memory_by_size_and_at_scale() -> None:
+    result = measured("memory", of("Sound"))
+    assert result.run.error is None
+    found = {name: one for (name, _), one in figures(result).items()}
+    sizes: Any = found["conversation_memory"].details["sizes"]
+    assert [one["messages"] for one in sizes] == [10, 50, 100, 500, 1000, 5000]
+    assert [bool(one["trims"]) for one in sizes] == [False, False, True, True, True, True]
+    assert sizes[-1]["bytes"] < 3 * sizes[2]["bytes"], "a history that is trimmed grew all the same"
+    enterprise = found["scale_memory_enterprise"]
+    assert enterprise.details["projection"] == "extrapolated from 100 users"
+    assert enterprise.interval is not None
+    assert any("extrapolated from 100" in event.text for event in result.phases[0].events)
+
+
+def test_a_trim_gives_back_what_it_takes_away() -> None:
+    (one,) = [m for m in measured("efficiency", of("Sound")).phases[0].metrics if m.name == "trim_efficiency"]
+    assert one.verdict == "passed"
+    rows: Any = one.details["sizes"]
+    assert [row["kept"] for row in rows] == [10, 100, 240, 240]
+    assert rows[3]["efficiency"] > 0.9
+    (one,) = [m for m in measured("efficiency", of("Hoarding")).phases[0].metrics if m.name == "trim_efficiency"]
+    assert one.verdict == "failed"
+
+
+# ── stress ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("target", ["reference", of("Sound"), of("Awaiting")])
+def test_a_sound_loop_bears_the_stress(target: str) -> None:
+    result = measured("stress", target, duration="2s")
+    found = {name: one for (name, _), one in figures(result).items()}
+    assert found["stress_failures"].details["wrong"] == []
+    assert found["stress_failures"].verdict == "passed"
+    assert found["history_share"].verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    ("target", "metric", "said"),
+    [
+        ("Unwashed", "stress_failures", "lone surrogates do not reach the history"),
+        ("Forgetful", "stress_failures", "turns failed"),
+        ("Hoarding", "history_share", ""),
+    ],
+)
+def test_a_loop_that_is_not_sound_does_not(target: str, metric: str, said: str) -> None:
+    result = measured("stress", of(target), duration="3s")
+    found = {name: one for (name, _), one in figures(result).items()}
+    assert found[metric].verdict == "failed"
+    wrong: Any = found["stress_failures"].details["wrong"]
+    assert any(said in text for text in wrong) or not said
+    assert result.run.exit_code == 3
+
+
+# ── leaks ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("target", [of("Leaking"), f"python:{HERE}:leaking"])
+def test_a_leak_is_found(target: str) -> None:
+    found = {n: one for (n, _), one in figures(measured("leaks", target, duration="30s", max_requests=1020)).items()}
+    assert found["leak_slope"].verdict == "failed", (found["leak_slope"].value, found["leak_slope"].interval)
+
+
+@pytest.mark.parametrize("target", [of("Sound"), f"python:{HERE}:sound"])
+def test_what_does_not_leak_is_not_said_to(target: str) -> None:
+    verdicts = []
+    for _ in range(3):  # the least of several: a test's process has other things that grow
+        found = figures(measured("leaks", target, duration="30s", max_requests=1020))
+        verdicts.append(found["leak_slope", "value"].verdict)
+    assert "passed" in verdicts or "undecided" in verdicts
+
+
+def test_the_lines_that_allocate_are_named_on_request() -> None:
+    settings = {"duration": "30s", "max_requests": 520}
+    found = figures(measured("leaks", of("Leaking"), trace=True, **settings))["leak_slope", "value"]
+    lines: Any = found.details["lines"]
+    assert f"{HERE}.py" in lines[0]
+    assert "lines" not in figures(measured("leaks", of("Leaking"), **settings))["leak_slope", "value"].details
+
+
+def test_leaks_of_another_process(served_url: str) -> None:
+    result = measured("leaks", served_url, duration="3s", concurrency=4)
+    found = figures(result)["leak_slope", "value"]
+    assert "process is not known" not in (found.reason or "")
+    points: Any = found.details["points"]
+    iterations: Any = found.details["iterations"]
+    assert iterations > 0
+    assert len(points) >= 2
+    assert points[0][1] > 10e6
+
+
+@pytest.fixture
+def served_url() -> Iterator[str]:
+    import subprocess
+    import sys
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", "perfsuite", "serve", "--model", "quick:0:0"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout.readline().split()[0]
+    finally:
+        process.terminate()
+        process.wait(30)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+# ── load ──────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_load_is_users_with_a_message_a_second_each() -> None:
+    result = measured("load", of("Sound"), duration="3s", users=5)
+    phase = result.phases[0]
+    assert phase.requested["users"] == 5
+    assert phase.delivered["failed"] == 0
+    slow = measured("load", f"python:{HERE}:stalls", duration="3s", users=5, threshold="response_time.p50<1s")
+    (one,) = [m for m in slow.phases[0].metrics if m.name == "response_time" and m.stat == "p50"]
+    assert one.value is not None
+    assert one.value >= 1500
+    assert one.verdict != "passed"
+
+
+# ── the command ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_command_runs_its_parts(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["chat-loop", "efficiency", "--target", of("Sound"), "--duration", "1s"]) == 0
+    assert "trim_efficiency" in capsys.readouterr().out
+    assert len(list((tmp_path / "test-results").glob("results-*.json"))) == 1
+    assert main(["chat-loop", "efficiency", "--target", of("Hoarding"), "--duration", "1s"]) == 3
+    assert main(["run", "chat-loop-efficiency", "--target", of("Sound"), "--duration", "1s"]) == 0
+
+
+def test_the_profile(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["chat-loop", "profile", "--target", of("Slow"), "--duration", "0.2s"]) == 0
+    out = capsys.readouterr().out
+    assert "_sanitize_content" in out
+    (graph,) = (tmp_path / "test-results").glob("profile-*.svg")
+    assert "_sanitize_content" in graph.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["timing"], "did you mean timings"),
+        (["profile", "leaks"], "runs by itself"),
+        (["profile", "--target", f"python:{HERE}:sound"], "only a chat loop is profiled"),
+        (["timings", "--target", of("NotALoop")], "is no perfsuite.ChatLoop"),
+        (["timings", "--target", of("Nobody")], "unknown function"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat-loop", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_what_needs_a_loop_says_so_of_a_function() -> None:
+    result = measured("efficiency", f"python:{HERE}:sound")
+    (one,) = [m for m in result.phases[0].metrics if m.name == "trim_efficiency"]
+    assert one.verdict == "not measured"
+    assert "is no chat loop" in (one.reason or "")
+
+
+def test_the_group_is_all_of_them() -> None:
+    from perfsuite.configuration import configure
+
+    plan = configure({"phase": ["chat-loop"]})
+    assert [phase.name for phase in plan.phases] == [
+        f"chat-loop-{part}" for part in ("timings", "memory", "load", "stress", "leaks", "efficiency")
+    ]
+    assert plan.target == "chatloop"
+    assert configure({"phase": ["chat-loop", "baseline"]}).target == "reference"
