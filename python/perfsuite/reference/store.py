@@ -390,6 +390,7 @@ class Store:
     def close(self) -> None:
         """Closes the file, with all of it on the disk where that was asked for."""
         if self._journal is None:
+            self.owed = None
             self.connection.close()
             return
         try:
