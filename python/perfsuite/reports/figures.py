@@ -11,6 +11,8 @@ from perfsuite.units import digits_of, figure, goal, number, scale, with_unit
 if TYPE_CHECKING:
     from perfsuite.result import ErrorBars, MetricResult, PhaseResult
 
+MOST_TIMES = 1_000
+"""Within its objective, beyond which a factor says nothing more."""
 LARGER = 8.0
 """An interval that reaches so many times further than the value chooses the unit for both."""
 
@@ -49,7 +51,8 @@ def row_of(m: MetricResult) -> MetricRow:
     target = f"{m.comparison} {printable(goal(m.target, m.unit))}" if m.target is not None else ""
     times = m.details.get("times_within_objective")
     if target and m.verdict == "passed" and isinstance(times, float) and math.isfinite(times):
-        target += f" ({number(times, 2)} × within)"
+        # A slope of nearly nothing is so by any factor.
+        target += f" ({number(times, 2) if times <= MOST_TIMES else f'over {MOST_TIMES:,}'} × within)"
     verdict = m.verdict if not m.reason else f"{m.verdict}: {printable(m.reason)}"
     return MetricRow(label(m), value, interval, error, target, verdict)
 

@@ -26,6 +26,10 @@ def test_a_row_is_in_one_unit() -> None:
 def test_a_target_says_by_how_much_it_is_beaten() -> None:
     found = metric(value=2.0, target=50.0, comparison="<", verdict="passed", details={"times_within_objective": 25.0})
     assert row_of(found).target == "< 50 ms (25 × within)"
+    nothing = metric(
+        value=1e-9, target=50.0, comparison="<", verdict="passed", details={"times_within_objective": 5e10}
+    )
+    assert row_of(nothing).target == "< 50 ms (over 1,000 × within)"
     missed = metric(value=80.0, target=50.0, comparison="<", verdict="failed", details={"times_within_objective": 0.6})
     assert row_of(missed).target == "< 50 ms"
 
