@@ -40,6 +40,8 @@ CLIENTS = {
     "httpx + json": "by_httpx.py",
     "openai": "by_openai.py",
     "locust": "by_locust.py",
+    "aiperf": "by_aiperf.py",
+    "guidellm": "by_guidellm.py",
 }
 COMPILED = Path(tempfile.gettempdir()) / f"perfsuite-clients-{os.getpid()}"
 """Where the clients' modules are kept compiled, until the last one has run."""
