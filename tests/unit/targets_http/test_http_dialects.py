@@ -9,7 +9,7 @@ import pytest
 from perfsuite.settings import BY_NAME
 from perfsuite.targets import NETWORK, SCHEMES
 from perfsuite.targets.http.address import parse_address
-from perfsuite.targets.http.dialect import Dialect, Usage, WrongShape
+from perfsuite.targets.http.dialect import Dialect, Usage, WrongShape, plain
 from perfsuite.targets.http.dialects import DIALECTS, dialect_at
 from perfsuite.targets.http.hearing import Hearing
 from perfsuite.targets.http.secret import Secret
@@ -188,3 +188,11 @@ def test_every_dialect_can_be_named_and_has_a_url() -> None:
     for name in DIALECTS:
         assert dialect_at(name, AT, None).name
     assert all(prefix in BY_NAME["target"].help for prefix in prefixes - {"https"})
+
+
+def test_a_workloads_own_marks_are_not_sent() -> None:
+    clean = {"role": "user", "content": "a", "name": "b"}
+    marked = {"role": "user", "pinned": True, "content": "c"}
+    called = {"role": "assistant", "content": None, "tool_calls": [{"id": "1"}]}
+    assert plain([clean, marked, called]) == [clean, {"role": "user", "content": "c"}, called]
+    assert marked["pinned"] is True

@@ -126,10 +126,16 @@ def encoded_json(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def plain(messages: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:
-    """Messages with the fields that services know: a workload's own marks (``pinned``) are not sent."""
-    known = ("role", "content", "name", "tool_calls", "tool_call_id")
-    return [{name: message[name] for name in known if name in message} for message in messages]
+_KNOWN = frozenset({"role", "content", "name", "tool_calls", "tool_call_id"})
+
+
+def plain(messages: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """Messages with the fields that services know: a workload's own marks (``pinned``) are not sent.  Those that have
+    no others are given as they are: a long conversation is written again with each of its messages."""
+    return [
+        message if message.keys() <= _KNOWN else {name: message[name] for name in message if name in _KNOWN}
+        for message in messages
+    ]
 
 
 Shape = TypeVar("Shape")
