@@ -15,6 +15,7 @@ TESTS = (
     "tests/unit/reports/test_fileset.py::test_a_read_only_folder",
     "tests/unit/test_embeddings.py::test_permissions",
     "tests/unit/history/test_history_store.py::test_a_folder_that_may_not_be_written_to_is_read",
+    "tests/unit/suites/test_database_suite.py::test_a_file_that_may_not_be_written_is_said_to_be",
 )
 
 

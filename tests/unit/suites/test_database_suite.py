@@ -249,7 +249,9 @@ def test_a_lock_is_waited_for_and_then_counted(filled: Path, monkeypatch: pytest
 @pytest.mark.skipif(UNBOUND, reason=WHY)
 def test_a_file_that_may_not_be_written_is_said_to_be(filled: Path) -> None:
     filled.chmod(0o400)
-    assert "cannot be written" in str(run(url=str(filled)).run.error)
+    phase = measured(url=str(filled))
+    assert (phase.verdict, kinds(phase)) == ("failed", {"read_only": 1})
+    assert "cannot be written" in phase.unhandled[0]
 
 
 def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

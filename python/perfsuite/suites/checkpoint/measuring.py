@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 COUNTS = {"quick": 6, "standard": 20, "full": 50}
 """Messages of each scenario, by profile: as many as that are sent, whatever they take."""
+TOLD_APART = 2
 OVERSIZED = 2
 BUDGET = 5000
 REFUSALS = ("target", "http_4xx", "http_429", "too_large")
@@ -45,6 +46,7 @@ class _Study:
         self.tokens = Tokens(target, {**meant, **session.plan.agent_models})
         self.driven: list[Stretch] = []
         self.right = self.asked = 0
+        self.apart = False
 
     async def make(self) -> dict[str, Evidence]:
         """Everything, one after the other."""
@@ -69,6 +71,8 @@ class _Study:
         found["long_conversation_response_time"] = await self._timed(
             "long conversations", long, {"messages_before": TURNS_BEFORE}
         )
+        if inside is None:
+            await self._tell_agents_apart()
         await self.tokens.settle()
         if inside is None:
             memories["memories_found"] = self._by_answers()
@@ -109,6 +113,23 @@ class _Study:
         )
         self.driven.append(stretch)
         return stretch
+
+    async def _tell_agents_apart(self) -> None:
+        """The engines that drive a load keep two counts of each answer.  Where a service tells more, its tokens are
+        those of some further messages, a few of each scenario, which are read whole."""
+        scenarios = self.scenarios
+        for requests in (scenarios.simple(1), scenarios.asked(TOLD_APART, told=True), scenarios.longer(TOLD_APART)):
+            for request in requests:
+                if self.session.stop.is_set() or self.session.budget.reached is not None:
+                    return
+                reply = await ask(self.session, request)
+                if isinstance(reply, str) or "agents" not in reply.extra:
+                    return
+                if not self.apart:
+                    self.apart = True
+                    self.tokens.start_anew()
+                self.tokens.heard(request, reply)
+                scenarios.answered(request, reply)
 
     def _by_answers(self) -> Evidence:
         if not self.asked:

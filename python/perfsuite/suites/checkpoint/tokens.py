@@ -26,6 +26,7 @@ class Tokens:
         self._meant = meant
         self._answered: dict[str, list[Reply]] = {}
         self._messages: list[list[AgentCall]] = []
+        self._counted_by: set[str] = set()
         self.uncounted = 0
         self.shown = target.inspection is not None
 
@@ -33,6 +34,10 @@ class Tokens:
         """A message has ended."""
         if reply is not None:
             self._answered.setdefault(request.conversation_id, []).append(reply)
+
+    def start_anew(self) -> None:
+        """Forgets what was heard: what comes now tells more."""
+        self._answered.clear()
 
     async def settle(self) -> None:
         """When all messages are answered: what each agent spent, as far as the target shows it."""
@@ -46,6 +51,7 @@ class Tokens:
                     self.uncounted += 1
                     continue
                 self.shown = self.shown or "agents" in reply.extra
+                self._counted_by.add(reply.counted_by)
                 self._messages.append(calls)
 
     async def _inside(self, conversation: str, messages: int) -> list[list[AgentCall]]:
@@ -75,6 +81,8 @@ class Tokens:
         times.record_many([float(total) for total in totals])
         table = self._table()
         details: dict[str, object] = {"messages": len(totals), "largest": max(totals), "by_agent": table}
+        if self._counted_by:
+            details["counted_by"] = ", ".join(sorted(self._counted_by))
         if self.uncounted:
             details["not_counted"] = self.uncounted
         return {

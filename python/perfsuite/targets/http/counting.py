@@ -52,7 +52,7 @@ class Counter:
             prompt = self.of(list(messages))
         if completion is None:
             completion = self.count(answer) + _estimated(hidden)
-        return Usage(prompt, completion, usage.cached_tokens)
+        return Usage(prompt, completion, usage.cached_tokens, usage.agents)
 
     def of(self, messages: Messages) -> int:
         """Tokens of a prompt, as well as it can be told."""
@@ -75,6 +75,7 @@ def reply_of(heard: Hearing, request: Request, model: str | None, counter: Calla
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,
         counted_by=counted_by,
+        extra={"agents": usage.agents} if usage.agents else {},
     )
 
 

@@ -12,18 +12,20 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from perfsuite.errors import shown
-from perfsuite.targets.base import Request
+from perfsuite.targets.base import AgentCall, Request
 from perfsuite.targets.http.client import Call
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.splitting import StreamKind
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """Tokens as the server counts them; None where it does not say."""
+    """Tokens as the server counts them; None where it does not say.  ``agents``: those of each named component that
+    calls a model, where the service tells them apart."""
 
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
+    agents: tuple[AgentCall, ...] = ()
 
     def then(self, later: Usage) -> Usage:
         """This, with what a later event says in its place."""
@@ -31,7 +33,25 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             self.prompt_tokens if later.prompt_tokens is None else later.prompt_tokens,
             self.completion_tokens if later.completion_tokens is None else later.completion_tokens,
             self.cached_tokens if later.cached_tokens is None else later.cached_tokens,
+            later.agents or self.agents,
         )
+
+
+def agents_in(told: object) -> tuple[AgentCall, ...]:
+    """What a service tells of its agents beside its usage: ``{"planner": {"model": …, "prompt_tokens": …,
+    "completion_tokens": …}}``; nothing where it tells it otherwise."""
+    if not isinstance(told, Mapping):
+        return ()
+    found = []
+    for agent, spent in told.items():
+        if not isinstance(spent, Mapping):
+            return ()
+        counts = [spent.get("prompt_tokens", 0), spent.get("completion_tokens", 0)]
+        if not all(isinstance(count, int) and not isinstance(count, bool) and count >= 0 for count in counts):
+            return ()
+        model = spent.get("model")
+        found.append(AgentCall(str(agent), model if isinstance(model, str) else None, *counts))
+    return tuple(found)
 
 
 class Piece(msgspec.Struct, frozen=True, gc=False):

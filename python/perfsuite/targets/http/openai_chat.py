@@ -21,6 +21,7 @@ from perfsuite.targets.http.dialect import (
     Piece,
     Reader,
     Usage,
+    agents_in,
     decoding,
     encoded,
     flat,
@@ -41,10 +42,12 @@ class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     prompt_tokens_details: _Details | None = None
+    agents: object = None
 
     def usage(self) -> Usage:
         details = self.prompt_tokens_details
-        return Usage(self.prompt_tokens, self.completion_tokens, details.cached_tokens if details else None)
+        cached = details.cached_tokens if details else None
+        return Usage(self.prompt_tokens, self.completion_tokens, cached, agents_in(self.agents))
 
 
 class _Function(msgspec.Struct):

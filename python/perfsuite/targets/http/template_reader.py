@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from perfsuite.targets.http.dialect import NOTHING, Piece, Usage, WrongShape, decoding, flat, reported
+from perfsuite.targets.http.dialect import NOTHING, Piece, Usage, WrongShape, agents_in, decoding, flat, reported
 from perfsuite.targets.http.failures import message_in, worded
 from perfsuite.targets.http.paths import MISSING, JsonPath
 from perfsuite.targets.http.template_file import StreamForm
@@ -90,7 +90,7 @@ def usage_of(value: object) -> Usage | None:
         inner = value.get(name)
         if cached is None and isinstance(inner, Mapping):
             cached = _count(inner, _CACHED)
-    return Usage(_count(value, PROMPT_NAMES), _count(value, COMPLETION_NAMES), cached)
+    return Usage(_count(value, PROMPT_NAMES), _count(value, COMPLETION_NAMES), cached, agents_in(value.get("agents")))
 
 
 def _count(value: Mapping[str, object], names: tuple[str, ...]) -> int | None:
