@@ -179,7 +179,7 @@ def _(evidence: Samples, metric: Metric, stat: str) -> MetricResult:
         worth,
         shape,
         histogram=histogram,
-        stretches=of_blocks(evidence.blocks),
+        stretches=of_blocks(evidence.pieces or evidence.blocks),
         censored=censored,
         reason=_reason(n, failed) if censored else "",
     )

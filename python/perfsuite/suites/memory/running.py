@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 from perfsuite._core import Histogram
 from perfsuite.evidence import Samples
 from perfsuite.memory.host import Hosted, Item, SystemFailed
+from perfsuite.suites.pieces import Pieces
 from perfsuite.targets.base import MemoryUnderTest
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class Timed:
         self._session = session
         self.histogram = Histogram(precision=10)
         self.blocks: list[Histogram] = []
+        self.pieces = Pieces()
         self.series: list[tuple[float, float]] = []
         self.failed = 0
         self.longest_wait = 0.0
@@ -119,6 +121,7 @@ class Timed:
             block.record_many(list(samples_ms))
             self.blocks.append(block)
             self.histogram.merge(block)
+            self.pieces.add(samples_ms)
             self.series.append((time.monotonic() - self._session.phase_started, block.mean))
         self.failed += len(failed_ms)
         self.longest_wait = max(self.longest_wait, *failed_ms, 0.0)
@@ -138,13 +141,15 @@ class Timed:
         said: dict[str, object] = {"harness_share": share} if details else {}
         if self.model.get("calls"):
             said |= {f"model_{name}_each": value / self.count for name, value in self.model.items()}
-        histogram, blocks = self.histogram, self.blocks
+        histogram, blocks, pieces = self.histogram, self.blocks, self.pieces.histograms
         if share > NEGLIGIBLE:
-            histogram, blocks = _less(histogram, cost.sample_ms), [_less(block, cost.sample_ms) for block in blocks]
+            histogram = _less(histogram, cost.sample_ms)
+            blocks, pieces = ([_less(one, cost.sample_ms) for one in parts] for parts in (blocks, pieces))
             said["harness_subtracted_ms"] = cost.sample_ms
         return Samples(
             histogram=histogram,
             blocks=blocks,
+            pieces=pieces,
             failed=self.failed,
             longest_wait=self.longest_wait,
             series=self.series,
