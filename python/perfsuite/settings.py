@@ -114,7 +114,7 @@ OPTIONS: tuple[Option, ...] = (
         "target",
         text,
         "reference, http://HOST:PORT (responses+, anthropic+, ollama+http://…), template:FILE, python:module:function, "
-        "memory:NAME",
+        "chatloop:module:Class, memory:NAME",
         default="reference",
         metavar="TARGET",
     ),

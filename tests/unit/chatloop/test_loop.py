@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import mmap
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -198,6 +200,20 @@ def test_too_many_that_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
             loop.run_iteration("hello")
     finally:
         release.set()
+
+
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    loop = ChatLoop("production", model=lambda messages: "fine")
+    assert loop.run_iteration("hello") == "fine"  # by now a thread waits for calls
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            signal.alarm(20)
+            status = 0 if loop.run_iteration("hello") == "fine" else 2
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @both
