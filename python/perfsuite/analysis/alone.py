@@ -5,7 +5,8 @@ ran in.  A test of stretches against stretches takes what two processes differ b
 run's figure varies by two things (random effects: Kalibera and Jones, Rigorous benchmarking in reasonable time, ISMM
 2013): by what its own stretches show, and by what processes differ by, of which one process shows nothing.  That is
 taken to be RUN_TO_RUN, a guess worth as much as GUESS_WORTH runs would tell, so that machines where it is half as much
-again raise few alarms yet.  It makes changes below some 30 % inconclusive: nobody can see those in two runs.
+again raise few alarms yet; where a side has several runs, what those differ by is weighed with it.  It makes changes
+below some 30 % inconclusive: nobody can see those in two runs.
 
 Pure functions, on logarithms; ``benchmarks/detection.py`` prints how often this is wrong.
 """
@@ -28,16 +29,20 @@ GUESS_WORTH = 10.0
 def alone(before: Sequence[Measured], after: Sequence[Measured]) -> Welch | None:
     """The test of a few runs against a few; None where one of them has no stretches, or no logarithm."""
     sides = []
+    squares, worth = GUESS_WORTH * RUN_TO_RUN**2, GUESS_WORTH
     for side in (before, after):
         within = [_within(one) for one in side]
         if not side or None in within:
             return None
         n = len(side)
-        mean = math.fsum(math.log(one.value) for one in side) / n
+        logs = [math.log(one.value) for one in side]
+        mean = math.fsum(logs) / n
+        squares += math.fsum((x - mean) ** 2 for x in logs)
+        worth += n - 1
         sides.append((n, mean, [(variance / n**2, df) for variance, df in filter(None, within)]))
     change = sides[1][1] - sides[0][1]
-    guessed = RUN_TO_RUN**2 * sum(1.0 / n for n, _, _ in sides)
-    parts = [(guessed, GUESS_WORTH), *(part for _, _, own in sides for part in own)]
+    processes = squares / worth * sum(1.0 / n for n, _, _ in sides)
+    parts = [(processes, worth), *(part for _, _, own in sides for part in own)]
     total = math.fsum(variance for variance, _ in parts)
     df = total**2 / math.fsum(variance**2 / df for variance, df in parts)
     error = math.sqrt(total)

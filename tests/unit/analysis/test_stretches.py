@@ -124,6 +124,17 @@ def test_what_processes_differ_by_is_added_to_what_stretches_show() -> None:
     assert noisy.p_value > still.p_value
 
 
+def test_what_several_runs_differ_by_is_weighed_with_the_guess() -> None:
+    def error(*levels: float) -> tuple[float, float]:
+        found = alone([measured(level, 0.0, 1) for level in levels], [measured(100.0, 0.0, 2)])
+        assert found is not None
+        return found.error, found.df
+
+    alike, apart = error(100.0, 100.0, 100.0), error(80.0, 100.0, 125.0)
+    assert alike[0] < RUN_TO_RUN * (1 / 3 + 1) ** 0.5 < apart[0]
+    assert alike[1] == apart[1] == pytest.approx(GUESS_WORTH + 2)
+
+
 def test_stretches_that_are_alike_are_worth_fewer() -> None:
     climbing = tuple(100.0 + 3.0 * i for i in range(10))
     mixed = tuple(climbing[i] for i in (0, 9, 4, 2, 7, 5, 1, 8, 3, 6))

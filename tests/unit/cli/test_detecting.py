@@ -58,6 +58,20 @@ def test_the_documents_two_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert (FOLDER / "baselines/load.json").read_bytes() != kept
 
 
+@pytest.mark.parametrize(("level", "code", "word"), [(180.0, 4, "REGRESSED"), (112.0, 0, "INCONCLUSIVE")])
+def test_one_result_against_one_by_their_stretches(
+    level: float, code: int, word: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(FOLDER, [100.0], stretches=series(10, seed=1))
+    assert main(["init-baselines"]) == 0
+    written(FOLDER, [level], first=1, stretches=series(10, seed=2, level=level))
+    capsys.readouterr()
+    assert main(["detect"]) == code
+    out = capsys.readouterr().out
+    assert word in out
+    assert "processes are taken to differ by 5 %" in out
+
+
 def test_both_folders_and_the_newest_of_each(capsys: pytest.CaptureFixture[str]) -> None:
     written(FOLDER, [100.0, 101.0])
     (made,) = written(Path("benchmark_results"), [5.0], phase="latency")
