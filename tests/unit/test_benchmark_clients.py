@@ -57,6 +57,17 @@ def test_a_client_that_is_not_installed_is_missing(
     assert clients.run(sys.executable, script, "", 1, 1, 1) == ({}, 0.0, "exit status 3")
 
 
+@pytest.mark.parametrize("client", ["aiperf", "guidellm"])
+def test_a_client_with_an_environment_of_its_own_says_how_to_have_it(clients: Any, client: str) -> None:
+    if importlib.util.find_spec(client) is not None:
+        pytest.skip(f"{client} is in this environment")
+    cell = clients.measure(client, sys.executable, streams=2, rounds=1, tokens=3, spinning=0)
+    assert cell.note == (
+        f"missing: python3 -m venv E && E/bin/pip install {client}, then --python {client}=E/bin/python"
+    )
+    assert len(clients.shown(cell)) == 10
+
+
 def test_quantiles_are_nearest_ranks(clients: Any) -> None:
     values = [float(value) for value in range(1, 101)]
     assert (clients.quantile(values, 0.5), clients.quantile(values, 0.99)) == (50.0, 99.0)
