@@ -8,9 +8,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 
 from perfsuite.cli import main
 from perfsuite.history.store import History
+from perfsuite.result import Result, dump
 from perfsuite.suites import fresh
 from runs_made import result, series, written
 
@@ -268,6 +270,38 @@ def test_a_revision_is_laid_out_and_gone_afterwards(
     capsys.readouterr()
     assert main(["detect", "--against-history", "--base", "nothing", path]) == 0
     assert "base failed: --base nothing: neither a folder, a URL nor a revision" in capsys.readouterr().out
+
+
+def test_a_service_is_held_beside_another_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, before = "http://127.0.0.1:1", "http://127.0.0.1:2"
+
+    def at(number: int, value: float, url: str = here) -> Result:
+        one = result(number, value)
+        return replace(one, run=replace(one.run, target=url, plan={**one.run.plan, "target": url}))
+
+    file = tmp_path / "history.db"
+    monkeypatch.setenv("PERFSUITE_HISTORY", str(file))
+    with History(str(file)) as kept:
+        for number, value in enumerate([*series(30, seed=1), 115.0]):
+            kept.record(at(number, value), command=["load", f"--target={here}"], folder=tmp_path)
+    asked: list[list[str]] = []
+
+    def measure(words: list[str], **more: object) -> object:
+        asked.append(list(words))
+        slow = words[-1] == f"--target={here}"
+        return at(100 + len(asked), series(90, seed=7, level=115.0 if slow else 100.0)[len(asked)], words[-1][9:])
+
+    monkeypatch.setattr(fresh, "measure", measure)
+    FOLDER.mkdir()
+    (FOLDER / "results-20261201_000000.json").write_bytes(dump(at(30, 115.0)))
+    assert main(["detect", "--against-history", "--base", before]) == 4
+    assert asked[5] == ["load", f"--target={here}", f"--target={before}"]
+    capsys.readouterr()
+    (tmp_path / "old").mkdir()
+    assert main(["detect", "--against-history", "--base", "old"]) == 0
+    assert f"the target is a running service, {here}: name the URL of the version before" in capsys.readouterr().out
 
 
 def test_fresh_runs_that_fail_are_said_to(
