@@ -31,7 +31,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name.upper()
 @contextmanager
 def served(*flags: str) -> Iterator[str]:
     """The project's server; its URL."""
-    command = [*COMMAND, "serve", "--engine", "paced", "--model", "paced:5:2", "--tokens", "8", "--for", "90s", *flags]
+    command = [*COMMAND, "serve", "--engine", "paced", "--model", "paced:5:2", "--tokens", "8", "--for", "240s", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT) as process:
         assert process.stdout is not None
         try:
@@ -49,10 +49,10 @@ def place(url: str) -> Place:
 
 def run(target: str, output: Path, **environment: str) -> tuple[dict[str, Any], str]:
     """A short run of two phases by the command line: its result (empty where nobody was there), and its stderr."""
-    command = [*COMMAND, "run", "baseline", "load", "--target", target, "--duration", "1s", "--concurrency", "4"]
+    command = [*COMMAND, "run", "baseline", "load", "--target", target, "--duration", "2s", "--concurrency", "4"]
     done = subprocess.run(
-        [*command, "-o", str(output), "--request-timeout", "5s"],
-        env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=80,
+        [*command, "-o", str(output), "--request-timeout", "20s"],
+        env={**ENVIRONMENT, **environment}, capture_output=True, text=True, timeout=150,
     )  # fmt: skip
     assert "Traceback" not in done.stderr, done.stderr
     found: dict[str, Any] = {}

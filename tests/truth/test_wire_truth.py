@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import count, pairwise
+from itertools import count, groupby, pairwise
 from typing import Any
 
 import pytest
@@ -284,10 +284,19 @@ def stalled_at(times_ns: list[int], longer_than_ms: float) -> list[int]:
     return [place for place, (before, after) in gaps if (after - before) / 1e6 > longer_than_ms]
 
 
+def is_clear(pair: Pair, limit_ms: float) -> bool:
+    """Which gaps are stalls cannot hang on the reading: no gap is near the limit, and chunks that one read took, which
+    share its stamp, were sent within less than what is between the two."""
+    one, told = pair
+    near = stalled_at(told.offsets_ns, 0.5 * limit_ms) != stalled_at(told.offsets_ns, 1.1 * limit_ms)
+    together = groupby(zip(one.chunks_ns, told.offsets_ns, strict=True), key=lambda both: both[0])
+    spans = [[sent for _, sent in group] for _, group in together]
+    return not near and all(sent[-1] - sent[0] < 0.4e6 * limit_ms for sent in spans)
+
+
 def test_each_answer_s_stalls_are_where_the_server_made_them(served: Served) -> None:
     """Row by row: the gaps that the client calls stalls are those of the server's own word, and their sum is what the
-    metric says.  Answers two of whose chunks came in one read have one stamp too few, and gaps next to the limit may
-    fall on either side: both are left out.  Another answer's truth, the control, does not fit."""
+    metric says.  Another answer's truth, the control, does not fit."""
     spec = LoadSpec(duration_s=60.0, concurrency=6, max_requests=90)
     delivered, events = run(served, spec, source=stalled_here_and_there())
     assert delivered.completed == 90
@@ -300,14 +309,13 @@ def test_each_answer_s_stalls_are_where_the_server_made_them(served: Served) -> 
     clear = [
         (stalled_at(one.chunks_ns, limit), stalled_at(told.offsets_ns, limit))
         for one, told in pairs
-        if len({*one.chunks_ns}) == len(one.chunks_ns)
-        and stalled_at(told.offsets_ns, 0.9 * limit) == stalled_at(told.offsets_ns, 1.1 * limit)
+        if is_clear((one, told), limit)
     ]
-    assert len(clear) > 45
+    assert len(clear) > 30
     assert [ours for ours, _ in clear] == [theirs for _, theirs in clear]
-    assert sum(map(bool, (theirs for _, theirs in clear))) > 25
+    assert sum(map(bool, (theirs for _, theirs in clear))) > 15
     others = [theirs for _, theirs in clear[1:]]
-    assert sum(ours != theirs for (ours, _), theirs in zip(clear, others, strict=False)) > 25
+    assert sum(ours != theirs for (ours, _), theirs in zip(clear, others, strict=False)) > 15
 
 
 def stalls_in(spec: LoadSpec, events: Events) -> float:
