@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,10 @@ def names(engine: sa.Engine) -> set[str]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> sa.Engine:
-    return sa.create_engine(f"sqlite:///{tmp_path / 'chat.db'}")
+def engine(tmp_path: Path) -> Iterator[sa.Engine]:
+    made = sa.create_engine(f"sqlite:///{tmp_path / 'chat.db'}")
+    yield made
+    made.dispose()
 
 
 def test_init_db_makes_the_tables_and_the_seven_indexes_and_once_is_enough(engine: sa.Engine) -> None:
