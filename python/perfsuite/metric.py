@@ -8,7 +8,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Literal
 
 from perfsuite.errors import unknown
@@ -79,7 +79,7 @@ def labelled(name: str, stat: str) -> str:
 
 @cache
 def _document() -> tuple[dict[str, Metric], dict[str, str]]:
-    text = files("perfsuite").joinpath("data/metrics.toml").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("data").joinpath("metrics.toml").read_text(encoding="utf-8")
     document = tomllib.loads(text)
     metrics = {name: Metric(name=name, **row) for name, row in document["metrics"].items()}
     return metrics, document["aliases"]

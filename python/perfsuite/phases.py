@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.resources import files
 from itertools import chain
+from pathlib import Path
 from typing import cast
 
 from perfsuite import values
@@ -152,7 +152,7 @@ def _read(name: str) -> Mapping[str, Phase]:
     import tomllib
 
     known, mistakes = KnownPhases(), Mistakes()
-    document = tomllib.loads(files("perfsuite").joinpath(f"data/{name}").read_text(encoding="utf-8"))
+    document = tomllib.loads(Path(__file__).with_name("data").joinpath(name).read_text(encoding="utf-8"))
     known.read(document["phases"], name, "built-in", mistakes)
     mistakes.check()
     return known.phases

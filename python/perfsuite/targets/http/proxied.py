@@ -7,7 +7,6 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
-from urllib.request import getproxies, proxy_bypass
 
 from perfsuite.errors import MissingExtra
 from perfsuite.targets.base import Failure
@@ -28,7 +27,11 @@ def client_for(address: Address) -> Client:
 
 def proxy_for(address: Address) -> str | None:
     """The URL of the proxy for an address, or None."""
-    if address.loopback or proxy_bypass(address.authority):
+    if address.loopback:
+        return None
+    from urllib.request import getproxies, proxy_bypass  # with all of http.client
+
+    if proxy_bypass(address.authority):
         return None
     proxies = getproxies()
     return proxies.get(address.scheme) or proxies.get("all") or None
