@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
-from pathlib import Path
 from typing import Any
 
+from perfsuite.tiktoken_files import at_hand
 from perfsuite.trimming import TrimPolicy, trim
 
 MESSAGE_OVERHEAD = 4
@@ -26,10 +23,8 @@ MESSAGE_OVERHEAD = 4
 WINDOWS = (2_048, 4_096, 8_192, 16_384)
 MOST_DIGESTS = 2_000_000
 """Different messages that are told apart; those after them count as new, and the report says so."""
-TIKTOKEN_FILES = {
-    "o200k_base": "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken",
-    "cl100k_base": "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken",
-}
+ENCODINGS = ("o200k_base", "cl100k_base")
+"""Of tiktoken, the first that is here counts."""
 _PIECE = re.compile(r" ?[A-Za-z]{1,8}| ?[0-9]{1,3}| ?[!-/:-@\[-`{-~]{1,3}|\s+|[^\x00-\x7f]{1,2}")
 
 
@@ -45,13 +40,12 @@ class Tokenizer:
 def tokenizer() -> Tokenizer:
     """tiktoken where it is installed with its files at hand (nothing is downloaded), else an estimate."""
     try:
-        tiktoken = import_module("tiktoken")
+        for name in ENCODINGS:
+            encoding = at_hand(name)
+            if encoding is not None:
+                return Tokenizer(f"tiktoken {name}", partial(_encoded_length, encoding), False)
     except ImportError:
         return estimate("tiktoken is not installed")
-    for name, url in TIKTOKEN_FILES.items():
-        if _tiktoken_file(url).is_file():
-            encoding = tiktoken.get_encoding(name)
-            return Tokenizer(f"tiktoken {name}", partial(_encoded_length, encoding), False)
     return estimate("tiktoken's files are not on this machine")
 
 
@@ -62,11 +56,6 @@ def estimate(why: str) -> Tokenizer:
 
 def _encoded_length(encoding: Any, text: str) -> int:
     return len(encoding.encode(text, disallowed_special=()))
-
-
-def _tiktoken_file(url: str) -> Path:
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
-    return Path(folder or Path(tempfile.gettempdir()) / "data-gym-cache") / hashlib.sha1(url.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

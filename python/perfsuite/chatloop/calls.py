@@ -1,6 +1,6 @@
 """What a turn waits for: calls of the model and of tools, made from a thread or from an event loop.
 
-A turn is one generator (``turn.py``), which yields lists of calls that may run at the same time and is sent their
+A turn is one generator (``loop.py``), which yields lists of calls that may run at the same time and is sent their
 outcomes; who drives it, ``made`` or ``amade``, is the only difference between a plain and an async turn.
 """
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from perfsuite import tiktoken_files
 from perfsuite.analysis import tokens
 from perfsuite.analysis.tokens import Tokenizer, analyse
 from perfsuite.trimming import TrimPolicy
@@ -97,8 +98,26 @@ def test_the_estimate_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         get_encoding=lambda name: SimpleNamespace(encode=lambda text, disallowed_special: list(text))
     )
     monkeypatch.setitem(sys.modules, "tiktoken", fake)
+    monkeypatch.setitem(sys.modules, "tiktoken.load", SimpleNamespace(read_file=None))
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     assert "not on this machine" in tokens.tokenizer().name, "nothing is downloaded"
-    tokens._tiktoken_file(tokens.TIKTOKEN_FILES["cl100k_base"]).write_bytes(b"")
+    tiktoken_files.file_of("cl100k_base").write_bytes(b"")
     found = tokens.tokenizer()
     assert (found.name, found.estimate, found.count("abc")) == ("tiktoken cl100k_base", False, 3)
+
+
+def test_a_damaged_file_of_tiktokens_is_not_replaced_by_a_download(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("tiktoken")
+    import tiktoken.load
+    import tiktoken.registry
+
+    asked: list[str] = []
+    monkeypatch.setattr(tiktoken.load, "read_file", asked.append)
+    monkeypatch.setattr(tiktoken.registry, "ENCODINGS", {})
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
+    for name in tokens.ENCODINGS:
+        tiktoken_files.file_of(name).write_bytes(b"not it")
+    assert "not on this machine" in tokens.tokenizer().name
+    assert asked == []

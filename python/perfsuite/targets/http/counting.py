@@ -6,19 +6,18 @@ the Hugging Face cache, else tiktoken's for a model of OpenAI.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from perfsuite.errors import UsageError
 from perfsuite.targets.base import Reply, Request
 from perfsuite.targets.http.chat_template import template_beside
 from perfsuite.targets.http.dialect import Usage, flat
+from perfsuite.tiktoken_files import at_hand
 
 if TYPE_CHECKING:
     from perfsuite.targets.http.hearing import Hearing
@@ -28,7 +27,6 @@ CHARACTERS_A_TOKEN = 4.0
 ESTIMATE = "an estimate: a token for every 4 characters"
 OF_A_MESSAGE, OF_A_NAME, OF_THE_ANSWER = 3, 1, 3
 """What OpenAI's chat format adds: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken"""
-_BLOBS = "https://openaipublic.blob.core.windows.net/encodings/"
 
 Messages = Sequence[Mapping[str, object]]
 
@@ -144,22 +142,15 @@ def _hugging_face(file: Path) -> Counter | None:
 
 
 def _tiktoken(model: str | None) -> Counter | None:
-    try:
-        tiktoken = import_module("tiktoken")
-    except ImportError:
-        return None
     if model is None:
         return None
     try:
         name = import_module("tiktoken.model").encoding_name_for_model(model)
-    except KeyError:
+    except (ImportError, KeyError):
         return None
-    if not _cached(name):
-        return None  # loading it would download it
-    try:
-        encoding = _loaded(tiktoken, name)
-    except OSError:
-        return None  # what is in the cache is another file than it says
+    encoding = at_hand(name)
+    if encoding is None:
+        return None
 
     def count(text: str) -> int:
         return len(encoding.encode(text, disallowed_special=()))
@@ -173,24 +164,3 @@ def _tiktoken(model: str | None) -> Counter | None:
         return total
 
     return Counter(f"tiktoken {name}", count, prompt)
-
-
-def _loaded(tiktoken: Any, name: str) -> Any:
-    """An encoding, from files that are here: tiktoken would replace one whose digest is wrong by a download."""
-    load: Any = import_module("tiktoken.load")
-    fetch = load.read_file
-    load.read_file = _not_fetched
-    try:
-        return tiktoken.get_encoding(name)
-    finally:
-        load.read_file = fetch
-
-
-def _not_fetched(where: str) -> bytes:
-    raise FileNotFoundError(f"{where} is not fetched")
-
-
-def _cached(encoding: str) -> bool:
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR") or os.environ.get("DATA_GYM_CACHE_DIR")
-    where = Path(folder) if folder else Path(tempfile.gettempdir()) / "data-gym-cache"
-    return (where / hashlib.sha1(f"{_BLOBS}{encoding}.tiktoken".encode()).hexdigest()).is_file()
