@@ -144,6 +144,8 @@ def _text(value: object, most: int) -> str:
         if len(value) > most:
             raise _TooLarge(f"it returned {len(value):,} characters, {most:,} are allowed (max_tool_result)")
         return value
+    if _holds_more(value, most):  # else a gigabyte in a list would be written out before it is refused
+        raise _TooLarge(f"it returned more than {most:,} characters (max_tool_result)")
     pieces, length = [], 0
     for piece in json.JSONEncoder(ensure_ascii=False, default=str).iterencode(value):
         length += len(piece)
@@ -151,6 +153,21 @@ def _text(value: object, most: int) -> str:
             raise _TooLarge(f"it returned more than {most:,} characters of JSON (max_tool_result)")
         pieces.append(piece)
     return "".join(pieces)
+
+
+def _holds_more(value: object, most: int) -> bool:
+    """Whether the texts and items in lists and mappings come to more than so many."""
+    left, total, seen = [value], 0, set()
+    while left and total <= most:
+        one = left.pop()
+        if isinstance(one, str | bytes | bytearray):
+            total += len(one)
+        elif isinstance(one, Mapping | list | tuple | set | frozenset) and id(one) not in seen:
+            seen.add(id(one))
+            total += len(one)
+            if total <= most:
+                left += [*one, *one.values()] if isinstance(one, Mapping) else one
+    return total > most
 
 
 def described(result: ToolResult) -> str:

@@ -9,6 +9,7 @@ import os
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -17,10 +18,12 @@ import pytest
 
 from perfsuite import ChatLoop, PerformanceMonitor
 from perfsuite.chatloop import workers
+from perfsuite.chatloop.calls import Outcome
 from perfsuite.chatloop.loop import TurnRunning
 from perfsuite.chatloop.model import ModelFailed, ModelReply, ModelTimeout, SimulatedModel
 from perfsuite.chatloop.operations import EXPECTATIONS
 from perfsuite.chatloop.sanitizing import InputRejected
+from perfsuite.chatloop.tools import ToolCall, result_of
 
 Ask = Callable[[ChatLoop, str], str]
 
@@ -310,6 +313,21 @@ def test_whatever_a_tool_does_the_model_is_told(ask: Ask, parallel: bool) -> Non
     assert ("tool_execution_parallel" in loop.monitor.statistics()) == parallel
     assert loop.ctx.conversation_history[1]["tool_calls"][0]["id"] == "c0"
     assert [m["role"] for m in loop.ctx.conversation_history] == ["user", "assistant", *["tool"] * 13, "assistant"]
+
+
+def test_a_result_that_is_too_large_inside_is_not_written_out_first() -> None:
+    call = ToolCall("tool", {}, "c0")
+    value = {"rows": [{"text": "x" * 20_000_000}], "more": 1}
+    tracemalloc.start()
+    try:
+        result = result_of(call, Outcome(value, None, 1.0), 1000)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert result.failed == "too_large"
+    assert peak < 1_000_000
+    fine = result_of(call, Outcome({"rows": [1, None, "x" * 500]}, None, 1.0), 1000)
+    assert (fine.failed, fine.text[:19]) == (None, '{"rows": [1, null, ')
 
 
 @both
