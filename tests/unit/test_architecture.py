@@ -169,3 +169,14 @@ def test_what_the_table_names_is_there(row: str) -> None:
     )
     constants = re.findall(r"\b[A-Z][A-Z_]{3,}\b", row)
     assert [name for name in constants if not re.search(rf"^{name}\b", text, re.MULTILINE)] == []
+
+
+def test_docstrings_name_files_that_are_there() -> None:
+    known = {path.name for path in ROOT.rglob("*.py")}
+    gone = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                named = re.findall(r"[\w/]+\.py\b", ast.get_docstring(node) or "")
+                gone += [f"{path.name}: {name}" for name in named if name.split("/")[-1] not in known]
+    assert gone == []
