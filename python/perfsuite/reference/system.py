@@ -263,7 +263,7 @@ class ChatSystem:
         session = self.store.session(name, user)
         known = self.store.recent_messages(session, 2 * self.config.max_history_pairs)
         conversation = Conversation(session, user, known)
-        plain = [self._plain(message) for message in history]
+        plain = [{**one, "content": _UNPRINTABLE.sub(" ", one["content"])} for one in map(self._said, history)]
         conversation.pinned = [one["content"] for one in plain if one["role"] in ("system", "developer")]
         if not known:
             said = [one for one in plain if one["role"] not in ("system", "developer")]
@@ -275,10 +275,10 @@ class ChatSystem:
         return conversation
 
     @staticmethod
-    def _plain(message: Mapping[str, object]) -> Message:
+    def _said(message: Mapping[str, object]) -> Message:
         content = message.get("content")
         text = content if isinstance(content, str) else text_of_parts(content)
-        return {"role": str(message.get("role", "user")), "content": _UNPRINTABLE.sub(" ", text)}
+        return {"role": str(message.get("role", "user")), "content": text}
 
     def _forget_idle(self) -> None:
         """Lets go of the longest unused conversations beyond the cap, but for those at work.  What is stored of them
@@ -296,10 +296,10 @@ class ChatSystem:
         return self.memories.add(user_id, [_UNPRINTABLE.sub(" ", text)])[0]
 
     def store_conversation(self, messages: Iterable[Mapping[str, object]], user_id: str, conversation_id: str) -> None:
-        """Puts a whole finished conversation into compressed storage."""
+        """Puts a whole finished conversation into compressed storage, each character as it was said."""
         with self.store.transaction():
             session = self.store.session(conversation_id, user_id)
-            self.store.archive(session, [self._plain(message) for message in messages])
+            self.store.archive(session, [self._said(message) for message in messages])
 
     def assemble(self, question: str, user_id: str, conversation_id: str, budget: int) -> Context:
         """The context for a question, as ``chat`` would make it."""

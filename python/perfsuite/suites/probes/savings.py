@@ -3,15 +3,15 @@ its own, in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from itertools import islice
+import asyncio
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums
 from perfsuite.suites.apart import Stopped, run_apart
-from perfsuite.workloads.conversations import conversations
+from perfsuite.workloads.transcripts import Transcript, transcripts
 
 if TYPE_CHECKING:
     from perfsuite.suites.session import Session
@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 CONVERSATIONS = 200
 SMALLEST_BYTES = 20_000
+SMALLEST_OF_A_FILE = 10_000
+MOST_BYTES = 16 << 20
+"""Of the conversations of a store, together: one more than these hold is the last."""
 FEWEST_PAIRS = 3
+END = object()
 
 
 class Figures(msgspec.Struct):
@@ -33,13 +37,16 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     """Pairs of processes, FEWEST_PAIRS at least, until the probe's time is over."""
     inside = session.target.inspection
     assert inside is not None, "the registry lets only targets with an inside come here"
+    source = Source()
     with_bytes: list[float] = []
     without_bytes: list[float] = []
     original = 0
     while len(with_bytes) < FEWEST_PAIRS or session.remaining_s() > 0.0:
         if session.stop.is_set():
             break
-        texts = lines(session.seed + len(with_bytes))
+        texts = await source.lines(session, len(with_bytes))
+        if not texts:
+            break
         original += len(texts)
         order = (True, False) if len(with_bytes) % 2 else (False, True)
         try:
@@ -49,23 +56,55 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         with_bytes.append(grown[True])
         without_bytes.append(grown[False])
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))
+    path = session.workload.conversations
+    if not with_bytes and path is not None and not session.stop.is_set():
+        reason = f"no conversation of {SMALLEST_OF_A_FILE:,} bytes and more was found in {path}"
+        return {"memory_savings": NotMeasured(reason)}
     if not with_bytes or sum(without_bytes) <= 0.0:
         return {"memory_savings": NotMeasured("the run ended before a pair of stores was measured")}
-    details = {
+    details: dict[str, object] = {
         "codec": inside.codec().name,
         "pairs": len(with_bytes),
         "original_bytes": original,
         "resident_bytes": {"with": sum(with_bytes), "without": sum(without_bytes)},
     }
+    if path is not None:
+        details["conversations"] = str(path)
     return {
         "memory_savings": RatioOfSums(parts=with_bytes, wholes=without_bytes, complement=True, details=details),
     }
 
 
-def lines(seed: int) -> bytes:
-    """Conversations as lines of JSON."""
-    chosen = islice(conversations(seed, minimum_bytes=SMALLEST_BYTES), CONVERSATIONS)
-    return b"".join(msgspec.json.encode(one.messages()) + b"\n" for one in chosen)
+class Source:
+    """What is stored in each pair: other conversations each time; a file's come in their order, again when it ends."""
+
+    def __init__(self) -> None:
+        self._left: Iterator[Transcript | None] = iter(())
+
+    async def lines(self, session: Session, pair: int) -> bytes:
+        """Conversations as lines of JSON; none when the file has none, or the run is to stop."""
+        smallest = SMALLEST_BYTES
+        if session.workload.conversations is None:
+            self._left = transcripts(session.workload, session.seed + pair, smallest)
+        else:
+            smallest = SMALLEST_OF_A_FILE
+        found: list[bytes] = []
+        size = looked = fruitless = 0
+        while len(found) < CONVERSATIONS and size < MOST_BYTES and fruitless < 2:
+            one = next(self._left, END)
+            looked += 1
+            if looked % 8 == 0:
+                await asyncio.sleep(0)
+                if session.stop.is_set():
+                    return b""
+            if one is END:  # the second time without one since: a whole pass found none
+                fruitless += 1
+                self._left = transcripts(session.workload, session.seed, smallest)
+            elif isinstance(one, Transcript):
+                fruitless = 0
+                found.append(msgspec.json.encode(one.messages) + b"\n")
+                size += len(found[-1])
+        return b"".join(found)
 
 
 async def growth(session: Session, inside: Inspection, texts: bytes, *, compressed: bool) -> float:

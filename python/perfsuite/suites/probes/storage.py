@@ -1,14 +1,15 @@
 """Compressed storage of conversations: what it saves, how fast it opens, and whether everything comes back.
 
-Conversations of 10 KB and more, of real English prose with facts planted in them, are stored by the system under test
-and taken out again.  They are drawn anew from the seed to be compared, not kept: the suite's own memory stays flat.
+Conversations of 10 KB and more, of real English prose with facts planted in them or those of a user's file, are stored
+by the system under test and taken out again.  They are drawn or read anew to be compared, not kept: the suite's own
+memory stays flat.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from itertools import islice
 
 from perfsuite._core import Histogram, Stopwatch
@@ -17,7 +18,7 @@ from perfsuite.suites.apart import Stopped
 from perfsuite.suites.codec_table import SIZES, table_apart
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Inspection
-from perfsuite.workloads.conversations import Conversation, conversations
+from perfsuite.workloads.transcripts import Transcript, transcripts
 
 SMALLEST_BYTES = 10_000
 FEWEST = 300
@@ -26,6 +27,8 @@ FEW = 60
 """Enough where only the ratio is asked for."""
 MOST = 800
 """At most: what a system keeps of old conversations may be bounded."""
+LOOKED_AT = 20_000
+"""Conversations of a file that are looked at, though the time is over, for those that are large enough."""
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
@@ -43,57 +46,72 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     return found
 
 
-def drawn(session: Session, start: int = 0) -> Conversation:
-    """Number ``start`` of the probe's conversations."""
-    return next(conversations(session.seed, minimum_bytes=SMALLEST_BYTES, start=start))
+async def subjects(session: Session) -> AsyncIterator[Transcript]:
+    """The probe's conversations, the same each time; they end with a file, or with the run."""
+    for looked, one in enumerate(transcripts(session.workload, session.seed, SMALLEST_BYTES)):
+        if looked % 8 == 0:
+            await asyncio.sleep(0)
+        if session.stop.is_set() or (one is None and looked >= LOOKED_AT and not session.remaining_s()):
+            return
+        if one is not None:
+            yield one
 
 
 async def fill(session: Session, inside: Inspection, user: str) -> int:
     """Stores conversations until 40 % of the time is over, FEWEST at least (or FEW) and MOST at most; how many."""
     fewest = FEWEST if "recovery_accuracy" in session.phase.metrics else FEW
-    for number, conversation in enumerate(conversations(session.seed, minimum_bytes=SMALLEST_BYTES)):
+    number = 0
+    async for one in subjects(session):
         over = session.remaining_s() < 0.6 * session.duration_s
-        if number >= MOST or (number >= fewest and over) or session.stop.is_set():
-            return number
-        inside.store_conversation(conversation.messages(), user_id=user, conversation_id=f"{user}-{number}")
+        if number >= MOST or (number >= fewest and over):
+            break
+        inside.store_conversation(one.messages, user_id=user, conversation_id=f"{user}-{number}")
         if number % 8 == 0:
-            await asyncio.sleep(0)
             session.progress(0.4 * number / fewest)
-    raise AssertionError("conversations have no end")
+        number += 1
+    return number
 
 
 async def take_out(session: Session, inside: Inspection, user: str, stored: int) -> tuple[Evidence, Evidence]:
     """What comes back of each conversation, message for message, and the planted facts in it."""
-    if not stored:
-        nothing = NotMeasured("the run ended before a conversation was stored")
-        return nothing, nothing
     whole = 0
     clusters: list[tuple[float, float]] = []
     taken = 0
-    for number in range(stored):
-        if session.stop.is_set():
+    async for one in subjects(session):
+        if taken >= stored:
             break
-        taken += 1
-        conversation = drawn(session, number)
-        got = inside.transcript(f"{user}-{number}")
-        told = [(message["role"], message["content"]) for message in conversation.messages()]
+        got = inside.transcript(f"{user}-{taken}")
+        told = [(message["role"], message["content"]) for message in one.messages]
         whole += [(message["role"], message["content"]) for message in got] == told
-        if conversation.facts:
+        if one.facts:
             text = "\n".join(str(message["content"]) for message in got)
-            survived = sum(fact.value in text for fact in conversation.facts)
-            clusters.append((float(survived), float(len(conversation.facts))))
-        if number % 8 == 0:
-            await asyncio.sleep(0)
-            session.progress(0.4 + 0.3 * number / stored)
-    facts: Evidence = NotMeasured("no fact was planted")
-    if clusters:
-        facts = Share(hits=sum(one for one, _ in clusters), trials=sum(of for _, of in clusters), clusters=clusters)
-    recovered = Share(hits=whole, trials=taken) if taken else NotMeasured("the run ended first")
-    return recovered, facts
+            survived = sum(fact.value in text for fact in one.facts)
+            clusters.append((float(survived), float(len(one.facts))))
+        if taken % 8 == 0:
+            session.progress(0.4 + 0.3 * taken / stored)
+        taken += 1
+    if not taken:
+        nothing = NotMeasured(none_stored(session))
+        return nothing, nothing
+    recovered = Share(hits=whole, trials=taken)
+    if not clusters:
+        return recovered, NotMeasured(f"no fact is planted in the conversations of {session.workload.conversations}")
+    hits, trials = sum(one for one, _ in clusters), sum(of for _, of in clusters)
+    return recovered, Share(hits=hits, trials=trials, clusters=clusters)
+
+
+def none_stored(session: Session) -> str:
+    """Why no conversation was stored."""
+    if session.workload.conversations is None or session.stop.is_set():
+        return "the run ended before a conversation was stored"
+    return f"no conversation of {SMALLEST_BYTES:,} bytes and more was found in {session.workload.conversations}"
 
 
 async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple[Evidence, Evidence]:
     """compression_ratio of what is stored, and decompression_time of each."""
+    if not stored:
+        none = NotMeasured(none_stored(session))
+        return none, none
     codec = inside.codec()
     times = Histogram(10)
     watch = Stopwatch(times)
@@ -115,6 +133,8 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
         return nothing, nothing
     small, large = sum(blob for blob, _ in sizes), sum(original for _, original in sizes)
     details: dict[str, object] = {"codec": codec.name, "factor": large / small if small else None}
+    if session.workload.conversations is not None:
+        details["conversations"] = f"{len(sizes):,} of {session.workload.conversations}"
     if "memory_savings" in session.phase.metrics and session.remaining_s() > 0.0:
         with contextlib.suppress(Stopped):
             details["codecs"] = await table_apart(session, b"\n".join(sample), session.remaining_s())
