@@ -13,8 +13,8 @@ import pytest
 
 from compilers import ROOT
 
-SUBJECTS = ("histogram", "stopwatch", "lru", "embeddings", "trimming", "limits", "stats", "compression", "preservation",
-            "arrivals", "events", "stream", "json_scan", "wire", "sealed", "torture")  # fmt: skip
+SUBJECTS = ("histogram", "stopwatch", "operations", "lru", "embeddings", "trimming", "limits", "stats", "compression",
+            "preservation", "arrivals", "events", "stream", "json_scan", "wire", "sealed", "torture")  # fmt: skip
 
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc: apt-get install gcc")
 
