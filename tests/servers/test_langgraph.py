@@ -98,6 +98,10 @@ def test_a_run_remembers_what_the_thread_was_told(server: Started, tmp_path: Pat
     assert process.returncode in (0, 3), said  # a busy machine may miss a criterion
     (file,) = (tmp_path / "test-results").glob("results-*.json")
     result = load(file)
+    assert "kernel" in result.environment.stamps, "the engine tells what is new in a state that comes again and again"
+    chunks = result.phases[0].metric("tokens_per_chunk")
+    assert chunks is not None
+    assert chunks.value == 2.5  # five tokens by the service's count, two chunks by the engine's
     assert all(not phase.errors and not phase.unhandled for phase in result.phases), said
     found = {f"{phase.name}.{one.name}": one for phase in result.phases for one in phase.metrics}
     kept = found["baseline.context_preservation"]
