@@ -48,6 +48,12 @@ def announcement(plan: Plan, first: First | None = None) -> str | None:
         limits.append("--max-requests and --max-tokens bound it")
     if any(overridden(plan.load, phase).find_max for phase in plan.phases):
         limits.append("the search of --find-max sends as many more as the service bears")
+    if any("checkpoint" in phase.probes for phase in plan.phases):
+        from perfsuite.suites.checkpoint.scenarios import about
+
+        limits.append(
+            f"the checkpoint's prompts are longer, about {_rounded(about(plan.seed, plan.profile)[1])} tokens"
+        )
     if plan.load.due_rate is not None:
         assumed = "as they fall due"
     elif seen is not None:

@@ -32,6 +32,10 @@ def expected(plan: Plan, phase: Phase, answer_s: float = ANSWER_S) -> Mapping[st
         for one in usable
         if one.drives
     }
+    if "checkpoint" in found:  # which sends what it has to, however long that takes
+        from perfsuite.suites.checkpoint.scenarios import about
+
+        found["checkpoint"] = float(about(plan.seed, plan.profile)[0])
     if plan.tokenizer is not None and any(one.needs == "counter" for one in probes):
         found["counting"] = float(counting.PROMPTS)
     return found

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from perfsuite._core import Histogram
 from perfsuite.evidence import Evidence, Exact, NotMeasured, Samples, Share
 from perfsuite.suites.checkpoint.remembering import measure_memories, unseen
-from perfsuite.suites.checkpoint.scenarios import MEMORIES, TOLD, TURNS_BEFORE, Scenarios
+from perfsuite.suites.checkpoint.scenarios import BUDGET, COUNTS, MEMORIES, OVERSIZED, TOLD, TURNS_BEFORE, Scenarios
 from perfsuite.suites.checkpoint.tokens import Tokens, total_of
 from perfsuite.suites.probes.counting import ask
 from perfsuite.suites.streaming import samples, streaming_evidence
@@ -20,11 +20,7 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session, Stretch
     from perfsuite.targets.base import Failure, Request
 
-COUNTS = {"quick": 6, "standard": 20, "full": 50}
-"""Messages of each scenario, by profile: as many as that are sent, whatever they take."""
 TOLD_APART = 2
-OVERSIZED = 2
-BUDGET = 5000
 REFUSALS = ("target", "http_4xx", "http_429", "too_large")
 """Kinds of failures by which a service may refuse a message that is too large."""
 

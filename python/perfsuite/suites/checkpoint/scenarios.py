@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from perfsuite.targets.base import Message, Reply, Request
 from perfsuite.workloads.conversations import acknowledgement
@@ -12,6 +12,8 @@ from perfsuite.workloads.prose import sentences
 
 MEMORIES, TOLD = 200, 120
 """The checkpoint asks for a hundred and more; those that are told in messages all stand in a prompt together."""
+FACTS_OF = 4
+"""Of so many memories of the workload at least one is a fact, which alone are taken here: small talk fills prompts."""
 TOLD_AT_ONCE = 10
 """Memories in a message, where they can be told in messages alone."""
 TURNS_BEFORE = 60
@@ -30,6 +32,14 @@ SIMPLE = (
 )
 
 
+COUNTS = {"quick": 6, "standard": 20, "full": 50}
+"""Messages of each scenario, by profile: as many as that are sent, whatever they take."""
+OVERSIZED = 2
+BUDGET = 5000
+"""Tokens of a message, over all agents, and how many messages are to show that it is enforced."""
+CHARACTERS_A_TOKEN, ANSWER_CHARACTERS = 4, 200
+
+
 class Scenarios:
     """The messages of one run; ``seed`` and ``run`` make users and conversations that nobody else has."""
 
@@ -37,8 +47,9 @@ class Scenarios:
         self._seed = seed
         self._run = run
         self._model = next(iter(models), None)
-        case = SeededCase(seed, memories, memories)
-        self.memories: list[Memory] = list(islice(case.memories(), memories))
+        case = SeededCase(seed, FACTS_OF * memories, FACTS_OF * memories)
+        facts = (memory for memory in case.memories() if memory.marker)
+        self.memories: list[Memory] = list(islice(facts, memories))
         known = {memory.key for memory in self.memories}
         self.questions: list[Question] = [
             one for one in case.questions() if one.kind == "verbatim" and set(one.relevant) <= known
@@ -109,6 +120,18 @@ class Scenarios:
             conversation_id=conversation,
             model=self._model,
         )
+
+
+def about(seed: int, profile: str) -> tuple[int, int]:
+    """The messages that a black box is sent, and about how many tokens their prompts have together."""
+    scenarios, count = Scenarios(seed, "", (), TOLD), COUNTS[profile]
+    messages = characters = 0
+    asked = (scenarios.asked(count, told=True), scenarios.long(count), scenarios.oversized(BUDGET, OVERSIZED))
+    for request in chain(scenarios.simple(count), scenarios.told(), *asked):
+        messages += 1
+        characters += sum(len(str(one["content"])) for one in request.messages)
+        scenarios.answered(request, Reply(text="." * ANSWER_CHARACTERS))
+    return messages, characters // CHARACTERS_A_TOKEN
 
 
 def _user(text: str) -> Message:

@@ -50,7 +50,7 @@ def masked(failure: Failure, secrets: Iterable[Secret]) -> Failure:
 def remedy(failure: Failure) -> str:
     """What to do where a service could not be reached."""
     if failure.kind != "tls":
-        return "start the service, or correct its address"
+        return "start the service, or correct its address (perfsuite serve starts one to try)"
     if "CERTIFICATE_VERIFY_FAILED" in str(failure):
         return "if you trust it, name the file of the authority that signed its certificate with SSL_CERT_FILE"
     return "does it speak https?"
