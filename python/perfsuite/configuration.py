@@ -362,8 +362,9 @@ class _Builder:
         stated: dict[str, list[Criterion]] = {}
         for threshold, typed in self.thresholds:
             phases_for = self._showing(phases, threshold)
-            if not phases_for and typed and phases:
-                self.mistakes.add(_inapplicable(threshold, phases, self.reading.known.phases))
+            blind = [p for p in phases_for if p.probes and not showing([p], threshold.metric)] if phases_for else phases
+            if typed and blind:
+                self.mistakes.add(_inapplicable(threshold, blind, self.reading.known.phases))
             for phase in phases_for:
                 with self.mistakes.noted():
                     self._state(stated.setdefault(phase.name, []), phase, threshold)
@@ -420,8 +421,9 @@ def _laid_over(phase: Phase, stated: list[Criterion]) -> Phase:
 
 def _inapplicable(threshold: Threshold, phases: list[Phase], known: Mapping[str, Phase]) -> str:
     running = ", ".join(phase.name for phase in phases)
-    if threshold.phase is not None:
+    if threshold.phase is not None and all(phase.name != threshold.phase for phase in phases):
         return f"{threshold.where}: the phase {threshold.phase} is not in this run ({running}); name it, or drop this"
     elsewhere = [phase.name for phase in showing(list(known.values()), threshold.metric)]
     hint = f"run {' or '.join(elsewhere)}" if elsewhere else "no phase does"
-    return f"{threshold.where}: none of the phases {running} measures {threshold.metric}; {hint}"
+    named = f"none of the phases {running} measures" if len(phases) > 1 else f"the phase {running} does not measure"
+    return f"{threshold.where}: {named} {threshold.metric}; {hint}"

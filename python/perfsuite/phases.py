@@ -52,6 +52,8 @@ class KnownPhases:
                     )
                 if name in GROUPS or any(character in name for character in ",<>=@"):
                     raise UsageError(f"{where}: phases[{index}].name: {name!r} cannot be told on a command line")
+                if "/" in name:
+                    raise UsageError(f"{where}: phases[{index}].name: {name!r} has a / in it, and is to name files too")
                 read[name] = _phase(table, name, f"{where}: phases[{index}] ({name})", origin, self.phases, mistakes)
         self.phases |= read
         return tuple(read)

@@ -303,6 +303,21 @@ def test_a_threshold_in_a_file_may_be_for_a_phase_that_does_not_run(tmp_path: Pa
     assert "not in this run" in mistakes(phase="baseline", threshold="load.error_rate<5%")[0]
 
 
+def test_a_threshold_for_what_its_phase_cannot_show_is_a_mistake() -> None:
+    """It would never be held against anything.  What a phase shows beside its own metrics may have one."""
+    (said,) = mistakes(phase="load", threshold="load.context_preservation>0.5")
+    assert said.endswith("the phase load does not measure context_preservation; run baseline or compression")
+    (said,) = mistakes(threshold={"token": {"response_time": 5}})
+    assert "the phase token does not measure response_time" in said
+    for shown in ("load.ttft.p95<1s", "load.memory_usage<1GiB", "load.error_rate<5%", "token.context_recall>0.5"):
+        assert criteria(plan(threshold=shown), shown.partition(".")[0], shown.split(".")[1].split("<")[0].split(">")[0])
+
+
+def test_a_phase_is_not_named_like_a_path(tmp_path: Path) -> None:
+    (tmp_path / "perfsuite.toml").write_text("[[phases]]\nname = 'a/../b'\nduration = 5\nmetrics = ['ttft']\n")
+    assert "'a/../b' has a / in it" in mistakes(tmp_path)[0]
+
+
 def test_metrics_select_and_are_required() -> None:
     made = plan(metrics=["ttft,error_rate", "compressionRatio"])
     assert {p.name: set(p.metrics) for p in made.phases} == {

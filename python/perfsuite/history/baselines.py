@@ -98,7 +98,11 @@ def moment(started: str) -> float:
 
 
 def place(folder: Path, benchmark: str) -> Path:
-    """The baseline's file in a folder of results."""
+    """The baseline's file in a folder of results.
+
+    Raises UsageError for a name that would lead out of it: a result may come from anywhere."""
+    if "/" in benchmark or "\0" in benchmark:
+        raise UsageError(f"the phase {benchmark!r} cannot have a baseline: its name is no name for a file")
     return folder / FOLDER / f"{DOCUMENTED.get(benchmark, benchmark)}.json"
 
 

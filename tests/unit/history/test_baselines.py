@@ -145,3 +145,10 @@ def test_a_run_without_figures_is_none(tmp_path: Path) -> None:
     path.write_bytes(dump_result(msgspec.structs.replace(result(0, 100.0), phases=[])))
     with pytest.raises(UsageError, match="no figure"):
         take([path])
+
+
+@pytest.mark.parametrize("name", ["../../etc/x", "/etc/x", "a\0b"])
+def test_a_result_does_not_say_where_else_its_baseline_goes(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="no name for a file"):
+        place(tmp_path, name)
+    assert place(tmp_path, "a phase..of mine").parent == tmp_path / "baselines"
