@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from perfsuite._core import Events, Wire
-from perfsuite.loadgen.engines import most_connections
+from perfsuite.loadgen.engines import ENGINES, most_connections
 from perfsuite.loadgen.wire_counts import counted, idleness, warnings
+from perfsuite.targets.http.wired import WIRE_SCHEMES
 
 
 def counts(**more: int) -> dict[str, int]:
@@ -59,3 +60,7 @@ def test_no_more_connections_than_files() -> None:
     assert most_connections(3) == 3
     if hard != resource.RLIM_INFINITY:
         assert most_connections(hard * 2) < hard
+
+
+def test_there_is_an_engine_for_each_scheme_that_targets_leave_to_one() -> None:
+    assert ENGINES.keys() == WIRE_SCHEMES

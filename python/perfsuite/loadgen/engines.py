@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from perfsuite.targets.http.wired import Endpoint
 
 ENGINES = {"http": "perfsuite._core:Wire", "https": "perfsuite.loadgen.sealed:SealedWire"}
-"""The class that speaks a URL's scheme."""
+"""The class that speaks a URL's scheme; those of ``targets.http.wired``."""
 
 KERNEL_STAMPS = True
 """Whether stamps are asked of the kernel; tests take the clock's instead, to see what that costs."""
@@ -40,20 +39,6 @@ class Engine(Protocol):
     def fileno(self) -> int: ...
 
     def stats(self) -> dict[str, int]: ...
-
-
-def drivable(schemes: Iterable[str]) -> bool:
-    """Whether there is an engine for each scheme, on this system; False without any."""
-    wanted = set(schemes)
-    return bool(wanted) and sys.platform == "linux" and wanted <= ENGINES.keys()
-
-
-def why_not_driven(direct: bool, schemes: Iterable[str]) -> str:
-    """Why no engine drives what is reached so, ``direct`` or through a proxy; empty where one does."""
-    wanted = sorted(set(schemes))
-    if not direct:
-        return "it is reached through a proxy"
-    return "" if not wanted or drivable(wanted) else f"no engine of this system speaks {' and '.join(wanted)}"
 
 
 def open_engine(endpoint: Endpoint, events: Events, *, connections: int, queue: int, timeout_s: float) -> Engine:

@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from perfsuite.collectors.processes import pss_bytes
+from perfsuite.process_tree import pss_bytes
 
 BLOCK = 512
 """What stat counts blocks in, whatever the file system's own are."""

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NoReturn, cast
 import psutil
 import pytest
 
-from perfsuite.collectors import HostCollector, ProcessCollector, Sampler, processes, samplers_for
+from perfsuite import process_tree
+from perfsuite.collectors import HostCollector, ProcessCollector, Sampler, samplers_for
 from perfsuite.collectors.base import LONGEST_SERIES, MOST_SHARE, BoundedSeries
 from perfsuite.errors import UsageError
 
@@ -193,22 +194,22 @@ def test_all_that_a_process_started_is_found(
 ) -> None:
     root, below = tree
     if not listed:
-        monkeypatch.setattr(processes, "children_of", lambda pid: None)
-    elif processes.children_of(root.pid) is None:
+        monkeypatch.setattr(process_tree, "children_of", lambda pid: None)
+    elif process_tree.children_of(root.pid) is None:
         pytest.skip("this kernel keeps no list of a process's children")
     assert len(below) == 3
-    assert {one.pid for one in processes.descendants(root)} == below
+    assert {one.pid for one in process_tree.descendants(root)} == below
     assert ProcessCollector([root.pid]).sample()["processes"] == 4.0
 
 
 def test_a_process_that_has_ended_has_no_descendants() -> None:
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as gone:
         root = psutil.Process(gone.pid)
-        assert processes.descendants(root) == []
+        assert process_tree.descendants(root) == []
         gone.communicate(b"\n")
-    assert processes.children_of(gone.pid) is None
+    assert process_tree.children_of(gone.pid) is None
     with pytest.raises(psutil.NoSuchProcess):
-        processes.descendants(root)
+        process_tree.descendants(root)
 
 
 def refused(path: object) -> NoReturn:
@@ -217,11 +218,11 @@ def refused(path: object) -> NoReturn:
 
 def test_open_files_are_counted_whoever_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     here = psutil.Process()
-    before = processes.files_of(here)
+    before = process_tree.files_of(here)
     with open(os.devnull) as one, open(os.devnull) as other:
         assert one.fileno() != other.fileno()
-        assert processes.files_of(here) == before + 2
+        assert process_tree.files_of(here) == before + 2
         told = here.num_fds()
         with monkeypatch.context() as patched:
             patched.setattr(os, "stat", refused)
-            assert processes.files_of(here) == told
+            assert process_tree.files_of(here) == told

@@ -11,12 +11,12 @@ import pytest
 from checks_made import a_check
 from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
-from perfsuite.loadgen.engines import drivable
 from perfsuite.reports import html, markdown, terminal
 from perfsuite.result import Result, dump, parse
 from perfsuite.runner import execute_async
 from perfsuite.selfchecks import keep
 from perfsuite.suites.selfcheck.checking import loads_of
+from perfsuite.targets.http.wired import drivable
 from serving import serving
 
 ENGINE = "wire" if drivable(["http"]) else "asyncio"

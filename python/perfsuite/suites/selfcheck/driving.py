@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from perfsuite._core import Events
 from perfsuite.errors import UsageError
 from perfsuite.loadgen import Delivered, LoadSpec, drive, driver
-from perfsuite.loadgen.engines import drivable
 from perfsuite.suites.selfcheck.served import Served
 from perfsuite.targets.base import Request
 from perfsuite.targets.http.address import parse_address
 from perfsuite.targets.http.target import ChatTarget
+from perfsuite.targets.http.wired import drivable
 
 MESSAGE = ({"role": "user", "content": "how far off is this machine?"},)
 ENGINES = ("wire", "asyncio")

@@ -6,13 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
-from perfsuite.loadgen.engines import why_not_driven
 from perfsuite.targets.base import Inspection, MetricsPage
 from perfsuite.targets.http.address import Address, metrics_pages
 from perfsuite.targets.http.client import Client, DirectClient
 from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.listening import listeners
-from perfsuite.targets.http.wired import Endpoint, own_stamps, wire_stamps, wire_transport
+from perfsuite.targets.http.wired import Endpoint, own_stamps, why_not_driven, wire_stamps, wire_transport
 
 
 class Behind(ABC):

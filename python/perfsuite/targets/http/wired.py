@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -29,10 +30,26 @@ WIRE_STAMPS = (
 )
 
 
+WIRE_SCHEMES = frozenset({"http", "https"})
+
 WIRE_TRANSPORT = "the wire engine, stamped by the kernel"
 
 _OVER_TLS = "TLS: kernel stamps of ciphertext"
 """What is stamped of an https service: the bytes as they came, however much later Python opens them."""
+
+
+def drivable(schemes: Iterable[str]) -> bool:
+    """Whether there is an engine for each scheme, on this system; False without any."""
+    wanted = set(schemes)
+    return bool(wanted) and sys.platform == "linux" and wanted <= WIRE_SCHEMES
+
+
+def why_not_driven(direct: bool, schemes: Iterable[str]) -> str:
+    """Why no engine drives what is reached so, ``direct`` or through a proxy; empty where one does."""
+    wanted = sorted(set(schemes))
+    if not direct:
+        return "it is reached through a proxy"
+    return "" if not wanted or drivable(wanted) else f"no engine of this system speaks {' and '.join(wanted)}"
 
 
 @dataclass(frozen=True, slots=True)
