@@ -139,6 +139,7 @@ def test_every_operation_is_timed_and_judged_by_the_guides_table() -> None:
     details = found["context_injection", "p95"].details
     assert details["expected_ms"] == 5.0
     assert isinstance(details["memory_peak_bytes"], int | float)
+    assert any("context_injection: " in event.text and "at most" in event.text for event in result.phases[0].events)
 
 
 def test_a_loop_that_is_slow_somewhere_fails_there() -> None:

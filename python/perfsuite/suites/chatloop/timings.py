@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from perfsuite.chatloop.operations import EXPECTATIONS
 from perfsuite.chatloop.timed import Operation
 from perfsuite.evidence import Evidence, NotMeasured, Samples
 from perfsuite.suites.chatloop.turns import BATCH, maker, messages, say, taken
+from perfsuite.units import figure
 
 if TYPE_CHECKING:
     from perfsuite.suites.session import Session
@@ -21,6 +22,8 @@ MOST = 20_000
 """Turns."""
 TRACED = 20
 """Turns in which the memory that operations move is looked at: that makes them slower, so they are not timed."""
+NOTHING = 5
+"""Looks at nothing, for what looking takes."""
 WHY_NOT = {
     "tool_execution": "the model asked for no tool",
     "tool_execution_parallel": "the model never asked for several tools at once",
@@ -54,10 +57,13 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     tracing = tracemalloc.is_tracing()
     tracemalloc.start()
     try:
+        moved.calibrate()
         await say(session, loop, taken(texts, TRACED))
     finally:
         if not tracing:
             tracemalloc.stop()
+    for line in moved.said():
+        session.note(line)
     return {name: _evidence(name, blocks[name], failed[name], turns, moved) for name in EXPECTATIONS}
 
 
@@ -93,12 +99,34 @@ class MovedMemory(PerformanceMonitor):
         run.moved = self._moved.setdefault(name, [])
         return run
 
+    def calibrate(self) -> None:
+        """Runs nothing a few times, for what looking takes itself."""
+        for _ in range(NOTHING):
+            with self.operation("nothing"):
+                pass
+
     def of(self, name: str) -> dict[str, object]:
         """The median of what is left of it after a run, and of the most that there was meanwhile, in bytes."""
         seen = self._moved.get(name)
         if not seen:
             return {}
-        return {"memory_left_bytes": median(left for left, _ in seen), "memory_peak_bytes": median(p for _, p in seen)}
+        left, peak = _medians(seen)
+        nothing = _medians(self._moved["nothing"])
+        return {"memory_left_bytes": left - nothing[0], "memory_peak_bytes": max(0.0, peak - nothing[1])}
+
+    def said(self) -> Iterator[str]:
+        """The same, for people."""
+        for name, row in EXPECTATIONS.items():
+            known = self.of(name)
+            if known:
+                left, peak = (
+                    figure(float(str(known[key])), "bytes") for key in ("memory_left_bytes", "memory_peak_bytes")
+                )
+                yield f"{name}: {left} left, {peak} at most meanwhile (guide: {row.memory})"
+
+
+def _medians(seen: list[tuple[int, int]]) -> tuple[float, float]:
+    return median(left for left, _ in seen), median(peak for _, peak in seen)
 
 
 class _Traced(Operation):
