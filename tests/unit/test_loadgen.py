@@ -10,6 +10,7 @@ import errno
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count, islice, pairwise
@@ -20,11 +21,15 @@ import pytest
 
 from perfsuite._core import Events, Row
 from perfsuite.errors import PerfsuiteError, UsageError
-from perfsuite.loadgen import Delivered, LoadSpec, RawWriter, drive
+from perfsuite.loadgen import Delivered, LoadSpec, RawWriter, drive, driver
 from perfsuite.loadgen.alarm import Alarm
 from perfsuite.loadgen.raw import COLUMNS
 from perfsuite.loadgen.schedule import schedule
+from perfsuite.loadgen.wire import drive_wire
 from perfsuite.targets.base import Failure, Reply, Request
+from perfsuite.targets.http.address import parse_address
+from perfsuite.targets.http.target import ChatTarget
+from served import Asked, serving, whole
 
 Send = Callable[[Request, Row], Awaitable[Reply]]
 
@@ -179,6 +184,26 @@ def test_a_target_that_never_waits_is_not_the_clients_fault() -> None:
     delivered, _ = run(Fake(at_once), LoadSpec(duration_s=0.05, concurrency=3))
     assert delivered.max_in_flight == 1
     assert delivered.short is None
+    assert delivered.mean_in_flight is not None
+    assert 0.0 < delivered.mean_in_flight < 1.0
+    (said,) = delivered.warnings
+    assert "of 3 were in flight on average" in said
+
+
+def test_what_is_in_flight_is_told_on_average() -> None:
+    """Of four slots the negative control holds each until the time is over; think time is nobody's fault."""
+
+    async def slow(request: Request, row: Row) -> Reply:
+        await asyncio.sleep(0.5)
+        return Reply(text="")
+
+    held, _ = run(Fake(slow), LoadSpec(duration_s=0.4, warmup_s=0.1, concurrency=4))
+    assert held.mean_in_flight == pytest.approx(4.0, abs=0.2)
+    assert held.warnings == []
+    thinking, _ = run(Fake(soon), LoadSpec(duration_s=0.4, concurrency=4, think_s=0.1))
+    assert thinking.mean_in_flight is not None
+    assert thinking.mean_in_flight < 2.0
+    assert thinking.warnings == []
 
 
 class Owned:
@@ -413,6 +438,46 @@ def test_each_failure_has_its_kind_and_its_first_texts() -> None:
     assert all(ended for _, _, ended in told)
     assert sum(replied for replied, _, _ in told) == 5
     assert events.histogram("response_time").count == 5, "failures are in no histogram of answers"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the wire engine is for Linux")
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_limit_ends_the_warm_up_whoever_drives_and_whatever_comes_back(fails: bool) -> None:
+    """The time of the warm-up is longer than all 80 requests take: a tenth of them ends it, failed or not."""
+    usage = {"prompt_tokens": 3, "completion_tokens": 2}
+    answered = {"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}], "usage": usage}
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(0.002)
+        writer.write(whole("500 Internal Server Error", {"error": "no"}) if fails else whole("200 OK", answered))
+
+    async def driven(by: Any) -> tuple[Delivered, Events]:
+        spec = LoadSpec(duration_s=60, warmup_s=30, max_requests=80, concurrency=4)
+        events = Events(warmup_ns=round(spec.warmup_s * 1e9))
+        async with serving(answer) as served:
+            address = parse_address(served.url, "a test")
+            target = ChatTarget("openai", address, None, {"m": address})
+            await target.open()
+            try:
+                asked = (dataclasses.replace(one, model="m") for one in requests())
+                return await by(target, asked, spec, events), events
+            finally:
+                await target.close()
+
+    found = []
+    for by in (drive_wire, driver.drive):
+        delivered, events = asyncio.run(asyncio.wait_for(driven(by), 120))
+        assert delivered.sent == delivered.requests + delivered.warmup == 80
+        assert delivered.failed == events.failed == (delivered.requests if fails else 0)
+        assert delivered.completed == (0 if fails else delivered.requests)
+        assert events.errors == ({"http_5xx": delivered.failed} if fails else {})
+        assert 8 <= delivered.warmup <= 40, "a tenth, and what was in flight"
+        assert delivered.duration_s > 0.0
+        assert delivered.rate > 0.0
+        assert delivered.mean_in_flight is not None
+        assert 0.0 < delivered.mean_in_flight <= 4.0
+        found.append((delivered.tokens, delivered.ended, delivered.examples, delivered.short))
+    assert found[0] == found[1]
 
 
 def test_a_target_that_ignores_the_time_out_has_still_timed_out() -> None:

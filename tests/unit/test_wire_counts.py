@@ -40,6 +40,11 @@ def test_a_loop_that_was_not_held_says_so() -> None:
     assert idleness(7.7, 8, 3) == []
     (text,) = idleness(6.0, 8, 3)
     assert text.startswith("6 of 8 were in flight on average")
+    assert "found none 3 times" in text
+    (text,) = idleness(6.0, 8, None)
+    assert text.startswith("6 of 8 were in flight on average")
+    assert "event loop" in text, "Python drives in one"
+    assert idleness(6.0, 8, None, 1.7) == [], "the others paused"
 
 
 def test_several_engines_are_one() -> None:

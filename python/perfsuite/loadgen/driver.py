@@ -16,12 +16,12 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING
 
 from perfsuite._core import ERROR_KINDS
-from perfsuite.loadgen.alarm import SECOND, Alarm
-from perfsuite.loadgen.backoff import UNREACHED, pause_s, pauses_said
-from perfsuite.loadgen.raw import pour
+from perfsuite.loadgen.alarm import Alarm
+from perfsuite.loadgen.backoff import UNREACHED, pause_s
 from perfsuite.loadgen.schedule import NOBODY, schedule
-from perfsuite.loadgen.spec import MISSED_NS, ByUser, Delivered, LoadSpec, shortfall
-from perfsuite.loadgen.tally import EXAMPLES, LATE_NS, OnReply, shortened, warmed_up
+from perfsuite.loadgen.spec import MISSED_NS, ByUser, Delivered, LoadSpec
+from perfsuite.loadgen.tally import LATE_NS, OnReply, Tally
+from perfsuite.loadgen.ticking import Ticking
 from perfsuite.targets.base import Failure, Reply, Request
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ if TYPE_CHECKING:
     from perfsuite.loadgen.raw import RawWriter
     from perfsuite.targets.base import Target
 
-TICK_S = 0.25
 PATIENCE_S = 1.0
 """For a cancelled request to end."""
-TICKS_A_FLUSH = 4
 MOST_TOKENS = 10**9
 
 _STATUS = {kind: status for status, kind in enumerate(ERROR_KINDS) if kind != "ok"}
@@ -77,17 +75,11 @@ class _Drive:
         self.spec = spec
         self.events = events
         self.on_reply = on_reply
-        self.progress = progress
-        self.raw = raw
+        self.tally = Tally(spec, events)
+        self.ticking = Ticking(self.tally, events, progress, raw, self._break)
         self.begun = 0
-        self.tokens = self.answered = 0
-        self.in_time = 0
-        self.late = self.missed = 0
         self.pauses = 0
         self.paused_ns = 0
-        self.last_end_ns = 0
-        self.examples: dict[str, list[str]] = {}
-        self.ended: str | None = None
         self.over = asyncio.Event()
         """Nothing new falls due."""
         self.closed = False
@@ -104,33 +96,22 @@ class _Drive:
         """Slots in use, likewise."""
 
     async def run(self, stop: asyncio.Event | None) -> Delivered:
-        events, spec = self.events, self.spec
-        before = (events.started, events.completed, events.failed, events.warmup)
-        self.start_ns = time.monotonic_ns()
-        if events.started == 0 and events.warmup == 0:
-            events.start_ns = self.start_ns
-        self.measured_ns = self.start_ns + round(spec.warmup_s * SECOND)
-        self.end_ns = self.start_ns + round(spec.duration_s * SECOND)
+        self.tally.begin()
         loop = asyncio.get_running_loop()
-        helpers = [loop.create_task(self._tick())]
+        helpers = [loop.create_task(self.ticking.run())]
         if stop is not None:
             helpers.append(loop.create_task(self._obey(stop)))
         try:
-            await (self._closed_loop() if spec.due_rate is None else self._open_loop())
+            await (self._closed_loop() if self.spec.due_rate is None else self._open_loop())
             await self._drain()
         finally:
             await self._cancel([*self.tasks, *helpers])
             self.waiting.clear()
-        if self.raw is not None:
-            try:
-                await pour(self.events, self.raw)
-            except Exception as error:  # noqa: BLE001  raised below, unless something went wrong before it
-                self._break(error)
+        await self.ticking.last_rows()
         if self.broken is not None:
             raise self.broken
-        if self.progress is not None:
-            self.progress(1.0)
-        return self._delivered(before)
+        self.ticking.over()
+        return self.tally.delivered(pauses=self.pauses, paused_ns=self.paused_ns)
 
     # ── what goes out ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -162,8 +143,8 @@ class _Drive:
         most = 1 if self.spec.users is not None else self.spec.concurrency
         with Alarm() as self.alarm:
             for offset, user in schedule(self.spec):
-                due = self.start_ns + offset
-                if due >= self.end_ns:
+                due = self.tally.start_ns + offset
+                if due >= self.tally.end_ns:
                     break
                 await self.alarm.until(due)
                 if self.closed:  # not when the time is over: a late client owes what fell due before
@@ -178,7 +159,7 @@ class _Drive:
                 self.taken[user] = self.taken.get(user, 0) + 1
                 self._spawn(self._slot(request, self.events.begin(due, self.begun - 1), due, user))
             if not self.closed:
-                await self.alarm.until(self.end_ns)
+                await self.alarm.until(self.tally.end_ns)
 
     async def _slot(self, request: Request, row: Row, due: int, user: int) -> None:
         """Sends one request, and then what waits for a slot."""
@@ -195,7 +176,7 @@ class _Drive:
 
     def _pull(self, user: int = NOBODY) -> Request | None:
         """The next request (of that user), about to be sent; None when there is to be no more."""
-        if self.closed or (self.spec.due_rate is None and time.monotonic_ns() >= self.end_ns):
+        if self.closed or (self.spec.due_rate is None and time.monotonic_ns() >= self.tally.end_ns):
             return None
         if self.spec.max_requests is not None and self.begun >= self.spec.max_requests:
             self._close(f"the limit of {self.spec.max_requests:,} requests was reached")
@@ -212,8 +193,8 @@ class _Drive:
         began = time.monotonic_ns()
         await self._pause(pause_s(failures))
         now = time.monotonic_ns()
-        self.pauses += self.measured_ns <= began
-        self.paused_ns += max(0, min(now, self.end_ns) - max(began, self.measured_ns))
+        self.pauses += self.tally.measured_ns <= began
+        self.paused_ns += max(0, min(now, self.tally.end_ns) - max(began, self.tally.measured_ns))
 
     async def _send(self, request: Request, row: Row | None, due: int | None = None) -> Failure | None:
         """One request from its send to its end; what it failed by.  ``row`` None: it is due now.  ``due``: a slot was
@@ -225,10 +206,9 @@ class _Drive:
         if row is None:
             row = self.events.begin(sent_ns, self.begun - 1)
         row.sent(sent_ns)
-        self.in_time += self.measured_ns <= sent_ns < self.end_ns
-        if due is not None and due >= self.measured_ns:
-            self.late += sent_ns - due > LATE_NS
-            self.missed += sent_ns - due > MISSED_NS
+        if due is not None and due >= self.tally.measured_ns:
+            self.tally.late += sent_ns - due > LATE_NS
+            self.tally.missed += sent_ns - due > MISSED_NS
         try:
             async with timeout:
                 reply = await self.target.send(request, row)
@@ -236,13 +216,14 @@ class _Drive:
             if reply is not None and reply.ended_ns is not None:
                 end_ns = reply.ended_ns
             if timeout.expired():  # the target caught the cancellation and answered all the same
-                reply, failure = None, self._too_late()
+                reply, failure = None, self.tally.too_late()
         except (asyncio.CancelledError, GeneratorExit) as error:
             end_ns = time.monotonic_ns()
             task = asyncio.current_task()
             closed = isinstance(error, GeneratorExit) and bool(self.stubborn)
             if closed or (isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling()):
-                self._end(row, None, self._too_late() if self.expired else Failure("cancelled", "given up"), end_ns)
+                failure = self.tally.too_late() if self.expired else Failure("cancelled", "given up")
+                self._end(row, None, failure, sent_ns=sent_ns, end_ns=end_ns)
                 raise
             failure = Failure("target", f"{type(error).__name__}: the target cancelled its own request")
         except KeyboardInterrupt:
@@ -252,34 +233,33 @@ class _Drive:
             failure = error
         except TimeoutError as error:
             end_ns = time.monotonic_ns()
-            failure = self._too_late() if timeout.expired() else Failure("timeout", _said(error))
+            failure = self.tally.too_late() if timeout.expired() else Failure("timeout", _said(error))
         except BaseException as error:  # noqa: BLE001  whatever a system under test raises, SystemExit too, is a failure
             end_ns = time.monotonic_ns()
             failure = Failure("target", _said(error))
-        self._end(row, reply, failure, end_ns)
+        failure = self._end(row, reply, failure, sent_ns=sent_ns, end_ns=end_ns)
         if self.on_reply is not None:
             self.on_reply(request, reply, failure, row)
         return failure
 
-    def _end(self, row: Row, reply: Reply | None, failure: Failure | None, end_ns: int) -> None:
-        self.last_end_ns = max(self.last_end_ns, end_ns)
+    def _end(
+        self, row: Row, reply: Reply | None, failure: Failure | None, *, sent_ns: int | None, end_ns: int
+    ) -> Failure | None:
+        """Ends its row and counts it; what it failed by, of a kind that there is."""
         if reply is None:
             failure = failure or Failure("target", "send() returned nothing")
-            kind = failure.kind if failure.kind in _STATUS else "target"
-            row.end(_STATUS[kind], at_ns=end_ns)
-            examples = self.examples.setdefault(kind, [])
-            if len(examples) < EXAMPLES and kind != "cancelled" and (text := shortened(str(failure))) not in examples:
-                examples.append(text)
-            return
-        prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
-        row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
-        answered = row.tokens if completion is None else completion
-        self.answered += answered
-        self.tokens += (prompt or 0) + answered
-        if end_ns < self.measured_ns and warmed_up(self.spec, self.events, self.begun, self.tokens):
-            self.measured_ns = self.events.start_ns + self.events.warmup_ns
-        if self.spec.max_tokens is not None and self.tokens >= self.spec.max_tokens:
-            self._close(f"the limit of {self.spec.max_tokens:,} tokens was reached")
+            if failure.kind not in _STATUS:
+                failure = Failure("target", str(failure))
+            row.end(_STATUS[failure.kind], at_ns=end_ns)
+            tokens, answered = 0, row.tokens
+        else:
+            prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
+            row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
+            answered = row.tokens if completion is None else completion
+            tokens = (prompt or 0) + answered
+        if self.tally.ended(sent_ns=sent_ns, end_ns=end_ns, failure=failure, tokens=tokens, answered=answered):
+            self._close(self.tally.token_limit)
+        return failure
 
     # ── ends ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -291,7 +271,7 @@ class _Drive:
     def _close(self, reason: str) -> None:
         if not self.closed:
             self.closed = True
-            self.ended = reason
+            self.tally.ended_by = reason
             self._no_more()
 
     async def _obey(self, stop: asyncio.Event) -> None:
@@ -316,7 +296,7 @@ class _Drive:
                 now = time.monotonic_ns()
                 for queue in self.waiting.values():
                     for row in queue:
-                        self._end(row, None, self._too_late(), now)
+                        self._end(row, None, self.tally.too_late(), sent_ns=None, end_ns=now)
 
     async def _cancel(self, tasks: list[asyncio.Task[None]]) -> None:
         """Cancels them and waits until each has gone; errors of theirs were seen to by ``_done``.
@@ -357,55 +337,6 @@ class _Drive:
             self._close(f"{type(error).__name__}: {error}")
             for task in self.tasks:
                 task.cancel()
-
-    def _too_late(self) -> Failure:
-        return Failure("timeout", f"no end within {self.spec.request_timeout_s:g} s")
-
-    # ── beside the load ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _tick(self) -> None:
-        ticks = 0
-        try:
-            while True:
-                await asyncio.sleep(TICK_S)
-                ticks += 1
-                if self.progress is not None:
-                    self.progress(min(1.0, (time.monotonic_ns() - self.start_ns) / (self.end_ns - self.start_ns)))
-                if self.raw is not None and ticks % TICKS_A_FLUSH == 0:
-                    await pour(self.events, self.raw)
-        except Exception as error:  # noqa: BLE001  raised again by run()
-            self._break(error)
-
-    def _delivered(self, before: tuple[int, ...]) -> Delivered:
-        events, spec = self.events, self.spec
-        now = (events.started, events.completed, events.failed, events.warmup)
-        started, completed, failed, warmup = (count - then for count, then in zip(now, before, strict=True))
-        until = min(self.last_end_ns, self.end_ns) if self.closed else self.end_ns
-        measured_s = max(0, until - self.measured_ns) / SECOND
-        rate = self.in_time / measured_s if measured_s > 0.0 else 0.0
-        short = shortfall(
-            spec, due=started, in_time=self.in_time, missed=self.missed, begun=self.begun, ended=self.ended is not None
-        )
-        return Delivered(
-            max_in_flight=events.max_in_flight,
-            rate=rate,
-            requests=started,
-            completed=completed,
-            failed=failed,
-            duration_s=measured_s,
-            late_sends=self.late,
-            sent=self.begun,
-            tokens=self.tokens,
-            warmup=warmup,
-            due_rate=started / measured_s if spec.due_rate is not None and measured_s > 0.0 else None,
-            ended=self.ended,
-            short=short,
-            examples=self.examples,
-            answered=self.answered,
-            pauses=self.pauses,
-            paused_s=self.paused_ns / SECOND,
-            warnings=pauses_said(self.pauses, self.paused_ns / SECOND),
-        )
 
 
 def _told(tokens: int | None) -> int | None:

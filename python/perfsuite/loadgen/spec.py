@@ -99,8 +99,8 @@ class Delivered:
     ``rate``: requests sent a second in the measured time, which is ``duration_s`` long; ``due_rate``: requests that
     fell due in it by the schedule, a second (a ramp's are fewer than the rate it climbs to); None of a closed loop.
     ``warmup``: requests of the warm-up, which no other count has.  ``late_sends``: sends more than a millisecond after
-    they were due though a slot was free.  ``mean_in_flight``: over the measured time, from send to end; None where the
-    driver does not tell.  ``ended``: why nothing more was sent before the time was over, or None.  ``short``: what was
+    they were due though a slot was free.  ``mean_in_flight``: over the measured time, from send to end.
+    ``ended``: why nothing more was sent before the time was over, or None.  ``short``: what was
     asked and not delivered (see ``shortfall``), or None.  ``examples``: the first failures of each kind that differ,
     shortened.  ``pauses``: times a slot of a closed loop paused because its request came to no connection, and
     ``paused_s`` the time of all slots together (``backoff``).  ``answered``: tokens of all answers, as the server told

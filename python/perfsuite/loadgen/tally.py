@@ -98,8 +98,9 @@ class Tally:
                 examples.append(text)
         return spec.max_tokens is not None and self.tokens >= spec.max_tokens
 
-    def delivered(self, counts: Mapping[str, int]) -> Delivered:
-        """What came of it; ``counts`` are the engines'."""
+    def delivered(self, *, pauses: int, paused_ns: int, wire: Mapping[str, int] | None = None) -> Delivered:
+        """What came of it.  ``pauses``: of slots that came to no connection (``backoff``), all together ``paused_ns``
+        long; ``wire``: what engines counted, if engines drove."""
         events, spec = self.events, self.spec
         now = (events.started, events.completed, events.failed, events.warmup)
         started, completed, failed, warmup = (count - then for count, then in zip(now, self.before, strict=True))
@@ -109,10 +110,10 @@ class Tally:
         due_rate = started / measured_s if spec.due_rate is not None and measured_s > 0.0 else None
         held = self.busy_ns / SECOND / measured_s if measured_s > 0.0 else 0.0
         slots = spec.concurrency or 1
-        paused_s = min(counts["rest_ns"] / SECOND, slots * measured_s)  # a pause may have begun in the warm-up
-        said = warnings(counts) + pauses_said(counts["rests"], paused_s)
+        paused_s = min(paused_ns / SECOND, slots * measured_s)  # a pause may have begun in the warm-up
+        said = (warnings(wire) if wire else []) + pauses_said(pauses, paused_s)
         if spec.due_rate is None and not spec.think_s and self.ended_by is None and measured_s > 0.0:
-            said += idleness(held, slots, counts["starved"], paused_s / measured_s)
+            said += idleness(held, slots, wire["starved"] if wire else None, paused_s / measured_s)
         short = shortfall(
             spec,
             due=started,
@@ -129,7 +130,7 @@ class Tally:
             failed=failed,
             duration_s=measured_s,
             late_sends=self.late,
-            coalesced_reads=counts["coalesced_reads"],
+            coalesced_reads=wire["coalesced_reads"] if wire else 0,
             sent=self.sent,
             tokens=self.tokens,
             warmup=warmup,
@@ -137,10 +138,10 @@ class Tally:
             ended=self.ended_by,
             short=short,
             examples=self.examples,
-            wire=dict(counts),
+            wire=dict(wire or {}),
             mean_in_flight=held,
             answered=self.answered,
-            pauses=counts["rests"],
+            pauses=pauses,
             paused_s=paused_s,
             warnings=said,
         )

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from perfsuite._core import ERROR_KINDS
 from perfsuite.loadgen.engines import Engine, most_connections, open_engine
 from perfsuite.loadgen.feeding import BACKLOG, Asked, Feeder
-from perfsuite.loadgen.raw import pour
 from perfsuite.loadgen.spec import Delivered, LoadSpec
 from perfsuite.loadgen.tally import OnReply, Tally
+from perfsuite.loadgen.ticking import Ticking
 from perfsuite.loadgen.wire_counts import counted
 from perfsuite.targets.base import Failure, Reply, Request
 
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 UNCAPPED = 8192
 """Connections where nothing else bounds what may be in flight."""
-TICK_S = 0.25
-TICKS_A_FLUSH = 4
 SINCE_WARMUP = ("late_sends", "starved", "rests", "rest_ns")
 """What of the engines' counts is told of the measured time only."""
 GRACE_S = 0.5
@@ -90,9 +88,8 @@ class _Drive:
         self.spec = spec
         self.events = events
         self.on_reply = on_reply
-        self.progress = progress
-        self.raw = raw
         self.tally = Tally(spec, events)
+        self.ticking = Ticking(self.tally, events, progress, raw, self._break, self._poll_all)
         self.feeder = Feeder(target, requests, spec, self.tally, answers=answers, fail=self._fail, broken=self._break)
         self.engines: list[Engine] = []
         self.before = dict.fromkeys(SINCE_WARMUP, 0)
@@ -102,7 +99,7 @@ class _Drive:
 
     async def run(self, stop: asyncio.Event | None) -> Delivered:
         loop = asyncio.get_running_loop()
-        helpers = [loop.create_task(self._tick())]
+        helpers = [loop.create_task(self.ticking.run())]
         if stop is not None:
             helpers.append(loop.create_task(self._obey(stop)))
         try:
@@ -118,15 +115,10 @@ class _Drive:
             await asyncio.gather(*helpers, return_exceptions=True)
             await self.feeder.end()
             self._shut()
-        if self.raw is not None:
-            try:
-                await pour(self.events, self.raw)
-            except Exception as error:  # noqa: BLE001  raised below, unless something went wrong before it
-                self._break(error)
+        await self.ticking.last_rows()
         if self.broken is not None:
             raise self.broken
-        if self.progress is not None:
-            self.progress(1.0)
+        self.ticking.over()
         return self._delivered()
 
     # ── the engines ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -178,6 +170,10 @@ class _Drive:
 
     def _poll(self, engine: Engine) -> None:
         self.feeder.guarded(self._take, engine)
+
+    def _poll_all(self) -> None:
+        for engine in self.engines:
+            self._poll(engine)  # tokens alone wake nobody
 
     def _take(self, engine: Engine) -> None:
         replies = engine.poll()
@@ -270,28 +266,9 @@ class _Drive:
             self._close(f"{type(error).__name__}: {error}")
             self.feeder.idle.set()
 
-    # ── beside the load ───────────────────────────────────────────────────────────────────────────────────────────────
-
-    async def _tick(self) -> None:
-        ticks = 0
-        try:
-            while True:
-                await asyncio.sleep(TICK_S)
-                ticks += 1
-                if not self.tally.start_ns:
-                    continue
-                for engine in self.engines:
-                    self._poll(engine)  # tokens alone wake nobody
-                if self.progress is not None:
-                    self.progress(self.tally.share())
-                if self.raw is not None and ticks % TICKS_A_FLUSH == 0:
-                    await pour(self.events, self.raw)
-        except Exception as error:  # noqa: BLE001  raised again by run()
-            self._break(error)
-
     def _delivered(self) -> Delivered:
         counts = counted(self.engines)
         since = {name: max(0, counts[name] - before) for name, before in self.before.items()}
         self.tally.late = max(0, since.pop("late_sends") - self.feeder.held_late)
         counts |= since
-        return self.tally.delivered(counts)
+        return self.tally.delivered(pauses=counts["rests"], paused_ns=counts["rest_ns"], wire=counts)

@@ -18,14 +18,21 @@ HELD = 0.95
 """A closed loop that had less than this share of its slots in flight was held up by its client."""
 
 
-def idleness(held: float, slots: int, starved: int, paused: float = 0.0) -> list[str]:
-    """What to say of a closed loop that had ``held`` requests in flight on average, and ``paused`` slots that did."""
+def idleness(held: float, slots: int, starved: int | None, paused: float = 0.0) -> list[str]:
+    """What to say of a closed loop that had ``held`` requests in flight on average, and ``paused`` slots that did.
+    ``starved``: how often a slot found no request; None where Python drove, in whose event loop a system may run."""
     if held + paused >= HELD * slots:
         return []
-    return [
-        f"{held:.3g} of {slots:,} were in flight on average: the client was short of time between an answer and the "
-        f"next request (a slot found none {starved:,} times)"
-    ]
+    if starved is None:
+        why = (
+            "between an answer and the next request the event loop was taken up, by the client or by a system that "
+            "runs in it"
+        )
+    else:
+        why = (
+            f"the client was short of time between an answer and the next request (a slot found none {starved:,} times)"
+        )
+    return [f"{held:.3g} of {slots:,} were in flight on average: {why}"]
 
 
 def counted(engines: Iterable[Engine]) -> dict[str, int]:
