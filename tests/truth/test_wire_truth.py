@@ -24,6 +24,7 @@ import pytest
 from perfsuite._core import Events
 from perfsuite.evidence import Exact
 from perfsuite.loadgen import Delivered, LoadSpec, drive, driver, engines
+from perfsuite.loadgen.wire_counts import HELD
 from perfsuite.suites.selfcheck.against_truth import Pair, deviation, joined, said
 from perfsuite.suites.selfcheck.served import Served, model_of, serving
 from perfsuite.suites.session import Stretch
@@ -143,10 +144,11 @@ def test_a_closed_loop_holds_its_number(served: Served) -> None:
     busy, delivered = held(LoadSpec(duration_s=1.0, concurrency=16))
     assert delivered.max_in_flight == 16
     assert delivered.wire["starved"] <= 1
-    assert delivered.mean_in_flight is not None
-    assert delivered.mean_in_flight > 15.0
-    assert busy > 13.5  # the end of an answer, and of the run, is not in it
-    assert not any("in flight on average" in text for text in delivered.warnings)
+    held_on_average = delivered.mean_in_flight
+    assert held_on_average is not None
+    # As the server saw it, less the end of an answer and of the run; a client that a busy machine holds up says so.
+    assert held_on_average - 2.5 < busy < held_on_average + 0.5
+    assert (held_on_average < HELD * 16) == any("in flight on average" in text for text in delivered.warnings)
     idle, delivered = held(LoadSpec(duration_s=1.0, concurrency=16, think_s=0.1))
     assert idle < 10.0
 
