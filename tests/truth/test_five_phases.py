@@ -12,6 +12,7 @@ import random
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,9 +20,10 @@ import perfsuite.runner as runner
 from perfsuite._core import Row
 from perfsuite.configuration import configure
 from perfsuite.metric import catalogue
-from perfsuite.plan import Plan
+from perfsuite.plan import Plan, Workload
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.result import MetricResult, Result, dump, parse
+from perfsuite.suites.probes import savings
 from perfsuite.targets.base import Failure, Reply, Request
 from perfsuite.targets.reference import ReferenceTarget
 
@@ -217,6 +219,19 @@ def test_conversations_too_short_to_be_stored_are_not_replaced_by_others(
     for name in ("compression_ratio", "decompression_time", "recovery_accuracy", "memory_savings"):
         assert found[name].verdict == "not measured"
         assert found[name].reason == f"no conversation of 10,000 bytes and more was found in {path}"
+
+
+def test_a_file_with_few_long_conversations_is_read_once_for_the_savings(tmp_path: Path) -> None:
+    path = tmp_path / "chats.jsonl"
+    long = json.dumps({"messages": [{"role": "user", "content": "x" * 20_000}]})
+    path.write_text(long + '\n{"messages": [{"role": "user", "content": "Hello there"}]}\n' * 3, encoding="utf-8")
+    source = savings.Source()
+    session = SimpleNamespace(workload=Workload(conversations=path), seed=0, stop=asyncio.Event())
+    (first, second) = (asyncio.run(source.lines(session, pair)) for pair in range(2))  # type: ignore[arg-type]
+    assert first.count(b"\n") == savings.CONVERSATIONS
+    assert first is second
+    path.unlink()
+    assert asyncio.run(source.lines(session, 2)) is first  # type: ignore[arg-type]
 
 
 class Stops(Broken):

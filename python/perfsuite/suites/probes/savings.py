@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping
+from itertools import cycle, islice
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -76,35 +77,47 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
 
 
 class Source:
-    """What is stored in each pair: other conversations each time; a file's come in their order, again when it ends."""
+    """What is stored in each pair: other conversations each time; a file's come in their order, and one that has fewer
+    than a pair takes is read once, and they are stored several times over."""
 
     def __init__(self) -> None:
         self._left: Iterator[Transcript | None] = iter(())
+        self._same = b""
 
     async def lines(self, session: Session, pair: int) -> bytes:
         """Conversations as lines of JSON; none when the file has none, or the run is to stop."""
-        smallest = SMALLEST_BYTES
+        if self._same:
+            return self._same
+        smallest = SMALLEST_OF_A_FILE
         if session.workload.conversations is None:
+            smallest = SMALLEST_BYTES
             self._left = transcripts(session.workload, session.seed + pair, smallest)
-        else:
-            smallest = SMALLEST_OF_A_FILE
         found: list[bytes] = []
-        size = looked = fruitless = 0
-        while len(found) < CONVERSATIONS and size < MOST_BYTES and fruitless < 2:
+        whole = False  # whether found is of the file from its beginning
+        while len(found) < CONVERSATIONS and sum(map(len, found)) < MOST_BYTES:
             one = next(self._left, END)
-            looked += 1
-            if looked % 8 == 0:
-                await asyncio.sleep(0)
-                if session.stop.is_set():
-                    return b""
-            if one is END:  # the second time without one since: a whole pass found none
-                fruitless += 1
-                self._left = transcripts(session.workload, session.seed, smallest)
-            elif isinstance(one, Transcript):
-                fruitless = 0
+            if isinstance(one, Transcript):
                 found.append(msgspec.json.encode(one.messages) + b"\n")
-                size += len(found[-1])
+            elif one is END and whole:
+                self._same = b"".join(several_times(found))
+                return self._same
+            elif one is END:
+                self._left, whole = transcripts(session.workload, session.seed, smallest), True
+                found.clear()
+            await asyncio.sleep(0)
+            if session.stop.is_set():
+                return b""
         return b"".join(found)
+
+
+def several_times(found: list[bytes]) -> Iterator[bytes]:
+    """These again and again, up to what a pair takes."""
+    size = 0
+    for line in islice(cycle(found), CONVERSATIONS):
+        if size >= MOST_BYTES:
+            return
+        size += len(line)
+        yield line
 
 
 async def growth(session: Session, inside: Inspection, texts: bytes, *, compressed: bool) -> float:
