@@ -83,6 +83,14 @@ def test_every_documented_metric_is_measured(monkeypatch: pytest.MonkeyPatch) ->
             assert low is None or low <= one.value, one
             assert high is None or one.value <= high, one
             assert one.samples > 0
+    # What is driven for a second or more is shown over time, too, each slice by its mean.
+    for name in ("service_time", "ttft", "itl", "tpot"):
+        one = metrics(result, "load")[name]
+        assert one.stats is not None
+        assert len(one.series) > 3, name
+        assert all(
+            one.stats.min * 0.99 <= value <= one.stats.max * 1.01 for _, value in one.series if value is not None
+        ), name
     assert "language model" in result.run.simulated[0]
     assert parse(dump(result)).metrics.keys() == result.metrics.keys()
     assert len(saved) >= 5

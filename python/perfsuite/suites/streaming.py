@@ -32,8 +32,18 @@ def samples(stretch: Stretch, name: str) -> Evidence:
         blocks=events.blocks(name),
         failed=failed,
         longest_wait=events.longest_wait_ms,
-        series=mean_series(stretch) if name == "response_time" else (),
+        series=mean_series(stretch) if name == "response_time" else sliced_series(stretch, name),
     )
+
+
+def sliced_series(stretch: Stretch, name: str) -> list[tuple[float, float]]:
+    """The mean of a metric in consecutive slices of time, by where each begins."""
+    events = stretch.events
+    return [
+        (t_s, block.mean)
+        for t_s, block in zip(events.block_times(name), events.blocks(name), strict=True)
+        if block.count
+    ]
 
 
 def mean_series(stretch: Stretch) -> list[tuple[float, float]]:
