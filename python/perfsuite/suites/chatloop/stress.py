@@ -11,7 +11,7 @@ from perfsuite.chatloop.monitor import PerformanceMonitor
 from perfsuite.chatloop.operations import COMPLETE_ITERATION
 from perfsuite.chatloop.sanitizing import InputRejected
 from perfsuite.evidence import Evidence, Exact, NotMeasured, Samples
-from perfsuite.suites.chatloop.turns import BATCH, maker, messages, say, taken
+from perfsuite.suites.chatloop.turns import maker, messages, say, taken, warm
 
 if TYPE_CHECKING:
     from perfsuite.chatloop.loop import ChatLoop
@@ -44,10 +44,11 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         nonlocal longest
         longest = max(longest, len(loop.ctx.conversation_history))
 
+    batch = await warm(session, loop, texts)
     while turns < TURNS and (session.remaining_s() > 0 or not turns):
         loop.monitor = PerformanceMonitor()
-        failed += await say(session, loop, taken(texts, BATCH), look)
-        turns += BATCH
+        failed += await say(session, loop, taken(texts, batch), look)
+        turns += batch
         if COMPLETE_ITERATION in loop.monitor.statistics():
             blocks.append(loop.monitor.histogram(COMPLETE_ITERATION))
         session.progress(turns / TURNS)

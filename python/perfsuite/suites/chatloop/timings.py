@@ -12,7 +12,7 @@ from perfsuite.chatloop.monitor import PerformanceMonitor
 from perfsuite.chatloop.operations import EXPECTATIONS
 from perfsuite.chatloop.timed import Operation
 from perfsuite.evidence import Evidence, NotMeasured, Samples
-from perfsuite.suites.chatloop.turns import BATCH, maker, messages, say, taken
+from perfsuite.suites.chatloop.turns import maker, messages, say, taken, warm
 from perfsuite.units import figure
 
 if TYPE_CHECKING:
@@ -39,12 +39,12 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     blocks: dict[str, list[Histogram]] = {name: [] for name in EXPECTATIONS}
     failed = dict.fromkeys(EXPECTATIONS, 0)
     turns = 0
-    await say(session, loop, taken(texts, BATCH))  # imports, caches
+    batch = await warm(session, loop, texts)
     while turns < MOST and (session.remaining_s() > 0.1 * session.duration_s or not turns):
         loop.monitor = PerformanceMonitor()
-        loop.config.parallel_tools = turns // BATCH % 2 == 1
-        await say(session, loop, taken(texts, BATCH))
-        turns += BATCH
+        loop.config.parallel_tools = turns // batch % 2 == 1
+        await say(session, loop, taken(texts, batch))
+        turns += batch
         for name, known in loop.monitor.statistics().items():
             if name in blocks:
                 blocks[name].append(loop.monitor.histogram(name))
@@ -58,7 +58,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     tracemalloc.start()
     try:
         moved.calibrate()
-        await say(session, loop, taken(texts, TRACED))
+        await say(session, loop, taken(texts, min(TRACED, batch)))
     finally:
         if not tracing:
             tracemalloc.stop()

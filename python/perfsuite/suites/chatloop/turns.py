@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -17,7 +18,10 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session
 
 BATCH = 25
-"""Turns between two looks at the clock."""
+"""Turns between two looks at the clock, at most."""
+WARMUP = 3
+PARTS = 10
+"""Of a probe's time, about so many batches at least: each is a block, and a block alone has no interval."""
 
 
 def maker(session: Session) -> MakesLoops:
@@ -64,6 +68,14 @@ async def say(session: Session, loop: ChatLoop, texts: Sequence[str], after: Cal
         if after is not None:
             after()
     return failed
+
+
+async def warm(session: Session, loop: ChatLoop, texts: Iterator[str]) -> int:
+    """A few turns, for imports and caches; how many turns make a batch of a loop that takes so long for them."""
+    began = time.monotonic()
+    await say(session, loop, taken(texts, WARMUP))
+    each = (time.monotonic() - began) / WARMUP
+    return max(1, min(BATCH, int(session.duration_s / PARTS / max(each, 1e-6))))
 
 
 def taken(texts: Iterator[str], count: int) -> list[str]:
