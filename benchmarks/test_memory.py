@@ -188,7 +188,7 @@ def stores_at_once() -> dict[str, float]:
             ours.add("u", [text])
 
     with ThreadPoolExecutor(THREADS) as threads:
-        for _ in range(TURNS // 3):
+        for _ in range(max(1, TURNS // 3)):
             given = next(texts)[: THREADS * STORES_A_TURN]
             began = time.perf_counter()
             list(threads.map(store, [given[at::THREADS] for at in range(THREADS)]))
