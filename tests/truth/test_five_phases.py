@@ -195,8 +195,9 @@ def test_a_round_trip_does_not_stand_in_for_remembering(monkeypatch: pytest.Monk
     """Recorded conversations have no planted facts: what baseline remembers of them is not measured."""
     path = tmp_path / "chats.jsonl"
     path.write_text('{"messages": [{"role": "user", "content": "Hello there"}]}\n', encoding="utf-8")
-    result = run(plan_of("baseline", conversations=str(path)), monkeypatch, Broken())
+    result = run(plan_of("baseline", "token", conversations=str(path)), monkeypatch, Broken())
     assert metrics(result, "baseline")["context_preservation"].verdict == "not measured"
+    assert any("generated here" in event.text for event in result.phase("token").events)
 
 
 def test_what_is_stored_are_the_conversations_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     """
     inside = session.target.inspection
     assert inside is not None, "the registry lets only targets with an inside come here"
+    given = session.workload.conversations
+    if given is not None:
+        session.note(f"memories, questions and histories are generated here: what is relevant in {given} is not known")
     questions = Questions()
     truncation = Histogram(10)
     sizes = window_sizes(session.tuning.max_window_size)
