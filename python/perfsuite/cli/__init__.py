@@ -6,6 +6,7 @@ Nothing heavy is imported until a command runs: ``--help`` is as quick as Python
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from importlib import import_module
@@ -85,7 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if verbose:
             _traceback()
-        where = f"{error.filename}: " if error.filename else ""
+        # Whatever writes files names them; a stream that cannot be written to has no name.
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        where = f"{error.filename}: " if error.filename else "standard output: " if full else ""
         _say(f"{where}{error.strerror or error}")
         try:
             _flush()

@@ -152,7 +152,7 @@ def test_a_full_disk_behind_stdout_is_said() -> None:
     with open("/dev/full", "w") as full:
         done = perfsuite("schema", stdout=full, stderr=subprocess.PIPE, capture_output=False)
     assert done.returncode == 1
-    assert done.stderr == "perfsuite: No space left on device\n"
+    assert done.stderr == "perfsuite: standard output: No space left on device\n"
 
 
 def test_a_reader_that_leaves_is_no_error() -> None:
