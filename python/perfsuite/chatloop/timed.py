@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any, Literal, TypeVar, cast
 
 from perfsuite import _core
@@ -52,8 +53,21 @@ def _coroutine(operation: _core.Operation, function: Callable[..., Any]) -> Call
 def _async_generator(operation: _core.Operation, function: Callable[..., Any]) -> Callable[..., Any]:
     async def timed(*args: Any, **kwargs: Any) -> Any:
         with Operation(operation):
-            async for item in function(*args, **kwargs):
-                yield item
+            async with aclosing(function(*args, **kwargs)) as inner:  # ``yield from``, which async functions have not
+                step = inner.asend(None)
+                while True:
+                    try:
+                        item = await step
+                    except StopAsyncIteration:
+                        return
+                    try:
+                        sent = yield item
+                    except GeneratorExit:
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - it is the function's to handle
+                        step = inner.athrow(error)
+                    else:
+                        step = inner.asend(sent)
 
     return timed
 

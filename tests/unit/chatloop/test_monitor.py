@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 
 import pytest
 
@@ -105,6 +105,39 @@ def test_as_a_decorator_it_times_every_call() -> None:
     assert counts == {"plain": 4, "coroutine": 5, "generator": 1, "stream": 1}
     with pytest.raises(TypeError, match="can time a function, not int"):
         monitor.operation("plain")(3)  # type: ignore[type-var]
+
+
+def test_a_timed_async_generator_is_driven_as_it_would_be_alone() -> None:
+    monitor = PerformanceMonitor()
+    seen: list[str] = []
+
+    @monitor.operation("stream")
+    async def stream() -> AsyncGenerator[str, str]:
+        try:
+            seen.append((yield "first"))
+            try:
+                yield "second"
+            except Failed:
+                seen.append("caught")
+            yield "third"
+        finally:
+            seen.append("closed")
+
+    async def all_of_it() -> None:
+        one = stream()
+        assert await anext(one) == "first"
+        assert await one.asend("sent") == "second"
+        assert await one.athrow(Failed()) == "third"
+        await one.aclose()
+        seen.append("after")  # what is closed is closed by then, not when it is collected
+        two = stream()
+        await anext(two)
+        with pytest.raises(Failed):
+            await two.athrow(Failed())
+
+    asyncio.run(all_of_it())
+    assert seen == ["sent", "caught", "closed", "after", "closed"]
+    assert monitor.statistics()["stream"].count == 2
 
 
 def test_tasks_overlap_without_disturbing_one_another() -> None:
