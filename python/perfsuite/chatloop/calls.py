@@ -136,7 +136,7 @@ def _start(call: Call) -> Future[Outcome] | Outcome:
 
 
 def _late(call: Call, future: Future[Outcome]) -> Outcome:
-    if future.done():  # at the last moment
+    if future.done() and not future.cancelled():  # at the last moment; a cancelled one had no thread yet
         return future.result()
     WORKERS.give_up(future)
     return Outcome(None, _too_long(call), 1e3 * (call.timeout_s or 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -91,6 +92,10 @@ def _call(given: object, number: int) -> ToolCall:
         arguments = {}
     if not isinstance(arguments, Mapping) or not all(isinstance(key, str) for key in arguments):
         return ToolCall(name, {}, identity, f"its arguments are no JSON object, but {type(arguments).__name__}")
+    try:
+        json.dumps(arguments, default=str)  # as the history will have them
+    except (TypeError, ValueError, RecursionError) as error:
+        return ToolCall(name, {}, identity, f"its arguments cannot be written as JSON: {error}")
     return ToolCall(name, arguments, identity)
 
 
@@ -144,6 +149,10 @@ def _text(value: object, most: int) -> str:
         if len(value) > most:
             raise _TooLarge(f"it returned {len(value):,} characters, {most:,} are allowed (max_tool_result)")
         return value
+    if inspect.isawaitable(value):
+        if inspect.iscoroutine(value):
+            value.close()  # it is not going to be awaited, and that is said here
+        raise TypeError(f"it is a {type(value).__name__} to be awaited; give the async function itself as the tool")
     if _holds_more(value, most):  # else a gigabyte in a list would be written out before it is refused
         raise _TooLarge(f"it returned more than {most:,} characters (max_tool_result)")
     pieces, length = [], 0

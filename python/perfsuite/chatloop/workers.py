@@ -84,7 +84,12 @@ class Workers:
                         self._idle.remove(jobs)
                         return
                 continue  # a job is on its way
-            future.set_running_or_notify_cancel()  # from here on, who stops waiting does not end it
+            if not future.set_running_or_notify_cancel():  # cancelled before it began: nobody waits for it
+                del future, context, function, args, kwargs
+                with self._lock:
+                    self._idle.append(jobs)
+                continue
+            # From here on, who stops waiting does not end it.
             try:
                 result = context.run(function, *args, **kwargs)
             except BaseException as error:  # noqa: BLE001 - it is raised again where it is waited for

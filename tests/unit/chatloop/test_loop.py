@@ -7,10 +7,12 @@ import logging
 import mmap
 import os
 import signal
+import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import Future
 from itertools import pairwise
 from typing import Any
 
@@ -166,8 +168,8 @@ def test_a_model_that_hangs_is_left_behind(ask: Ask) -> None:
         return "late"
 
     before = workers.WORKERS.hanging
-    loop = ChatLoop({"llm_timeout_s": 0.05}, model=model)
-    with pytest.raises(ModelTimeout, match=r"0\.05 s"):
+    loop = ChatLoop({"llm_timeout_s": 1.0}, model=model)
+    with pytest.raises(ModelTimeout, match=r"after 1 s"):
         ask(loop, "hello")
     assert workers.WORKERS.hanging == before + 1
     release.set()
@@ -259,6 +261,28 @@ def test_a_turn_that_is_cancelled_leaves_nothing_and_the_loop_goes_on() -> None:
     asyncio.run(all_of_it())
 
 
+def test_a_call_that_is_cancelled_before_it_began_leaves_its_thread_to_others() -> None:
+    mine, ran = workers.Workers(), threading.Event()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(60.0)  # so that the thread cannot take the call before it is cancelled
+    try:
+        cancelled = mine.start(ran.set).cancel()
+    finally:
+        sys.setswitchinterval(before)
+    assert cancelled
+    for _ in range(3):
+        assert mine.start(lambda: "next").result(10) == "next"
+    assert not ran.is_set()
+
+
+def test_a_call_that_had_no_thread_when_its_time_was_over_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.WORKERS, "start", lambda *job: Future())
+    loop = ChatLoop({"llm_timeout_s": 0.01}, model=Script("hello"))
+    with pytest.raises(ModelTimeout, match=r"not back after 0\.01 s"):
+        awaited(loop, "hello")
+    assert loop.ctx.conversation_history == []
+
+
 # ── tools ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -287,10 +311,14 @@ def test_whatever_a_tool_does_the_model_is_told(ask: Ask, parallel: bool) -> Non
         "long": lambda: "x" * 1_000_001,
         "list": lambda: ["y" * 100] * 20_000,
         "circle": lambda: (circle := [], circle.append(circle)) and circle,
+        "promises": lambda: asyncio.sleep(0, "never seen"),  # what a wrapper gives that does not await
     }
+    endless: dict[str, Any] = {}
+    endless["a"] = endless
     calls = [
         ("add", '{"a": 2, "b": 3}'), ("text", ""), ("raises", "{}"), ("leaves", None), ("hangs", {}), ("large", {}),
         ("long", {}), ("list", {}), ("circle", {}), ("nowhere", {}), ("add", "{"), ("add", "[1]"), ("add", '{"a": 2}'),
+        ("promises", {}), ("add", endless), ("add", {"a": {(1, 2): 3}}),
     ]  # fmt: skip
     model = Script(wants(*calls), "done")
     loop = ChatLoop({"parallel_tools": parallel, "tool_timeout_s": 1.0}, model=model, tools=tools)
@@ -299,7 +327,7 @@ def test_whatever_a_tool_does_the_model_is_told(ask: Ask, parallel: bool) -> Non
     assert loop.last_turn is not None
     assert [result.failed for result in loop.last_turn.tools] == [
         None, None, "raised", "raised", "timeout", "too_large", "too_large", "too_large", "not_text", "unknown",
-        "arguments", "arguments", "raised",
+        "arguments", "arguments", "raised", "not_text", "arguments", "arguments",
     ]  # fmt: skip
     told = [message["content"] for message in model.asked[1] if message["role"] == "tool"]
     assert told[:2] == ["5", "some text"]
@@ -307,12 +335,13 @@ def test_whatever_a_tool_does_the_model_is_told(ask: Ask, parallel: bool) -> Non
     assert "after 1 s" in told[4]
     assert "1,073,741,824 bytes" in told[5]
     assert "there is no tool 'nowhere'" in told[9]
+    assert "give the async function itself" in told[13]
     assert all(len(text) < 1500 for text in told)
     statistics = loop.monitor.statistics()["tool_execution"]
-    assert (statistics.count, statistics.failed, loop.tool_failures) == (13, 11, 11)
+    assert (statistics.count, statistics.failed, loop.tool_failures) == (16, 14, 14)
     assert ("tool_execution_parallel" in loop.monitor.statistics()) == parallel
     assert loop.ctx.conversation_history[1]["tool_calls"][0]["id"] == "c0"
-    assert [m["role"] for m in loop.ctx.conversation_history] == ["user", "assistant", *["tool"] * 13, "assistant"]
+    assert [m["role"] for m in loop.ctx.conversation_history] == ["user", "assistant", *["tool"] * 16, "assistant"]
 
 
 def test_a_result_that_is_too_large_inside_is_not_written_out_first() -> None:
