@@ -28,6 +28,7 @@ LARGEST_FILE = 1 << 30
 
 Verdict = Literal["passed", "failed", "undecided", "informative", "not measured"]
 PhaseVerdict = Literal["passed", "failed", "undecided", "not measured", "interrupted"]
+RequirementVerdict = Literal["passed", "failed", "undecided", "not measured"]
 Bound = float | None
 Interval = tuple[Bound, Bound]
 Series = list[tuple[float, float | None]]
@@ -129,6 +130,18 @@ class ErrorBars(msgspec.Struct, frozen=True, kw_only=True):
     command: str = ""
 
 
+class Requirement(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a checkpoint, ``text`` as its document has it, and how it stands.
+
+    ``rests_on``: the figures of the phase by ``metric.stat``, those that stand against it first; ``why``: what else
+    does."""
+
+    text: str
+    verdict: RequirementVerdict
+    rests_on: list[str] = msgspec.field(default_factory=list)
+    why: list[str] = msgspec.field(default_factory=list)
+
+
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """One of a collector's series, ``[[t_s, value], …]``, in a unit of the catalogue (``bytes``, ``1/s``, …)."""
 
@@ -143,7 +156,7 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     that was ``undelivered`` (by stretch, what was asked and not sent).  ``windows`` are the one-second windows, as
     columns of one length by name (``due``, ``ok``, ``failed``, …).  ``resources`` are the collectors' series by name.
     ``error_bars``: of each load over the wire, how far the client's own figures may be off; ``warnings``: what else the
-    client met that its figures may have suffered from.
+    client met that its figures may have suffered from.  ``requirements``: the lines of a checkpoint; none elsewhere.
     """
 
     name: str
@@ -162,6 +175,7 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     windows: dict[str, list[int | float | None]] = msgspec.field(default_factory=dict)
     error_bars: list[ErrorBars] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
+    requirements: list[Requirement] = msgspec.field(default_factory=list)
 
     def metric(self, name: str, stat: str | None = None) -> MetricResult | None:
         """The metric of that name (and stat), or None."""

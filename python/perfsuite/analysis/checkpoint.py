@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
 
-from perfsuite.result import MetricResult, PhaseResult
-
-Standing = Literal["met", "missed", "undecided", "not measured"]
+from perfsuite.result import MetricResult, Requirement, RequirementVerdict
 
 RESPONSE_TIMES = ("simple_response_time", "large_memory_response_time", "long_conversation_response_time")
 TOKENS = ("tokens_per_message", "budget_enforced", "agents_on_model")
@@ -25,55 +22,39 @@ BOTTLENECKS = (
 )
 
 
-class Line(NamedTuple):
-    """``text`` as the document has it; ``rests_on``: the figures, those that stand against it first; ``why``: what else
-    does."""
-
-    text: str
-    standing: Standing
-    rests_on: Sequence[MetricResult]
-    why: Sequence[str] = ()
-
-
-def is_checkpoint(phase: PhaseResult) -> bool:
-    """Whether a phase has the checkpoint's figures."""
-    return phase.metric(RESPONSE_TIMES[0]) is not None
-
-
-def lines(phase: PhaseResult) -> list[Line]:
-    """The four lines.  One that a figure misses is missed; a phase that failed misses at least one."""
-    judged = [one for one in phase.metrics if one.target is not None]
+def requirements(metrics: Sequence[MetricResult], unhandled: Sequence[str] = ()) -> list[Requirement]:
+    """The four lines; none where these are not the checkpoint's figures.  One that a figure misses has failed; a phase
+    that failed, by its figures or by what was ``unhandled``, fails at least one."""
+    if all(one.name != RESPONSE_TIMES[0] for one in metrics):
+        return []
+    judged = [one for one in metrics if one.target is not None]
     unmeasured = [one for one in judged if one.verdict == "not measured"]
     told = {name for group in (RESPONSE_TIMES, TOKENS) for name in group}
     others = [one for one in judged if one.name not in told and (one.name in BOTTLENECKS or one.verdict == "failed")]
-    measured: Standing = "met" if judged and not unmeasured else "not measured"
+    measured: RequirementVerdict = "passed" if judged and not unmeasured else "not measured"
     return [
-        Line("Performance measured", measured, unmeasured or judged),
-        _line("Response times acceptable", phase, RESPONSE_TIMES),
-        _line("Token usage optimized", phase, TOKENS),
-        Line(
-            "No major bottlenecks",
-            "missed" if phase.unhandled else _standing(others),
-            _worst_first(others),
-            phase.unhandled,
-        ),
+        Requirement(text="Performance measured", verdict=measured, rests_on=_names(unmeasured or judged)),
+        _requirement("Response times acceptable", [one for one in judged if one.name in RESPONSE_TIMES]),
+        _requirement("Token usage optimized", [one for one in judged if one.name in TOKENS]),
+        _requirement("No major bottlenecks", others, unhandled),
     ]
 
 
-def _line(text: str, phase: PhaseResult, names: Sequence[str]) -> Line:
-    rests_on = [one for one in phase.metrics if one.name in names and one.target is not None]
-    return Line(text, _standing(rests_on), _worst_first(rests_on))
+def _requirement(text: str, rests_on: Sequence[MetricResult], why: Sequence[str] = ()) -> Requirement:
+    order = ("failed", "undecided", "not measured", "passed", "informative")
+    worst_first = sorted(rests_on, key=lambda one: order.index(one.verdict))
+    verdict: RequirementVerdict = "failed" if why else _verdict(rests_on)
+    return Requirement(text=text, verdict=verdict, rests_on=_names(worst_first), why=list(why))
 
 
-def _standing(rests_on: Sequence[MetricResult]) -> Standing:
+def _verdict(rests_on: Sequence[MetricResult]) -> RequirementVerdict:
     verdicts = {one.verdict for one in rests_on}
     if "failed" in verdicts:
-        return "missed"
+        return "failed"
     if "undecided" in verdicts:
         return "undecided"
-    return "met" if verdicts == {"passed"} else "not measured"
+    return "passed" if verdicts == {"passed"} else "not measured"
 
 
-def _worst_first(rests_on: Sequence[MetricResult]) -> list[MetricResult]:
-    order = ("failed", "undecided", "not measured", "passed", "informative")
-    return sorted(rests_on, key=lambda one: order.index(one.verdict))
+def _names(metrics: Sequence[MetricResult]) -> list[str]:
+    return [f"{one.name}.{one.stat}" for one in metrics]

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from perfsuite.analysis.checkpoint import Line, Standing, lines
 from perfsuite.reports.figures import printable, row_of
-from perfsuite.result import MetricResult, PhaseResult
+from perfsuite.result import MetricResult, PhaseResult, Requirement
 from perfsuite.units import figure, number
 
 WIDTH = 70
 SHOWN_MS = 1.0
-MARKS: dict[Standing, str] = {"met": "✓", "missed": "✗", "undecided": "?", "not measured": "–"}
-_STANDINGS: dict[str, Standing] = {"passed": "met", "failed": "missed", "undecided": "undecided"}
-ENDS: dict[Standing, str] = {
-    "met": "✓ All checkpoint 7.4 requirements met!",
-    "missed": "✗ Checkpoint 7.4 is not met: {}",
+MARKS = {"passed": "✓", "failed": "✗", "undecided": "?", "not measured": "–"}
+ENDS = {
+    "passed": "✓ All checkpoint 7.4 requirements met!",
+    "failed": "✗ Checkpoint 7.4 is not met: {}",
     "undecided": "? Checkpoint 7.4 is not decided: {}",
     "not measured": "– Nothing of checkpoint 7.4 was missed, and not all of it could be measured: {}",
 }
@@ -58,15 +56,14 @@ SUMMARY = (
 
 def summary(phase: PhaseResult) -> list[str]:
     """The lines of the summary, of the verification, and the last word."""
-    found = lines(phase)
     return [
         *_heading("PERFORMANCE TEST SUMMARY"),
         "",
         *_sections(phase),
         *_heading("CHECKPOINT 7.4 VERIFICATION"),
-        *(text for line in found for text in _verified(line)),
+        *(text for one in phase.requirements for text in _verified(phase, one)),
         "",
-        _end(found),
+        _end(phase.requirements),
     ]
 
 
@@ -92,7 +89,7 @@ def _figure(metric: MetricResult) -> str:
     if metric.verdict == "not measured":
         return f"not measured, because {printable(metric.reason)}"
     mean = metric.value if metric.stats is None else metric.stats.mean
-    mark = f" {MARKS[_STANDINGS[metric.verdict]]}" if metric.verdict in _STANDINGS else ""
+    mark = f" {MARKS[metric.verdict]}" if metric.verdict in MARKS else ""
     if metric.unit == "ms":
         return f"{_time(mean)}{_range(metric)}{mark}"
     if metric.unit == "tokens":
@@ -135,17 +132,19 @@ def _indexes(phase: PhaseResult) -> Iterator[str]:
         yield f"    – {printable(row['index'])}: {speed} {used}".rstrip()
 
 
-def _verified(line: Line) -> Iterator[str]:
+def _verified(phase: PhaseResult, line: Requirement) -> Iterator[str]:
+    figures = {f"{one.name}.{one.stat}": one for one in phase.metrics}
+    rests_on = [figures[name] for name in line.rests_on if name in figures]
     limit = ""
-    if line.text.startswith("Response") and line.rests_on:
-        limit = f" ({row_of(line.rests_on[0]).target})"
-    yield f"  {MARKS[line.standing]} {line.text}{limit}"
+    if line.text.startswith("Response") and rests_on:
+        limit = f" ({row_of(rests_on[0]).target})"
+    yield f"  {MARKS[line.verdict]} {printable(line.text)}{limit}"
     for why in line.why:
         yield f"      {printable(why)}"
-    if line.text.startswith("Performance") and line.standing == "met":
-        yield f"      {len(line.rests_on)} figures held against a target, each measured"
+    if line.text.startswith("Performance") and line.verdict == "passed":
+        yield f"      {len(rests_on)} figures held against a target, each measured"
         return
-    for metric in line.rests_on:
+    for metric in rests_on:
         row = row_of(metric)
         if metric.verdict == "not measured":
             yield f"      {row.name}: not measured, because {printable(metric.reason)}"
@@ -154,9 +153,9 @@ def _verified(line: Line) -> Iterator[str]:
             yield f"      {row.name} {row.value} {row.interval}".rstrip() + f" {row.target} {metric.verdict}{reason}"
 
 
-def _end(found: list[Line]) -> str:
-    for standing in ("missed", "undecided", "not measured"):
-        short = [line.text for line in found if line.standing == standing]
+def _end(found: Sequence[Requirement]) -> str:
+    for verdict in ("failed", "undecided", "not measured"):
+        short = [one.text for one in found if one.verdict == verdict]
         if short:
-            return ENDS[standing].format(", ".join(text.lower() for text in short))
-    return ENDS["met"]
+            return ENDS[verdict].format(printable(", ".join(text.lower() for text in short)))
+    return ENDS["passed"]

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perfsuite.analysis.checkpoint import is_checkpoint
 from perfsuite.analysis.ranking import Placed, Totals, margin, ordered, totals, worst
 from perfsuite.analysis.verdict import tally
 from perfsuite.reports import checkpoint
@@ -121,7 +120,7 @@ def _phase(phase: PhaseResult) -> PhaseContent:
             for name, value in m.details.items()
             if not _is_table(value)
         ],
-        summary=checkpoint.summary(phase) if is_checkpoint(phase) else [],
+        summary=checkpoint.summary(phase) if phase.requirements else [],
         tables=[
             _table(f"{m.name}, {name}", value)
             for m in phase.metrics

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from perfsuite.analysis.checkpoint import is_checkpoint
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
 from perfsuite.reports import checkpoint
@@ -35,9 +34,9 @@ def render(
         lines.append("  a quick run: enough to see that all works, too short for most intervals")
     if result.run.error is not None:
         lines.append(_paint("  ended by an error: ", "failed", colour) + printable(result.run.error))
-    for phase in filter(is_checkpoint, result.phases):
+    for phase in [phase for phase in result.phases if phase.requirements]:
         lines += ["", *checkpoint.summary(phase), ""]
-    tabled = [phase for phase in result.phases if verbose or not is_checkpoint(phase)]
+    tabled = [phase for phase in result.phases if verbose or not phase.requirements]
     placed = [p for p in ordered(tabled) if p.metric.target is not None or verbose]
     if not verbose:
         placed = [p for p in placed if p.metric.verdict != "not measured"]

@@ -7,6 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 
+from perfsuite.analysis.checkpoint import requirements
 from perfsuite.analysis.verdict import phase_verdict
 from perfsuite.collectors import process_of, samplers_for, unit_of
 from perfsuite.evidence import Evidence, NotMeasured
@@ -229,6 +230,7 @@ class PhaseRun:
             undelivered=undelivered,
             error_bars=bars,
             warnings=self._error.warnings(judged),
+            requirements=requirements(metrics, unhandled),
         )
 
     def _requested(self) -> dict[str, object]:
