@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -250,6 +251,27 @@ def test_the_lines_that_allocate_are_named_on_request() -> None:
     lines: Any = found.details["lines"]
     assert f"{HERE}.py" in lines[0]
     assert "lines" not in figures(measured("leaks", of("Leaking"), **settings))["leak_slope", "value"].details
+
+
+def refusing(messages: list[dict[str, Any]]) -> str:
+    raise ValueError("no")
+
+
+def sometimes(messages: list[dict[str, Any]]) -> str:
+    if next(turn) % 2:
+        raise ValueError("no")
+    return "A fine answer."
+
+
+turn = count()
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("refusing", "failed"), ("sometimes", "passed")])
+def test_what_never_answers_is_not_found_free_of_leaks(name: str, verdict: str) -> None:
+    (phase,) = measured("leaks", f"python:{HERE}:{name}", duration="1s", seed=1).phases
+    assert ("none of" in " ".join(phase.unhandled)) == (verdict == "failed")
+    assert [error.kind for error in phase.errors] == ["target"]
+    assert (phase.verdict == "failed") == (verdict == "failed")
 
 
 def test_leaks_of_another_process(served_url: str) -> None:

@@ -97,6 +97,8 @@ async def _within(session: Session, source: Iterator[Request], seconds: float, r
     """A system in this process: nothing is kept of the iterations, for that would grow beside it."""
     until = time.monotonic() + seconds
     events = Events(blocks=2)
+    begun = answered = 0
+    first = ""
     for number, request in enumerate(source):
         if session.stop.is_set() or session.budget.reached is not None or time.monotonic() >= until:
             break
@@ -108,15 +110,25 @@ async def _within(session: Session, source: Iterator[Request], seconds: float, r
                 reply = await session.target.send(request, row)
         except Failure as failure:
             session.count_failure(failure.kind, str(failure))
+            first = first or f"{failure.kind}: {failure}"
         except TimeoutError:
             session.count_failure("timeout", f"no answer within {session.plan.request_timeout_s:g} s")
+            first = first or "timeout"
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a system raises is its failure, as under load
+            text = f"{type(error).__name__}: {error}"
+            session.count_failure("target", text)
+            first = first or f"target: {text}"
         else:
+            answered += 1
             session.budget.spend(1, (reply.prompt_tokens or 0) + (reply.completion_tokens or 0))
         row.end()
+        begun += 1
         if readings is not None:
             readings.count()
             session.progress(1.0 - session.remaining_s() / session.duration_s)
         await asyncio.sleep(0)
+    if readings is not None and begun and not answered:  # what does nothing keeps nothing, and must not pass for sound
+        session.fail(f"iterations: none of {begun:,} was answered ({first})")
 
 
 async def _driven(session: Session, source: Iterator[Request], seconds: float, readings: Readings | None) -> None:
