@@ -15,11 +15,12 @@ import pytest
 import perfsuite
 from perfsuite._core import Events
 from perfsuite.errors import UsageError
-from perfsuite.loadgen import LoadSpec, drive, engines
+from perfsuite.loadgen import LoadSpec, drive
 from perfsuite.plan import ModelChoice, Plan
 from perfsuite.result import PhaseResult, Result, load
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Message, Reply, Request
+from perfsuite.targets.http import wired
 from perfsuite.targets.http.target import ChatTarget
 from servers.llama import llama, needs_llama
 from servers.started import Started
@@ -84,7 +85,7 @@ def driven(plan: Plan, requests: int, concurrency: int = 2) -> tuple[Events, lis
 def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each way to drive it."""
     if request.param == "asyncio":
-        monkeypatch.setattr(engines, "ENGINES", {})
+        monkeypatch.setattr(wired, "WIRE_SCHEMES", frozenset())
     return str(request.param)
 
 

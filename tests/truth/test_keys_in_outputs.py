@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 import perfsuite
-from perfsuite.loadgen import engines
 from perfsuite.targets.http.secret import MASK
 from served import Asked, beside, chunked, delta, sse, whole
 
@@ -51,7 +50,7 @@ def test_no_output_of_a_run_has_the_key(echo: str, engine: str, tmp_path: Path) 
         return ECHOES[echo](asked) if asked.path == "/v1/chat/completions" else b""
 
     forced = (
-        f"from perfsuite.loadgen import engines; engines.ENGINES = {engines.ENGINES if engine == 'wire' else {}!r}; "
+        "from perfsuite.targets.http import wired; wired.WIRE_SCHEMES = frozenset(); " if engine == "asyncio" else ""
     )
     program = f"{forced}from perfsuite.cli import main; raise SystemExit(main())"
     with beside(answer) as server:
