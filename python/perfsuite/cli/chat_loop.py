@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from argparse import ArgumentParser, Namespace
 
-from perfsuite.errors import UsageError, unknown
+from perfsuite.errors import PerfsuiteError, UsageError, unknown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ def _profile(arguments: Namespace) -> int:
     texts = [next(source).message for _ in range(TURNS)]
     loop = target.new_loop()
     loop.config.llm_timeout_s = loop.config.tool_timeout_s = None  # in this thread, where they are seen
-    talk(loop, texts[:20])
+    try:
+        talk(loop, texts[:20])
+    except Exception as error:
+        raise PerfsuiteError(f"--target {plan.target}: a turn raised {type(error).__name__}: {error}") from error
     rows = call_profile(lambda: talk(loop, texts))
     until = time.monotonic() + plan.phases[0].duration_s / 2
 

@@ -88,6 +88,13 @@ class Forgetful(Sound):
         return super()._validate_input(user_input)
 
 
+class Full(Sound):
+    """Every turn fails, with an error of the system's."""
+
+    def _inject_context(self, user_input: str) -> str:
+        raise OSError("the disk is full")
+
+
 class Awaiting(ChatLoop):
     def __init__(self) -> None:
         async def model(messages: list[dict[str, Any]]) -> str:
@@ -381,3 +388,8 @@ def test_the_group_is_all_of_them() -> None:
     ]
     assert plan.target == "chatloop"
     assert configure({"phase": ["chat-loop", "baseline"]}).target == "reference"
+
+
+def test_a_turn_that_raises_is_named_by_the_profile(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat-loop", "profile", "--target", of("Full"), "--duration", "0.2s"]) == 1
+    assert f"{of('Full')}: a turn raised OSError: the disk is full" in capsys.readouterr().err
