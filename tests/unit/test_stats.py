@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfsuite import _core, stats
-from perfsuite.stats.intervals import nearest_rank
+from perfsuite import Histogram, _core, stats
+from perfsuite.stats.intervals import histogram_median, nearest_rank
 
 np = pytest.importorskip("numpy", reason="numpy is the reference: pip install numpy")
 scipy_stats = pytest.importorskip("scipy.stats", reason="scipy is the reference: pip install scipy")
@@ -541,3 +541,11 @@ def test_a_bootstrap_of_huge_values_is_no_point() -> None:
     assert found.low < found.estimate < found.high
     with pytest.raises(OverflowError, match="the sum of data"):
         stats.bootstrap_mean([1e308, -1e308, 1e308], resamples=500)
+
+
+def test_the_median_of_few_values_has_open_ends() -> None:
+    histogram = Histogram()
+    histogram.record_many([3.0, 4.0, 5.0])
+    assert histogram_median(histogram) == (pytest.approx(4.0, rel=0.004), 0.0, math.inf)
+    histogram.record_many([4.0] * 97)
+    assert histogram_median(histogram) == pytest.approx((4.0, 4.0, 4.0), rel=0.004)

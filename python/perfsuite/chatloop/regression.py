@@ -15,7 +15,7 @@ from typing import NamedTuple, TypedDict
 from perfsuite._core import Histogram, Operation
 from perfsuite.errors import shown
 from perfsuite.stats import Interval
-from perfsuite.stats.intervals import quantile_fractions
+from perfsuite.stats.intervals import histogram_median
 
 FEWEST = 8
 """Runs below which nothing is said of an operation."""
@@ -81,7 +81,7 @@ def slower(operations: Mapping[str, Operation], baseline: Baseline, threshold: f
             continue
         compared += 1
         histogram = operation.histogram.copy()
-        now = _median(histogram) if by_median else _mean(histogram)
+        now = histogram_median(histogram) if by_median else _mean(histogram)
         change = now.estimate / before.estimate - 1.0
         if change > threshold:
             certain = now.low > before.high
@@ -103,19 +103,10 @@ def _before(name: str, then: float | Kept) -> tuple[Interval, bool]:
             raise ValueError(f"baseline: {name} has no histogram that can be read: {error}") from error
         if histogram.count < FEWEST or histogram.quantile(0.5) <= 0.0:
             raise ValueError(f"baseline: {name} has {histogram.count} runs; it takes {FEWEST} that lasted a while")
-        return _median(histogram), True
+        return histogram_median(histogram), True
     if isinstance(then, bool) or not isinstance(then, int | float) or not (math.isfinite(then) and then > 0.0):
         raise ValueError(f"baseline: {name} is {shown(then)}; it must be milliseconds above 0, or from baseline()")
     return Interval(float(then), float(then), float(then)), False
-
-
-def _median(histogram: Histogram) -> Interval:
-    low, high = quantile_fractions(histogram.count, 0.5)
-    return Interval(
-        histogram.quantile(0.5),
-        0.0 if low is None else histogram.quantile(low),
-        math.inf if high is None else histogram.quantile(high),
-    )
 
 
 def _mean(histogram: Histogram) -> Interval:

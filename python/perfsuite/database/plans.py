@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-READS = ("sqlite", "postgresql")
-"""The dialects whose plans are read here."""
 _SEARCH = re.compile(r"^(?:SEARCH|SCAN)(?: TABLE)? (?P<table>\S+)")
 _INDEX = re.compile(r"USING (?:COVERING )?INDEX (?P<index>[^\s(]+)")
 

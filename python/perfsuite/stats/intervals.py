@@ -11,6 +11,8 @@ from perfsuite import _core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from perfsuite._core import Histogram
+
 Numbers: TypeAlias = "Buffer | Iterable[float]"
 """A one-dimensional numeric buffer, or any iterable of numbers."""
 
@@ -69,6 +71,17 @@ def quantile_fractions(n: float, q: float, confidence: float = 0.95) -> tuple[fl
     return (
         None if low is None else min(1.0, (low - 0.5) / n),
         None if high is None else max(0.0, min(high, n) - 0.5) / n,
+    )
+
+
+def histogram_median(histogram: Histogram) -> Interval:
+    """The median of what a histogram counted, between two of its quantiles (95 %); where there are too few values for a
+    bound, 0 or infinity, which is all that is known of values that are not negative."""
+    low, high = quantile_fractions(histogram.count, 0.5)
+    return Interval(
+        histogram.quantile(0.5),
+        0.0 if low is None else histogram.quantile(low),
+        math.inf if high is None else histogram.quantile(high),
     )
 
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from perfsuite.database.opening import Opened
     from perfsuite.database.queries import NamedQuery
 
+LONGEST_SLICE_S = 1.0
+SHORTEST_SLICE_S = 0.02
+"""Of time that a crew is given for one kind of work before the next has its turn."""
 TOGETHER_S = 0.01
 """From the message to the first query: so long it takes until the last worker has read it."""
 START_S = 30.0

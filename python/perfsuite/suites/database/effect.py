@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from perfsuite import stats
 from perfsuite.stats import Interval
+from perfsuite.stats.intervals import histogram_median
 from perfsuite.suites.database.ground import PREFIX
 
 if TYPE_CHECKING:
@@ -76,18 +76,9 @@ def _times(quick: Histogram, slow: Histogram) -> Interval | None:
     """The ratio of the medians; from the farther ends of their intervals, which is wider than 95 %."""
     if not quick.count or not slow.count:
         return None
-    below, above = _median(quick), _median(slow)
+    below, above = histogram_median(quick), histogram_median(slow)
     if below.estimate <= 0.0:
         return None
     low = above.low / below.high if below.high > 0.0 else 0.0
     high = above.high / below.low if below.low > 0.0 else float("inf")
     return Interval(above.estimate / below.estimate, low, high)
-
-
-def _median(histogram: Histogram) -> Interval:
-    low, high = stats.quantile_fractions(histogram.count, 0.5)
-    return Interval(
-        histogram.quantile(0.5),
-        histogram.min if low is None else histogram.quantile(low),
-        histogram.max if high is None else histogram.quantile(high),
-    )

@@ -21,7 +21,7 @@ from perfsuite.database.trouble import DatabaseError
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured
 from perfsuite.suites.database import ground
-from perfsuite.suites.database.crew import Crew
+from perfsuite.suites.database.crew import LONGEST_SLICE_S, SHORTEST_SLICE_S, Crew
 from perfsuite.suites.database.effect import Effect, effect_of
 from perfsuite.suites.database.ground import PREFIX
 from perfsuite.suites.database.named import measure_named
@@ -43,8 +43,6 @@ LEAST_SHARE = 0.3
 """Of the time, for all that; to fill the tables may have taken the rest."""
 ROUNDS = 3
 """As often each comes in turn, where there is time for that; once at least."""
-LONGEST_SLICE_S = 1.0
-SHORTEST_SLICE_S = 0.02
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:

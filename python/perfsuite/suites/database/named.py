@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from perfsuite.database.queries import NamedQuery, read_queries
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.evidence import Evidence, NotMeasured
-from perfsuite.suites.database.crew import Crew
+from perfsuite.suites.database.crew import LONGEST_SLICE_S, SHORTEST_SLICE_S, Crew
 from perfsuite.suites.database.tally import Tally, errors, rate
 from perfsuite.suites.database.worker import CANNOT_WRITE
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 TURNS = 3
 """Slices of each query, at least."""
-LONGEST_SLICE_S = 1.0
-SHORTEST_SLICE_S = 0.02
 
 
 async def measure_named(session: Session, database: Opened) -> Mapping[str, Evidence]:
