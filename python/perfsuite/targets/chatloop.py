@@ -7,10 +7,9 @@ for the longest time the loops are let go, and are given the history that a mess
 from __future__ import annotations
 
 import inspect
-import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +17,8 @@ from perfsuite.chatloop.loop import ChatLoop
 from perfsuite.chatloop.model import Message, ModelFailed, ModelTimeout, SimulatedModel
 from perfsuite.chatloop.sanitizing import InputRejected
 from perfsuite.errors import UsageError
-from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
+from perfsuite.targets.base import Failure, Reply, Request, Target
+from perfsuite.targets.in_process import InProcess
 
 if TYPE_CHECKING:
     from perfsuite._core import Row
@@ -115,7 +115,7 @@ def find(rest: str) -> Callable[[], ChatLoop]:
     return cast("Callable[[], ChatLoop]", factory)
 
 
-class ChatLoopTarget:
+class ChatLoopTarget(InProcess):
     """Chat loops behind the protocol of targets."""
 
     stamps = "monotonic clock, in the process, around each turn"
@@ -128,21 +128,6 @@ class ChatLoopTarget:
         self.simulated: tuple[str, ...] = (
             () if rest else ("language model: answers are extracted from the prompt, at once",)
         )
-
-    @property
-    def inspection(self) -> Inspection | None:
-        """None: the phases' own inside is the reference system's."""
-        return None
-
-    @property
-    def process_ids(self) -> Sequence[int]:
-        """This process."""
-        return (os.getpid(),)
-
-    @property
-    def models(self) -> Sequence[str]:
-        """The loop's own."""
-        return ()
 
     @property
     def loop_name(self) -> str:

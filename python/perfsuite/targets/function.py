@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from perfsuite.errors import UsageError, unknown
-from perfsuite.targets.base import Failure, Inspection, Reply, Request, Target
+from perfsuite.targets.base import Failure, Reply, Request, Target
+from perfsuite.targets.in_process import InProcess
 from perfsuite.targets.own_loop import OwnLoop
 from perfsuite.targets.threads import DaemonThreads
 from perfsuite.units import figure
@@ -69,7 +69,7 @@ def load_function(path: str) -> Callable[..., object]:
     return cast("Callable[..., object]", found)
 
 
-class FunctionTarget:
+class FunctionTarget(InProcess):
     """A function of the user's behind the protocol of targets: a black box."""
 
     simulated: tuple[str, ...] = ()
@@ -84,21 +84,6 @@ class FunctionTarget:
         )
         self._threads: DaemonThreads | None = None
         self._loop: OwnLoop | None = None
-
-    @property
-    def inspection(self) -> Inspection | None:
-        """None: nothing is known of its inside."""
-        return None
-
-    @property
-    def process_ids(self) -> Sequence[int]:
-        """This process."""
-        return (os.getpid(),)
-
-    @property
-    def models(self) -> Sequence[str]:
-        """None of its own."""
-        return ()
 
     @property
     def warnings(self) -> Sequence[str]:
