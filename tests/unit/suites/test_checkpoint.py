@@ -165,6 +165,9 @@ def test_a_slow_service_misses_the_response_times(tmp_path: Path, capsys: pytest
     the median, whose interval a machine that is busy makes no lower than the quickest answer."""
     limits = [f"{name}_response_time.p50<20ms" for name in ("simple", "large_memory", "long_conversation")]
     phase = measured("python:test_checkpoint:slow", threshold=limits)
+    for name in ("simple", "large_memory", "long_conversation"):
+        found = metric(phase, f"{name}_response_time")
+        assert (found.verdict, found.n_effective) == ("failed", 6.0)
     assert phase.verdict == "failed"
     missed = line(phase, "Response times")
     assert missed.verdict == "failed"

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session, Stretch
     from perfsuite.targets.base import Failure, Request
 
+FEWEST_BLOCKS = 4
+"""Answers that fall into fewer slices of time tell nothing of how they depend on one another (``effective_size`` takes
+so few for independent as well): a handful of quick ones, asked one after another, are taken as they come."""
+
 TOLD_APART = 2
 REFUSALS = ("target", "http_4xx", "http_429", "too_large")
 """Kinds of failures by which a service may refuse a message that is too large."""
@@ -81,6 +85,8 @@ class _Study:
         found = samples(stretch, "response_time")
         if isinstance(found, Samples):
             found.details = {**found.details, **details}
+            if sum(block.count > 0 for block in found.blocks) < FEWEST_BLOCKS:
+                found.blocks = ()
         return found
 
     async def _drive(self, name: str, requests: Iterator[Request]) -> Stretch | None:
