@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from perfsuite.errors import UsageError
+from perfsuite.frames import Tables, columns
 from perfsuite.metric import Comparison, Kind
 
 if TYPE_CHECKING:
@@ -223,7 +224,7 @@ class Recommendation(msgspec.Struct, frozen=True, kw_only=True):
     because: list[str]
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
+class Result(msgspec.Struct, Tables, frozen=True, kw_only=True):
     """A whole run: the content of ``results-TS.json``."""
 
     run: Run
@@ -254,6 +255,20 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
             if phase.name == name:
                 return phase
         raise KeyError(name)
+
+    def rows(self, what: str = "metrics") -> list[tuple[object, ...]]:
+        """The rows of a table, in the order of ``frames.COLUMNS``: of ``metrics`` one a metric, of ``series`` one for
+        each point of each metric's series.  Raises UsageError for another name."""
+        columns(what)
+        each = [(phase, metric) for phase in self.phases for metric in phase.metrics]
+        if what == "series":
+            return [(phase.name, metric.name, *point) for phase, metric in each for point in metric.series]
+        made: list[tuple[object, ...]] = []
+        for phase, m in each:
+            s = m.stats or Stats()
+            whole = (phase.name, m.name, m.unit, m.value, m.target, m.verdict, m.samples)
+            made.append((*whole, s.mean, s.p50, s.p95, s.p99))
+        return made
 
 
 class _Versioned(msgspec.Struct):

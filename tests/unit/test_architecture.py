@@ -27,7 +27,7 @@ LAYERS = [
     {"result", "evidence", "phases", "criteria", "plan", "exports"},
     {"metric", "settings"},
     {"units", "values", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
-    {"errors", "atomic", "heap", "process_tree", "pythonpath", "tiktoken_files", "_core", "__init__", "data"},
+    {"frames", "errors", "atomic", "heap", "process_tree", "pythonpath", "tiktoken_files", "_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""
 

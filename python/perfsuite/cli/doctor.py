@@ -18,6 +18,7 @@ EXTRAS = {
     "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),
     "prometheus": (("prometheus_client",), "the server's own view of a run, from its /metrics"),
     "tokens": (("tiktoken", "tokenizers"), "token counts by a model's tokenizer where a server tells none"),
+    "notebook": (("pandas", "polars", "pyarrow"), "a result as a table in a notebook, and Parquet files"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),
     "test": (("pytest", "hypothesis", "numpy", "scipy", "jsonschema"), "the project's own tests"),
 }

@@ -16,7 +16,7 @@ SCREEN = "terminal"
 
 def configure(parser: ArgumentParser) -> None:
     """Files, a folder, formats."""
-    from perfsuite.reports.formats import REPORTS
+    from perfsuite.reports.formats import EXPORTS, REPORTS
 
     files = "results-TS.json, of an interrupted run too, or comparison_TS.json"
     parser.add_argument("files", nargs="+", metavar="FILE", help=files)
@@ -25,8 +25,9 @@ def configure(parser: ArgumentParser) -> None:
         "-f",
         "--format",
         action="append",
-        metavar="|".join([*REPORTS, SCREEN]),
-        help="what to write: md and html are files, terminal is the screen of the run [all three] (repeatable)",
+        metavar="|".join([*REPORTS, SCREEN, *EXPORTS]),
+        help="what to write: md and html are files, terminal is the screen of the run [these three]; the others are "
+        "for other programs (repeatable)",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
 
@@ -34,14 +35,15 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Renders each result; 2 when one of them cannot be read, but the others are rendered first."""
     from perfsuite.errors import Mistakes, unknown
-    from perfsuite.reports.formats import REPORTS
+    from perfsuite.reports.formats import EXPORTS, REPORTS
     from perfsuite.result import load
 
-    known = (*REPORTS, SCREEN)
+    usual = (*REPORTS, SCREEN)
+    known = (*usual, *EXPORTS)
     for name in arguments.format or ():
         if name not in known:
             raise unknown("format", name, known, "--format")
-    formats = tuple(arguments.format or known)
+    formats = tuple(arguments.format or usual)
     mistakes = Mistakes()
     for name in arguments.files:
         with mistakes.noted():
@@ -70,11 +72,15 @@ def compared(path: Path) -> Comparison | None:
 
 def render_comparison(comparison: Comparison, path: Path, folder: Path, formats: tuple[str, ...]) -> None:
     """Writes the reports of a comparison, in the place of those that are there."""
+    from perfsuite.errors import UsageError
     from perfsuite.exports.files import write_atomically
     from perfsuite.exports.places import make_folder
     from perfsuite.reports.comparison import terminal
     from perfsuite.reports.formats import COMPARISON
 
+    here = (*COMPARISON, SCREEN)
+    if not set(formats) & set(here):
+        raise UsageError(f"{path} compares memory systems: --format {formats[0]} is for runs; take {', '.join(here)}")
     make_folder(folder)
     if SCREEN in formats:
         sys.stdout.write(terminal(comparison))
@@ -88,12 +94,12 @@ def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *
     from perfsuite.exports.files import write_atomically
     from perfsuite.exports.places import make_folder
     from perfsuite.reports import terminal
-    from perfsuite.reports.formats import REPORTS, stem_of
+    from perfsuite.reports.formats import EXPORTS, REPORTS, stem_of
 
     make_folder(folder)
     written = [
         write_atomically(one.path(folder, stem_of(path)), one.render(result), replace=True)
-        for name, one in REPORTS.items()
+        for name, one in (REPORTS | EXPORTS).items()
         if name in formats
     ]
     if SCREEN in formats:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
@@ -43,6 +44,18 @@ def _html(result: Result) -> bytes:
     from perfsuite.reports.html import render
 
     return render(result).encode("utf-8", "replace")
+
+
+def _table(result: Result, *, form: str, what: str) -> bytes:
+    from perfsuite.exports import tables
+
+    return tables.csv(result, what) if form == "csv" else tables.parquet(result, what)
+
+
+def _junit(result: Result) -> bytes:
+    from perfsuite.reports.junit import of_result
+
+    return of_result(result, strict=bool(result.run.plan.get("strict")))
 
 
 def _comparison(comparison: Comparison) -> bytes:
@@ -86,6 +99,15 @@ SUITE = Format("suite_full_suite_{}.json", _json)
 
 REPORTS = {"md": Format("report-{}.md", _markdown), "html": Format("metrics-{}.html", _html)}
 """What is made of a result, by the name that ``perfsuite report --format`` takes, in the order of ``Paths``."""
+
+EXPORTS = {
+    "csv": Format("metrics-{}.csv", partial(_table, form="csv", what="metrics")),
+    "series-csv": Format("series-{}.csv", partial(_table, form="csv", what="series")),
+    "parquet": Format("metrics-{}.parquet", partial(_table, form="parquet", what="metrics")),
+    "series-parquet": Format("series-{}.parquet", partial(_table, form="parquet", what="series")),
+    "junit": Format("junit-{}.xml", _junit),
+}
+"""What ``perfsuite report`` makes of a result for other programs, only where it is asked for by that name."""
 
 COMPARISON = {
     "json": Format("comparison_{}.json", _comparison),
