@@ -87,12 +87,13 @@ def measured(
     return events, stats, truth, replies
 
 
-@pytest.mark.parametrize("streams", [1, 32])
-def test_the_truth_on_the_wire(tmp_path: Path, streams: int) -> None:
-    events, stats, truth, replies = measured(tmp_path, streams)
+@pytest.mark.parametrize(("streams", "rounds"), [(1, 32), (32, 2)])
+def test_the_truth_on_the_wire(tmp_path: Path, streams: int, rounds: int) -> None:
+    """Medians of 64 requests: that of two is one of them, which a busy machine may hold up between two stamps."""
+    events, stats, truth, replies = measured(tmp_path, streams, rounds=rounds)
     assert events.max_in_flight == streams
-    assert sum(reply.chunks for reply in replies) == 2 * streams * TOKENS
-    assert (stats["connects"], stats["handshakes"], stats["reused"]) == (streams, streams, streams)
+    assert sum(reply.chunks for reply in replies) == rounds * streams * TOKENS
+    assert (stats["connects"], stats["handshakes"], stats["reused"]) == (streams, streams, (rounds - 1) * streams)
     for ours, theirs in (("service_ttft", "ttft_ms"), ("itl", "itl_ms")):
         assert events.histogram(ours).quantile(0.5) == pytest.approx(truth[theirs]["p50"], abs=TOLERANCE_MS)
     assert all(reply.kernel_sent and reply.kernel_received for reply in replies)
@@ -112,7 +113,7 @@ def blocked(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_late_reader_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked(monkeypatch)
-    events, stats, truth, _ = measured(tmp_path, 4)
+    events, stats, truth, _ = measured(tmp_path, 4, rounds=8)
     assert stats["unseal_max_ns"] >= BLOCKED_S * 1e9, "it was not late"
     for ours, theirs in (("service_ttft", "ttft_ms"), ("itl", "itl_ms")):
         assert events.histogram(ours).quantile(0.5) == pytest.approx(truth[theirs]["p50"], abs=TOLERANCE_MS)
