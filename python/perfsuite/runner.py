@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +24,7 @@ from perfsuite.heap import give_back
 from perfsuite.loadgen import RawWriter
 from perfsuite.plan import Phase, Plan
 from perfsuite.result import PhaseResult, Result, Run
+from perfsuite.scratch import scratch_folder
 from perfsuite.suites.budget import Budget, parts
 from perfsuite.suites.expected import expected
 from perfsuite.suites.first_answer import First, first_answer
@@ -133,13 +133,13 @@ class _Run:
     @contextlib.contextmanager
     def _folder(self) -> Iterator[str]:
         """A folder for the target's files, gone afterwards as far as that can be done."""
-        try:
-            folder = tempfile.TemporaryDirectory(prefix="perfsuite-", ignore_cleanup_errors=True)
-        except OSError as error:
-            reason = error.strerror or error
-            raise PerfsuiteError(f"cannot make a temporary folder: {reason}; name another with TMPDIR") from error
-        with folder as path:
-            yield path
+        with contextlib.ExitStack() as open_:
+            try:
+                folder = open_.enter_context(scratch_folder("run"))
+            except OSError as error:
+                reason = error.strerror or error
+                raise PerfsuiteError(f"cannot make a temporary folder: {reason}; name another with TMPDIR") from error
+            yield str(folder)
 
     @contextlib.contextmanager
     def _raw_file(self) -> Iterator[None]:

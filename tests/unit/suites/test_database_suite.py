@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -362,3 +365,27 @@ def test_a_password_is_in_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
     plan = configure({"phase": "database", "url": "postgresql://me:topsecret@h/x"}, environment={})
     assert plan.target == "database:postgresql://me:***@h/x"
     assert "topsecret" not in str(plan) + str(_plain(plan))
+
+
+KILLED = """
+import os, signal, sys
+from perfsuite.api import run
+from perfsuite.suites.database import measuring
+def die(study, *arguments):
+    os.kill(os.getpid(), signal.SIGKILL)
+measuring.Study._look_up = die
+run("database", duration="0.3s", rows=500, workers=1)
+"""
+
+
+def test_a_killed_run_leaves_nothing_that_the_next_one_does_not_take_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    ended = subprocess.run([sys.executable, "-c", KILLED], capture_output=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
+    (left,) = tmp_path.glob("perfsuite-database.*/chat.db")
+    assert left.stat().st_size > 10_000
+    measured(rows=500)
+    assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from perfsuite.database import INDEXES, create_indexes, drop_indexes
 from perfsuite.database.trouble import DatabaseError
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured
+from perfsuite.scratch import scratch_folder
 from perfsuite.suites.database import ground
 from perfsuite.suites.database.crew import LONGEST_SLICE_S, SHORTEST_SLICE_S, Crew
 from perfsuite.suites.database.effect import Effect, effect_of
@@ -47,8 +47,8 @@ ROUNDS = 3
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
     """Evidence for all that its row in ``suites/probes`` lists; of a user's own queries where the plan names some."""
-    with tempfile.TemporaryDirectory(prefix="perfsuite-database-", ignore_cleanup_errors=True) as folder:
-        async with opened(session, Path(folder)) as database:
+    with scratch_folder("database") as folder:
+        async with opened(session, folder) as database:
             if session.database.queries is not None:
                 return await measure_named(session, database)
             study = Study(session, database)
