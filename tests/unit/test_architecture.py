@@ -18,7 +18,7 @@ LAYERS = [
     {"reports", "charts"},
     {"suites", "serve"},
     {"history", "discovery"},
-    {"loadgen", "collectors", "analysis", "selfchecks", "environment"},
+    {"loadgen", "collectors", "analysis", "realtime", "selfchecks", "environment"},
     {"workloads"},
     {"targets"},
     {"memory", "database"},
