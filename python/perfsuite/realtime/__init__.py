@@ -1,1 +1,1 @@
-"""The realtime monitor of the browser: its logs, and what is said of them.  README.md in this folder is the contract."""
+"""The realtime monitor of the browser: its logs, and what is said of them.  The contract: README.md in this folder."""
