@@ -214,6 +214,7 @@ class _Builder:
             output=self._output(phases),
             raw=cast("Path | None", value["raw"]),
             junitxml=cast("Path | None", value["junitxml"]),
+            prometheus_file=cast("Path | None", value["prometheus_file"]),
             history=cast("Place | None", value["history"]),
             strict=cast("bool", value["strict"]),
             metrics=self._metrics(),

@@ -201,6 +201,7 @@ class Plan:
     output: Path = Path("test-results")
     raw: Path | None = None
     junitxml: Path | None = None
+    prometheus_file: Path | None = None
     history: Place | None = None
     strict: bool = False
     metrics: tuple[str, ...] = ()

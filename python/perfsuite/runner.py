@@ -20,6 +20,7 @@ from perfsuite.analysis.advice import advise
 from perfsuite.analysis.verdict import exit_code, run_verdict
 from perfsuite.environment import environment
 from perfsuite.errors import PerfsuiteError
+from perfsuite.exports.outlets import Outlet, open_outlets
 from perfsuite.heap import give_back
 from perfsuite.loadgen import RawWriter
 from perfsuite.plan import Phase, Plan
@@ -96,11 +97,13 @@ class _Run:
         self._environment = environment(stamps="none: no target was opened")
         self._target: Target | None = None
         self._raw: RawWriter | None = None
+        self._outlets: list[Outlet] = []
         self._saving = asyncio.Lock()
         self._budget = Budget(whose="the run's", most_requests=plan.load.max_requests, most_tokens=plan.load.max_tokens)
         self._parts = parts([sum(expected(plan, phase).values()) for phase in plan.phases])
 
     async def execute(self) -> Result:
+        self._outlets = open_outlets(self.plan)
         with self._folder() as folder, self._raw_file():
             target = await open_target(self.plan, Path(folder))
             self._target = target
@@ -120,7 +123,10 @@ class _Run:
                 with contextlib.suppress(asyncio.CancelledError):
                     await saver
                 await self._close(target)
-        return self._result(ended=time.time())
+        result = self._result(ended=time.time())
+        for outlet in self._outlets:
+            await asyncio.to_thread(outlet.close, result)
+        return msgspec.structs.replace(result, run=msgspec.structs.replace(result.run, notes=self._all_notes()))
 
     async def _first(self, target: Target) -> None:
         """A message before all others, where somebody wants to say what such answers come to."""
@@ -194,11 +200,15 @@ class _Run:
             await self._store()
 
     async def _store(self) -> None:
-        if self._save is None:
+        if self._save is None and not self._outlets:
             return
         try:
             async with self._saving:  # the end of a phase and the ten seconds may fall together
-                await asyncio.to_thread(self._save, self._result(ended=None))
+                result = self._result(ended=None)
+                for outlet in self._outlets:
+                    await asyncio.to_thread(outlet.publish, result)
+                if self._save is not None:
+                    await asyncio.to_thread(self._save, result)
                 await asyncio.to_thread(give_back)
         except OSError as error:
             note = f"the result so far could not be saved: {error}"
@@ -210,13 +220,21 @@ class _Run:
         if self._current is not None:
             yield self._current.result(error=None, partial=True)
 
+    @property
+    def _trouble(self) -> str | None:
+        return None if self._raw is None else self._raw.trouble
+
+    def _all_notes(self) -> list[str]:
+        notes = [*self._notes, *([f"{self._trouble}; what is measured is whole without them"] if self._trouble else [])]
+        notes += [outlet.trouble for outlet in self._outlets if outlet.trouble is not None]
+        return [*notes, *(self._target.warnings if isinstance(self._target, Warns) else ())]
+
     def _result(self, ended: float | None) -> Result:
         phases = list(self._phases())
         interrupted = self.stop.is_set() or ended is None
         verdict = run_verdict(phases, self.plan, interrupted=interrupted)
         target = self._target
-        trouble = None if self._raw is None else self._raw.trouble
-        notes = [*self._notes, *([f"{trouble}; what is measured is whole without them"] if trouble else [])]
+        trouble = self._trouble
         return Result(
             run=Run(
                 id=self._id,
@@ -227,7 +245,7 @@ class _Run:
                 profile=self.plan.profile,
                 plan=_plain(self.plan),
                 simulated=list(target.simulated) if target is not None else [],
-                notes=[*notes, *(target.warnings if isinstance(target, Warns) else ())],
+                notes=self._all_notes(),
                 error=self._error,
                 exit_code=exit_code(phases, self.plan, interrupted=interrupted, error=self._error or trouble),
                 verdict=verdict,

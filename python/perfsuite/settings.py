@@ -291,6 +291,12 @@ OPTIONS: tuple[Option, ...] = (
     Option("live", text, "a live dashboard", metavar="HOST:PORT"),
     Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),
     Option("junitxml", path, "write the verdicts as JUnit XML", metavar="FILE"),
+    Option(
+        "prometheus_file",
+        path,
+        "keep the figures in this file as Prometheus text, for node_exporter's textfile collector (.prom)",
+        metavar="FILE",
+    ),
 )
 
 BY_NAME = {option.name: option for option in OPTIONS}

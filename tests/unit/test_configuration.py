@@ -172,6 +172,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "conversations": "file",
         "raw": "file",
         "junitxml": "file",
+        "prometheus_file": "file",
         "history": "off",
         "seed": "3",
         "arrivals": "constant",

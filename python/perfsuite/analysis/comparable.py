@@ -29,6 +29,7 @@ NOT_CONDITIONS = frozenset(
         "output",
         "raw",
         "junitxml",
+        "prometheus_file",
         "history",
         "strict",
         "verbose",

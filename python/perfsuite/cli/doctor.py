@@ -16,7 +16,7 @@ BASE = ("msgspec", "psutil", "rich", "Jinja2", "SQLAlchemy", "bokeh", "pytest-be
 EXTRAS = {
     "codecs": (("zstandard", "lz4", "brotli"), "compression measured with zstd, lz4 and brotli"),
     "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),
-    "prometheus": (("prometheus_client",), "the server's own view of a run, from its /metrics"),
+    "prometheus": (("prometheus_client",), "the server's own view of a run, and figures for Prometheus"),
     "tokens": (("tiktoken", "tokenizers"), "token counts by a model's tokenizer where a server tells none"),
     "notebook": (("pandas", "polars", "pyarrow"), "a result as a table in a notebook, and Parquet files"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),

@@ -98,7 +98,12 @@ def check_inputs(plan: Plan) -> list[str]:
 
         with mistakes.noted():
             read_queries(plan.database.queries)
-    for path, flag, example in ((plan.raw, "--raw", "rows.csv"), (plan.junitxml, "--junitxml", "perfsuite.xml")):
+    files = (
+        (plan.raw, "--raw", "rows.csv"),
+        (plan.junitxml, "--junitxml", "perfsuite.xml"),
+        (plan.prometheus_file, "--prometheus-file", "perfsuite.prom"),
+    )
+    for path, flag, example in files:
         with mistakes.noted():
             check_file(path, flag, example)
     if plan.pid is not None:

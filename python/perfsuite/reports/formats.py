@@ -58,6 +58,12 @@ def _junit(result: Result) -> bytes:
     return of_result(result, strict=bool(result.run.plan.get("strict")))
 
 
+def _prometheus(result: Result) -> bytes:
+    from perfsuite.exports.prometheus import exposition
+
+    return exposition(result)
+
+
 def _comparison(comparison: Comparison) -> bytes:
     from perfsuite.suites.memory.comparison_result import dump
 
@@ -106,6 +112,7 @@ EXPORTS = {
     "parquet": Format("metrics-{}.parquet", partial(_table, form="parquet", what="metrics")),
     "series-parquet": Format("series-{}.parquet", partial(_table, form="parquet", what="series")),
     "junit": Format("junit-{}.xml", _junit),
+    "prometheus": Format("metrics-{}.prom", _prometheus),
 }
 """What ``perfsuite report`` makes of a result for other programs, only where it is asked for by that name."""
 
