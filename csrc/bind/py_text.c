@@ -1,6 +1,8 @@
-/* Text preservation: Python strings to folded code points, and the figures back. */
+/* Text: messages cleaned; and its preservation, strings to folded code points and the figures back.
+ */
 #include "py_patience.h"
 
+#include "pfs_clean.h"
 #include "pfs_text.h"
 
 /* Combining marks belong to the word they are in, and Python's isalnum says no to them.  Whole
@@ -154,7 +156,38 @@ static PyObject *text_word_line(PyObject *module, PyObject *text)
     return line;
 }
 
+PyDoc_STRVAR(clean_text_doc,
+             "clean_text(text, /)\n--\n\n"
+             "The text without control, direction and hidden characters, its line breaks of one "
+             "kind; itself where there is nothing of it.");
+
+static PyObject *text_clean(PyObject *module, PyObject *text)
+{
+    (void)module;
+    if (!PyUnicode_Check(text)) {
+        PyErr_Format(PyExc_TypeError, "text must be a str, not %s", Py_TYPE(text)->tp_name);
+        return NULL;
+    }
+    size_t length = (size_t)PyUnicode_GET_LENGTH(text);
+    int kind = (int)PyUnicode_KIND(text);
+    size_t width = (size_t)kind; /* the kinds are the bytes of a code point */
+    const void *points = PyUnicode_DATA(text);
+    size_t clean = pfs_clean_first(points, width, length);
+    if (clean == length) {
+        return Py_NewRef(text);
+    }
+    void *out = PyMem_Malloc(length * width);
+    if (out == NULL) {
+        return PyErr_NoMemory();
+    }
+    size_t left = pfs_clean(points, width, length, clean, out);
+    PyObject *made = PyUnicode_FromKindAndData(kind, out, (Py_ssize_t)left);
+    PyMem_Free(out);
+    return made;
+}
+
 static PyMethodDef text_methods[] = {
+    {"clean_text", PFS_METHOD(text_clean), METH_O, clean_text_doc},
     {"text_overlap", PFS_METHOD(text_overlap), METH_FASTCALL, text_overlap_doc},
     {"word_line", PFS_METHOD(text_word_line), METH_O, word_line_doc},
     {NULL, NULL, 0, NULL},

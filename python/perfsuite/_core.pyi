@@ -378,6 +378,10 @@ def trim(
     int, int, Literal["none", "trigger", "emergency", "tokens"], int, int, int | None, int | None, float, bool, bool
 ]: ...
 
+# ── messages (perfsuite.chatloop.sanitizing) ──────────────────────────────────────────────────────────────────────────
+
+def clean_text(text: str, /) -> str: ...
+
 # ── text preservation (perfsuite.preservation) ────────────────────────────────────────────────────────────────────────
 
 def text_overlap(

@@ -37,6 +37,7 @@ CALLS: dict[str, Callable[[], object]] = {
     "effective_size": lambda: _core.effective_size(LIST),
     "change_points": lambda: _core.change_points(DATA, 3, 0.05, 99, 1),
     "text_overlap": lambda: _core.text_overlap(TEXT, OTHER, TEXT, OTHER),
+    "clean_text": lambda: _core.clean_text(TEXT + "\0"),
     "word_line": lambda: _core.word_line(TEXT),
     "measure_codec": lambda: _core.measure_codec(zlib.compress, zlib.decompress, PAYLOADS, 3, 1, 0),
     "measure_failing_codec": lambda: _core.measure_codec(fails_half, fails_half, PAYLOADS, 3, 1, 0),

@@ -33,6 +33,7 @@ PATHS = {
     "histogram": {"record a value", "stopwatch lap", "record_many, a million values", "p99 of a million values"},
     "limits": {"limiter check", "limiter check by key"},
     "lru": {"LRU hit", "LRU miss and evict", "embedding hit"},
+    "sanitizing": {"100,000 characters, every other one goes", "100,000 characters of clean text"},
     "stats": {
         "bootstrap of the mean, n 1,000, B 10,000",
         "interval of p99, n 1,000",

@@ -8,17 +8,10 @@ emoji and many scripts need them.
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
+from perfsuite._core import clean_text
 from perfsuite.errors import PerfsuiteError
-
-_CONTROL = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
-_DIRECTION = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
-_HIDDEN = r"\u200b\u2060-\u2064\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
-_TAKEN_OUT = re.compile(f"[{_CONTROL}{_DIRECTION}{_HIDDEN}]")
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_BREAKS = re.compile("\r\n?|[\x85\u2028\u2029]")
 
 Reason = Literal["not_text", "empty", "too_long"]
 
@@ -47,9 +40,4 @@ def validate(text: object, max_length: int) -> str:
 
 def sanitize(text: str) -> str:
     """The text without what the module's text lists; itself where there is nothing of it."""
-    # What is printable has nothing of it, and most texts are, but for their line breaks; that is quick to see.
-    if text.isprintable() or text.replace("\n", " ").replace("\t", " ").isprintable():
-        return text
-    if not text.isascii():
-        text = _SURROGATE.sub("\ufffd", text)
-    return _TAKEN_OUT.sub("", _BREAKS.sub("\n", text))
+    return clean_text(text)
