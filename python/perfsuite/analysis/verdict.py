@@ -89,7 +89,8 @@ def phase_verdict(
     nothing); with ``strict`` also when a critical one is undecided or not measured, and the same for those that are
     required or ``named`` by the user.  Undecided where a load that the suite itself chose ``fell_short``.  Else
     not measured, when nothing critical could be; else passed, the undecided ones counted beside it; undecided when not
-    one critical criterion could be decided.  A phase without a critical criterion is judged by all its metrics.
+    one critical criterion could be decided.  Stable memory is asked of every phase, so it passes none by itself that is
+    about something else.  A phase without a critical criterion is judged by all its metrics.
     """
     if interrupted:
         return "interrupted", "ended before its time"
@@ -98,7 +99,8 @@ def phase_verdict(
         return "failed", "; ".join([*hard, *soft])
     if fell_short:
         return "failed" if strict else "undecided", "; ".join(f"load not delivered: {text}" for text in fell_short)
-    judged = [m for m in metrics if m.critical] or metrics
+    critical = [m for m in metrics if m.critical]
+    judged = [m for m in critical if m.name != STABLE_MEMORY] or critical or metrics
     if all(m.verdict == "not measured" for m in judged):
         reasons = dict.fromkeys(m.reason for m in judged if m.reason)
         return "not measured", ": ".join(

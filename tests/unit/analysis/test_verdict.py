@@ -216,6 +216,17 @@ def test_memory_that_is_not_stable_fails_every_phase() -> None:
     assert phase_verdict([critical("passed"), critical("passed", name="memory_growth")])[0] == "passed"
 
 
+def test_stable_memory_alone_passes_no_phase_that_is_about_something_else() -> None:
+    stable = critical("passed", name="memory_growth")
+    assert phase_verdict([critical("not measured", reason="no time"), stable]) == (
+        "not measured",
+        "nothing critical could be measured: no time",
+    )
+    assert phase_verdict([critical("undecided"), stable])[0] == "undecided"
+    assert phase_verdict([critical("not measured"), critical("passed"), stable])[0] == "passed"
+    assert phase_verdict([stable])[0] == "passed"
+
+
 def test_an_unhandled_error_fails_the_phase() -> None:
     verdict, reason = phase_verdict([critical("passed")], ["KeyError: 'x'"])
     assert (verdict, reason) == ("failed", "unhandled error: KeyError: 'x'")

@@ -305,6 +305,17 @@ def test_leaks_of_another_process(served_url: str) -> None:
     assert points[0][1] > 10e6
 
 
+@pytest.mark.parametrize(("requests", "said"), [(40, "there was time for"), (120, "too few iterations")])
+def test_a_leak_test_that_saw_no_slope_has_measured_nothing(served_url: str, requests: int, said: str) -> None:
+    """Neither the process's stable memory nor the document's 10 MB in 100 iterations is enough to pass it."""
+    (phase,) = measured("leaks", served_url, duration="60s", concurrency=4, max_requests=requests).phases
+    assert phase.verdict == "not measured", phase.reason
+    asked = {m.name: m.verdict for m in phase.metrics if m.target is not None}
+    asked.pop("memory_growth")
+    assert asked == dict.fromkeys(("leak_slope", "growth_100", "growth_10000"), "not measured")
+    assert said in str([m.reason for m in phase.metrics if m.name == "growth_100"])
+
+
 @pytest.fixture
 def served_url() -> Iterator[str]:
     import subprocess
