@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from perfsuite.chatloop.workers import WORKERS, TooManyHanging
+from perfsuite.chatloop.workers import WORKERS, Owner, TooManyHanging
 from perfsuite.errors import PerfsuiteError
 
 
@@ -24,14 +24,21 @@ class TookTooLong(PerfsuiteError, TimeoutError):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function with its arguments.  ``timeout_s``: the longest it is waited for.  ``apart``: even without a time-out
-    it must not hold up an event loop."""
+    """A function with its arguments.  ``owner``: whose calls are counted together when they hang.  ``timeout_s``: the
+    longest it is waited for.  ``apart``: even without a time-out it must not hold up an event loop.  ``name``: what
+    people know it by, where that is not the function's."""
 
     function: Callable[..., Any]
+    owner: Owner
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     timeout_s: float | None = None
     apart: bool = False
+    name: str = ""
+
+    def give_up(self, future: Future[Outcome]) -> None:
+        """Leaves it to itself."""
+        WORKERS.give_up(future, self.owner, self.name or named(self.function))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +70,9 @@ def made(calls: Sequence[Call]) -> list[Outcome]:
         except TimeoutError:
             outcomes.append(_late(call, future))
         except BaseException:  # Ctrl-C: nobody waits for any of them any more
-            for one in started:
+            for call, one in zip(calls, started, strict=True):
                 if isinstance(one, Future) and not one.done():
-                    WORKERS.give_up(one)
+                    call.give_up(one)
             raise
     return outcomes
 
@@ -74,7 +81,17 @@ async def amade(calls: Sequence[Call]) -> list[Outcome]:
     """Makes the calls from an event loop: coroutine functions in it, others in threads."""
     if len(calls) == 1:
         return [await _amade(calls[0])]
-    return list(await asyncio.gather(*(_amade(call) for call in calls)))
+    outcomes = await asyncio.gather(*(_amade(call) for call in calls), return_exceptions=True)
+    return [_ended(outcome) for outcome in outcomes]
+
+
+def _ended(outcome: Outcome | BaseException) -> Outcome:
+    """A call that cancelled the task that it ran in, which is not the turn's: its own end."""
+    if isinstance(outcome, asyncio.CancelledError):
+        return Outcome(None, outcome, 0.0)
+    if isinstance(outcome, BaseException):
+        raise outcome
+    return outcome
 
 
 async def _amade(call: Call) -> Outcome:
@@ -92,17 +109,25 @@ async def _amade(call: Call) -> Outcome:
     except TimeoutError:
         return _late(call, future)
     except asyncio.CancelledError:
-        WORKERS.give_up(future)
+        call.give_up(future)
         raise
 
 
 async def _awaited(call: Call) -> Outcome:
+    """A cancellation that nobody asked this task for is the function's own error, as SystemExit is; Ctrl-C is not."""
     began = time.monotonic_ns()
     late = asyncio.timeout(call.timeout_s)
+    task = asyncio.current_task()
+    asked = 0 if task is None else task.cancelling()
     try:
         async with late:
-            value = await call.function(*call.args, **call.kwargs)
-    except Exception as error:  # noqa: BLE001 - the turn says what it means
+            try:
+                value = await call.function(*call.args, **call.kwargs)
+            except asyncio.CancelledError as error:
+                if task is None or task.cancelling() > asked:  # the time-out's, or the turn's
+                    raise
+                return Outcome(None, error, _since(began))
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the turn says what it means
         if late.expired():
             return Outcome(None, _too_long(call), _since(began))
         return Outcome(None, error, _since(began))
@@ -113,7 +138,7 @@ def _directly(call: Call) -> Outcome:
     began = time.monotonic_ns()
     try:
         value = call.function(*call.args, **call.kwargs)
-    except Exception as error:  # noqa: BLE001 - as above; Ctrl-C goes through
+    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above; Ctrl-C goes through
         return Outcome(None, error, _since(began))
     return Outcome(value, None, _since(began))
 
@@ -130,7 +155,7 @@ def _whole(call: Call) -> Outcome:
 
 def _start(call: Call) -> Future[Outcome] | Outcome:
     try:
-        return WORKERS.start(_whole, call)
+        return WORKERS.start(call.owner, _whole, call)
     except TooManyHanging as error:
         return Outcome(None, error, 0.0)
 
@@ -138,12 +163,12 @@ def _start(call: Call) -> Future[Outcome] | Outcome:
 def _late(call: Call, future: Future[Outcome]) -> Outcome:
     if future.done() and not future.cancelled():  # at the last moment; a cancelled one had no thread yet
         return future.result()
-    WORKERS.give_up(future)
+    call.give_up(future)
     return Outcome(None, _too_long(call), 1e3 * (call.timeout_s or 0.0))
 
 
 def _too_long(call: Call) -> TookTooLong:
-    return TookTooLong(f"{named(call.function)} was not back after {call.timeout_s:g} s")
+    return TookTooLong(f"{call.name or named(call.function)} was not back after {call.timeout_s:g} s")
 
 
 def _since(began_ns: int) -> float:

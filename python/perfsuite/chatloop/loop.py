@@ -29,6 +29,7 @@ from perfsuite.chatloop.resources import memory_bytes
 from perfsuite.chatloop.sanitizing import InputRejected, sanitize, validate
 from perfsuite.chatloop.timed import Operation
 from perfsuite.chatloop.tools import ToolCall, ToolFailed, ToolResult, Tools, described, prepared, result_of, tools_of
+from perfsuite.chatloop.workers import Owner, TooManyHanging
 from perfsuite.heap import give_back
 from perfsuite.trimming import TrimPolicy, TrimReport, trim
 
@@ -133,6 +134,7 @@ class ChatLoop:
         self.last_turn: Turn | None = None
         self.turns = self.trims = self.tool_failures = 0
         self._policy_kept: TrimPolicy | None = None
+        self._of_model, self._of_tools, self._of_context = Owner(), Owner(), Owner()
         self._lock = Lock()
         self._running = False
 
@@ -190,7 +192,9 @@ class ChatLoop:
             with self._timed(names.CONTENT_SANITIZATION):
                 text = self._sanitize_content(text)
             with self._timed(names.CONTEXT_INJECTION):
-                (outcome,) = yield [Call(self._inject_context, (text,), apart=self.context.lookup is not None)]
+                (outcome,) = yield [
+                    Call(self._inject_context, self._of_context, (text,), apart=self.context.lookup is not None)
+                ]
                 if outcome.error is not None:
                     raise outcome.error
                 prompt = outcome.value
@@ -232,7 +236,8 @@ class ChatLoop:
         rounds = 0
         while True:
             with self._timed(names.LLM_INVOCATION):
-                (outcome,) = yield from self._waiting([Call(self.model, (messages,), timeout_s=config.llm_timeout_s)])
+                call = Call(self.model, self._of_model, (messages,), timeout_s=config.llm_timeout_s)
+                (outcome,) = yield from self._waiting([call])
                 reply = self._replied(outcome)
             self._tell(reply)
             if not reply.tool_calls:
@@ -257,6 +262,8 @@ class ChatLoop:
             raise ModelTimeout(
                 f"the model was not back after {self.config.llm_timeout_s:g} s (llm_timeout_s)"
             ) from error
+        if isinstance(error, TooManyHanging):
+            raise ModelFailed(f"the model is not called: {error}") from error
         if error is not None:
             raise ModelFailed(f"the model raised {type(error).__name__}: {error}") from error
         return ModelReply.of(outcome.value)
@@ -265,7 +272,7 @@ class ChatLoop:
         """One after another, or those of one answer at the same time."""
         config = self.config
         ready = [
-            prepared(call, place, self.tools, config.max_tools, config.tool_timeout_s)
+            prepared(call, place, self.tools, config.max_tools, config.tool_timeout_s, self._of_tools)
             for place, call in enumerate(calls)
         ]
         wanted = [one for one in ready if isinstance(one, Call)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from perfsuite.chatloop.calls import Call, Outcome, TookTooLong
-from perfsuite.chatloop.workers import TooManyHanging
+from perfsuite.chatloop.workers import Owner, TooManyHanging
 from perfsuite.errors import PerfsuiteError
 
 Kind = Literal["unknown", "arguments", "refused", "timeout", "raised", "too_large", "not_text"]
@@ -99,7 +99,9 @@ def _call(given: object, number: int) -> ToolCall:
     return ToolCall(name, arguments, identity)
 
 
-def prepared(call: ToolCall, place: int, tools: Tools, most: int, timeout_s: float | None) -> Call | ToolResult:
+def prepared(
+    call: ToolCall, place: int, tools: Tools, most: int, timeout_s: float | None, owner: Owner
+) -> Call | ToolResult:
     """The call of a tool, or the result that says why it is not made.  ``place``: its number in the answer, from 0."""
     if place >= most:
         return _without(call, "refused", f"more than {most} calls in one answer (max_tools)")
@@ -108,7 +110,7 @@ def prepared(call: ToolCall, place: int, tools: Tools, most: int, timeout_s: flo
         return _without(call, "unknown", f"there is no tool {call.name!r}; there is: {known}")
     if call.problem is not None:
         return _without(call, "arguments", call.problem)
-    return Call(tools[call.name], (), call.arguments, timeout_s, apart=True)
+    return Call(tools[call.name], owner, (), call.arguments, timeout_s, apart=True, name=call.name)
 
 
 def result_of(call: ToolCall, outcome: Outcome, most: int) -> ToolResult:

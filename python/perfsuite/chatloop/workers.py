@@ -1,7 +1,7 @@
 """Calls with a deadline, each in a thread: Python cannot end a call, only stop waiting for it.
 
-A call that is late is left behind and counted until it ends; when too many hang, further calls are refused rather than
-threads piled up.
+A call that is late is left behind and counted until it ends, for whom it was made (``Owner``): whose calls hang has
+further ones refused rather than threads piled up, and everybody else gets threads as before.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import contextvars
 import os
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from perfsuite.chatloop.forking import Lock
@@ -19,14 +21,40 @@ from perfsuite.errors import PerfsuiteError
 
 IDLE_S = 10.0
 """A thread without work ends after so long."""
-MOST_HANGING = 128
-"""Calls that were given up and have not ended, in the whole process."""
+MOST_HANGING = 64
+"""Calls of one owner that were given up and have not ended."""
+MOST_IN_PROCESS = 1024
+"""… of all owners together; beyond it an owner is refused as soon as one call of its own hangs."""
+NAMED = 5
+"""Names of hanging calls that a refusal has."""
 
 Job = tuple["Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class TooManyHanging(PerfsuiteError):
-    """As many calls as may be left behind have not ended yet."""
+    """As many calls as may be left behind have not ended yet, or the system has no more threads."""
+
+
+class Owner:
+    """Whom calls are made for: a loop's tools, its model.  Knows which of them were given up and have not ended."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._names: Counter[str] = Counter()
+
+    @property
+    def hanging(self) -> Counter[str]:
+        """How many, by name.  In a forked child none: their threads are not there."""
+        if self._pid != os.getpid():
+            self._pid, self._names = os.getpid(), Counter()
+        return self._names
+
+    def __str__(self) -> str:
+        """For a refusal."""
+        found = self.hanging.most_common()
+        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+        names = ", ".join(f"{name} {count:,} times" if count > 1 else name for name, count in found[:NAMED])
+        return f"{self.hanging.total():,} calls were given up and have not ended ({names}{more})"
 
 
 class Workers:
@@ -43,34 +71,43 @@ class Workers:
         """Calls that were given up and have not ended."""
         return self._hanging
 
-    def start(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        """Calls the function in a thread, in a copy of this context; TooManyHanging when too many hang."""
+    def start(self, owner: Owner, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        """Calls the function in a thread, in a copy of this context; TooManyHanging when too many of this owner's
+        hang, or no thread can be had."""
         future: Future[Any] = Future()
         job = (future, contextvars.copy_context(), function, args, kwargs)
         with self._lock:
             if self._pid != os.getpid():  # a forked child: the threads are not there
                 self._pid, self._idle, self._hanging = os.getpid(), [], 0
-            if self._hanging >= MOST_HANGING:
-                raise TooManyHanging(
-                    f"{self._hanging} calls that took too long have not ended yet; no further one is made. Give the "
-                    "model and the tools time-outs of their own"
-                )
+            most = MOST_HANGING if self._hanging < MOST_IN_PROCESS else 1
+            if owner.hanging.total() >= most:
+                raise TooManyHanging(f"no worker free: {owner}. Give what they wait for a time-out of its own")
             jobs = self._idle.pop() if self._idle else None
         if jobs is None:
             jobs = queue.SimpleQueue()
-            threading.Thread(target=self._work, args=(jobs,), name="perfsuite-call", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, args=(jobs,), name="perfsuite-call", daemon=True).start()
+            except RuntimeError as error:
+                raise TooManyHanging(
+                    f"no worker free: the system starts no more threads ({error}); {self._hanging:,} calls in this "
+                    "process were given up and have not ended"
+                ) from error
         jobs.put(job)
         return future
 
-    def give_up(self, future: Future[Any]) -> None:
+    def give_up(self, future: Future[Any], owner: Owner, name: str) -> None:
         """Nobody waits for it any more; it is counted as hanging until it ends."""
         with self._lock:
             self._hanging += 1
-        future.add_done_callback(self._ended)
+            owner.hanging[name] += 1
+        future.add_done_callback(partial(self._ended, owner, name))
 
-    def _ended(self, future: Future[Any]) -> None:
+    def _ended(self, owner: Owner, name: str, future: Future[Any]) -> None:
         with self._lock:
             self._hanging -= 1
+            owner.hanging[name] -= 1
+            if owner.hanging[name] <= 0:
+                del owner.hanging[name]
         if not future.cancelled():
             future.exception()  # nobody is there to hear of it: the time-out was the news
 

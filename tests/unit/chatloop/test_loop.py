@@ -194,17 +194,57 @@ def test_an_async_model_that_hangs_is_cancelled() -> None:
 
 
 def test_too_many_that_hang_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "MOST_HANGING", workers.WORKERS.hanging + 2)
+    monkeypatch.setattr(workers, "MOST_HANGING", 2)
     release = threading.Event()
     loop = ChatLoop({"llm_timeout_s": 0.01}, model=lambda messages: str(release.wait(30)))
     try:
         for _ in range(2):
             with pytest.raises(ModelTimeout):
                 loop.run_iteration("hello")
-        with pytest.raises(ModelFailed, match="have not ended yet"):
+        said = "the model is not called: no worker free: 2 calls were given up and have not ended .*lambda> 2 times"
+        with pytest.raises(ModelFailed, match=said):
             loop.run_iteration("hello")
+        assert ChatLoop("production", model=lambda messages: "fine").run_iteration("hello") == "fine"
     finally:
         release.set()
+
+
+@both
+@pytest.mark.parametrize("in_all", [1024, 1])
+def test_tools_that_hang_stop_neither_their_model_nor_another_loop(
+    monkeypatch: pytest.MonkeyPatch, ask: Ask, in_all: int
+) -> None:
+    """However many hang in the process: who has none of them is called."""
+    monkeypatch.setattr(workers, "MOST_HANGING", 3)
+    monkeypatch.setattr(workers, "MOST_IN_PROCESS", in_all)
+    release = threading.Event()
+    tools = {"one": slow(release), "two": slow(release), "fine": lambda: "a result"}
+    three = wants(("one", {}), ("one", {}), ("two", {}))
+    config = {"parallel_tools": True, "tool_timeout_s": 0.05}
+    loop = ChatLoop(config, model=Script(three, "so far", wants(("fine", {})), "no more"), tools=tools)
+    other = ChatLoop({}, model=Script(wants(("fine", {})), "all is well"), tools=tools)
+    try:
+        assert ask(loop, "go") == "so far"
+        assert ask(loop, "again") == "no more"
+        assert loop.last_turn is not None
+        (refused,) = loop.last_turn.tools
+        assert refused.failed == "refused"
+        assert "no worker free: 3 calls were given up and have not ended (one 2 times, two)" in refused.text
+        assert ask(other, "go") == "all is well"
+        assert other.last_turn is not None
+        assert [result.text for result in other.last_turn.tools] == ["a result"]
+    finally:
+        release.set()
+
+
+def test_a_system_without_more_threads_refuses_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none)
+    monkeypatch.setattr(workers.WORKERS, "_idle", [])
+    with pytest.raises(ModelFailed, match="no worker free: the system starts no more threads"):
+        ChatLoop("production", model=lambda messages: "fine").run_iteration("hello")
 
 
 def test_a_forked_child_has_threads_of_its_own() -> None:
@@ -266,12 +306,12 @@ def test_a_call_that_is_cancelled_before_it_began_leaves_its_thread_to_others() 
     before = sys.getswitchinterval()
     sys.setswitchinterval(60.0)  # so that the thread cannot take the call before it is cancelled
     try:
-        cancelled = mine.start(ran.set).cancel()
+        cancelled = mine.start(workers.Owner(), ran.set).cancel()
     finally:
         sys.setswitchinterval(before)
     assert cancelled
     for _ in range(3):
-        assert mine.start(lambda: "next").result(10) == "next"
+        assert mine.start(workers.Owner(), lambda: "next").result(10) == "next"
     assert not ran.is_set()
 
 
@@ -342,6 +382,92 @@ def test_whatever_a_tool_does_the_model_is_told(ask: Ask, parallel: bool) -> Non
     assert ("tool_execution_parallel" in loop.monitor.statistics()) == parallel
     assert loop.ctx.conversation_history[1]["tool_calls"][0]["id"] == "c0"
     assert [m["role"] for m in loop.ctx.conversation_history] == ["user", "assistant", *["tool"] * 16, "assistant"]
+
+
+class Ends(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError("mine"), ValueError("no")])
+@pytest.mark.parametrize("timeout_s", [None, 60.0])
+def test_what_a_tool_ends_with_ends_no_turn(error: BaseException, parallel: bool, timeout_s: float | None) -> None:
+    async def raises() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    def raises_plainly() -> None:
+        raise error
+
+    async def waits_for_what_is_cancelled() -> None:
+        inner = asyncio.ensure_future(asyncio.sleep(60))
+        inner.cancel()
+        await inner
+
+    tools = {"raises": raises, "plain": raises_plainly, "waits": waits_for_what_is_cancelled, "fine": lambda: "fine"}
+    loop = ChatLoop(
+        {"parallel_tools": parallel, "tool_timeout_s": timeout_s},
+        model=Script(wants(*((name, {}) for name in tools)), "done"),
+        tools=tools,
+    )
+    assert awaited(loop, "go") == "done"
+    assert loop.last_turn is not None
+    assert [result.failed for result in loop.last_turn.tools] == ["raised", "raised", "raised", None]
+    assert type(error).__name__ in loop.last_turn.tools[0].text
+    model = Script(wants(("plain", {})), "done")
+    plainly = ChatLoop({"tool_timeout_s": timeout_s}, model=model, tools=[raises_plainly])
+    plainly.tools["plain"] = raises_plainly
+    assert plain(plainly, "go") == "done"
+
+
+def test_a_parallel_tool_that_cancels_its_own_task_cancels_no_turn() -> None:
+    async def cancels() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await asyncio.sleep(60)
+
+    model = Script(wants(("cancels", {}), ("fine", {})), "done")
+    loop = ChatLoop({"parallel_tools": True}, model=model, tools={"cancels": cancels, "fine": lambda: "fine"})
+    assert awaited(loop, "go") == "done"
+    assert loop.last_turn is not None
+    assert [result.failed for result in loop.last_turn.tools] == ["raised", None]
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_ctrl_c_and_the_turns_own_cancellation_end_it(parallel: bool) -> None:
+    """The negative control; and what is no error of Python's own is no tool's failure either."""
+    loop: ChatLoop
+
+    def asks(*tools: Callable[..., Any]) -> ChatLoop:
+        calls = [(tool.__name__, {}) for tool in tools]
+        return ChatLoop({"parallel_tools": parallel}, model=Script(wants(*calls), "done"), tools=tools)
+
+    async def hangs() -> None:
+        began.set()
+        await asyncio.sleep(60)
+
+    async def interrupts() -> None:
+        raise KeyboardInterrupt
+
+    async def ends() -> None:
+        raise Ends
+
+    async def cancelled() -> None:
+        turn = asyncio.ensure_future(loop.arun_iteration("go"))
+        await began.wait()
+        turn.cancel()
+        await turn
+
+    began = asyncio.Event()
+    loop = asks(hangs, hangs)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    with pytest.raises(KeyboardInterrupt):
+        awaited(asks(interrupts, interrupts), "go")
+    with pytest.raises(Ends):
+        awaited(asks(ends, ends), "go")
+    assert loop.ctx.conversation_history == []
 
 
 def test_a_result_that_is_too_large_inside_is_not_written_out_first() -> None:
