@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python/perfsuite"
 
 LAYERS = [
-    {"cli", "__main__"},
+    {"cli", "pytest_plugin", "__main__"},
     {"api", "benchmarking", "comparison_benchmark"},
     {"runner", "configuration", "sources", "concerned"},
     {"reports", "charts"},
