@@ -164,38 +164,44 @@ static const column COLUMNS[] = {
 
 PyDoc_STRVAR(
     Events_windows_doc,
-    "windows($self, /)\n--\n\n"
+    "windows($self, last=None)\n--\n\n"
     "What happened in each second of the run (window_s seconds, once it is longer than four and\n"
     "a half hours), as equally long lists: t_s, where the window begins; by the second in which a\n"
     "request was due: due, warmup, ok, failed, over_limit, sum_ms and max_ms of response times;\n"
     "by the second in which it happened: finished, tokens, in_flight_max; and waiting, requests\n"
-    "that were due before and had not ended.");
+    "that were due before and had not ended.  last: only so many, the latest ones, which costs "
+    "the\n"
+    "same however long the run is.");
 
-/* The windows as they are now, copied so that no Python runs while the lock is held. */
-static pfs_events_window *windows_copied(PyObject *object, size_t *used, double *width_s)
+/* The last windows, `most` of them at most, as they are now, copied so that no Python runs while
+ * the lock is held; *first is the number of the first of the *used. */
+static pfs_events_window *windows_copied(PyObject *object, size_t most, size_t *first, size_t *used,
+                                         double *width_s)
 {
     const pfs_events_windows *seconds;
     pfs_events_window *windows;
     PFS_LOCK(object);
     seconds = pfs_events_seconds(((Events *)object)->events);
-    *used = seconds->used;
+    *used = seconds->used < most ? seconds->used : most;
+    *first = seconds->used - *used;
     *width_s = (double)seconds->width_ns * 1e-9;
-    windows = pfs_alloc_array(pfs_py_alloc(), seconds->used, sizeof *windows);
+    windows = pfs_alloc_array(pfs_py_alloc(), *used, sizeof *windows);
     if (windows != NULL) {
-        memcpy(windows, seconds->windows, seconds->used * sizeof *windows);
+        memcpy(windows, seconds->windows + *first, *used * sizeof *windows);
     }
     PFS_UNLOCK();
     return windows;
 }
 
-static PyObject *column_list(const pfs_events_window *windows, size_t used, const column *c,
-                             double width_s)
+/* A column of windows; their beginnings, of which the first is number `first`, for no column. */
+static PyObject *column_list(const pfs_events_window *windows, size_t first, size_t used,
+                             const column *c, double width_s)
 {
     PyObject *list = PyList_New((Py_ssize_t)used);
     for (size_t i = 0; list != NULL && i < used; i++) {
         PyObject *value;
         if (c == NULL) {
-            value = PyFloat_FromDouble((double)i * width_s);
+            value = PyFloat_FromDouble((double)(first + i) * width_s);
         } else {
             const char *at = (const char *)&windows[i] + c->offset;
             value = c->real ? PyFloat_FromDouble(*(const double *)(const void *)at)
@@ -210,22 +216,33 @@ static PyObject *column_list(const pfs_events_window *windows, size_t used, cons
     return list;
 }
 
-static PyObject *Events_windows(PyObject *object, PyObject *ignored)
+static PyObject *Events_windows(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
+                                PyObject *kwnames)
 {
-    (void)ignored;
-    size_t used;
+    static const char *const names[] = {"last", NULL};
+    PyObject *values[1] = {NULL};
+    int64_t last;
+    if (pfs_py_arguments("windows", names, args, nargs, kwnames, values) < 0 ||
+        pfs_whole_or(values[0], "last", INT64_MAX, &last) < 0) {
+        return NULL;
+    }
+    if (last < 1) {
+        PyErr_SetString(PyExc_ValueError, "last must be 1 or more: the latest windows, so many");
+        return NULL;
+    }
+    size_t first, used;
     double width_s;
-    pfs_events_window *windows = windows_copied(object, &used, &width_s);
+    pfs_events_window *windows = windows_copied(object, (size_t)last, &first, &used, &width_s);
     if (windows == NULL) {
         return PyErr_NoMemory();
     }
     PyObject *dict = PyDict_New();
     if (dict != NULL &&
-        pfs_py_set_item(dict, "t_s", column_list(windows, used, NULL, width_s)) < 0) {
+        pfs_py_set_item(dict, "t_s", column_list(windows, first, used, NULL, width_s)) < 0) {
         Py_CLEAR(dict);
     }
     for (size_t c = 0; dict != NULL && c < sizeof COLUMNS / sizeof COLUMNS[0]; c++) {
-        PyObject *list = column_list(windows, used, &COLUMNS[c], width_s);
+        PyObject *list = column_list(windows, first, used, &COLUMNS[c], width_s);
         if (pfs_py_set_item(dict, COLUMNS[c].name, list) < 0) {
             Py_CLEAR(dict);
         }
@@ -284,7 +301,7 @@ PyMethodDef pfs_py_events_methods[] = {
     {"histogram", Events_histogram, METH_O, Events_histogram_doc},
     {"blocks", Events_blocks, METH_O, Events_blocks_doc},
     {"block_times", Events_block_times, METH_O, Events_block_times_doc},
-    {"windows", Events_windows, METH_NOARGS, Events_windows_doc},
+    {"windows", PFS_METHOD(Events_windows), METH_FASTCALL | METH_KEYWORDS, Events_windows_doc},
     {"drain_rows", Events_drain_rows, METH_NOARGS, Events_drain_rows_doc},
     {"drain_stamps", PFS_METHOD(Events_drain_stamps), METH_NOARGS, Events_drain_stamps_doc},
     {NULL, NULL, 0, NULL},

@@ -230,6 +230,19 @@ def test_hours_are_folded_into_bounded_columns() -> None:
     assert sum(part.count for part in events.blocks("response_time")) == 48
 
 
+def test_the_latest_windows_are_the_end_of_all() -> None:
+    events = Events(start_ns=START)
+    for second in range(9):
+        events.begin(START + second * SECOND).end(at_ns=START + second * SECOND + MS)
+    every = events.windows()
+    for last in (1, 3, len(every["t_s"]), 10**6):
+        assert events.windows(last) == {name: column[-last:] for name, column in every.items()}
+    assert events.windows(None) == every
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="last must be 1 or more"):
+            events.windows(last=wrong)
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
