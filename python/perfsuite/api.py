@@ -46,7 +46,16 @@ async def arun(names: str | Sequence[str] | None = None, target: str | None = No
 
         file = await asyncio.to_thread(surveyed, plan.workload.conversations)
         notes.append(file.left_out())
-    result = await execute_async(plan, notes=filter(None, notes))
+    from perfsuite.live.showing import showing
+
+    with showing(plan) as page:
+        if page is None:
+            result = await execute_async(plan, notes=filter(None, notes))
+        else:
+            result = await execute_async(
+                plan, notes=filter(None, notes), progress=page.progress, save=page.save, watch=page.watch
+            )
+            page.end(result)
     if settings.get("output") is not None:
         from perfsuite.reports import write
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from perfsuite.criteria import Threshold
 from perfsuite.metric import catalogue
 from perfsuite.plan import Phase, SystemKind
 from perfsuite.settings import HEEDED, OF_DATABASE
@@ -36,3 +37,14 @@ def showing(phases: Sequence[Phase], name: str) -> list[Phase]:
         for phase in phases
         if any(name in p.provides for p in (map(probe, phase.probes) if phase.probes else covering(phase.metrics)))
     ]
+
+
+def inapplicable(threshold: Threshold, phases: list[Phase], known: Mapping[str, Phase]) -> str:
+    """What is wrong with a threshold that none of the ``phases`` that are run has a use for, and what to do."""
+    running = ", ".join(phase.name for phase in phases)
+    if threshold.phase is not None and all(phase.name != threshold.phase for phase in phases):
+        return f"{threshold.where}: the phase {threshold.phase} is not in this run ({running}); name it, or drop this"
+    elsewhere = [phase.name for phase in showing(list(known.values()), threshold.metric)]
+    hint = f"run {' or '.join(elsewhere)}" if elsewhere else "no phase does"
+    named = f"none of the phases {running} measures" if len(phases) > 1 else f"the phase {running} does not measure"
+    return f"{threshold.where}: {named} {threshold.metric}; {hint}"

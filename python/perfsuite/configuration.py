@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, cast
 
-from perfsuite.concerned import all_of, heeded, showing
+from perfsuite.concerned import all_of, heeded, inapplicable, showing
 from perfsuite.criteria import Threshold, criterion, thresholds
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import metric
@@ -216,6 +216,7 @@ class _Builder:
             junitxml=cast("Path | None", value["junitxml"]),
             prometheus_file=cast("Path | None", value["prometheus_file"]),
             history=cast("Place | None", value["history"]),
+            live=cast("str | None", value["live"]),
             strict=cast("bool", value["strict"]),
             metrics=self._metrics(),
             pid=cast("int | None", value["pid"]),
@@ -365,7 +366,7 @@ class _Builder:
             phases_for = self._showing(phases, threshold)
             blind = [p for p in phases_for if p.probes and not showing([p], threshold.metric)] if phases_for else phases
             if typed and blind:
-                self.mistakes.add(_inapplicable(threshold, blind, self.reading.known.phases))
+                self.mistakes.add(inapplicable(threshold, blind, self.reading.known.phases))
             for phase in phases_for:
                 with self.mistakes.noted():
                     self._state(stated.setdefault(phase.name, []), phase, threshold)
@@ -418,13 +419,3 @@ def _laid_over(phase: Phase, stated: list[Criterion]) -> Phase:
         by_metric[name] = [made for made in stated if made.metric == name]
     metrics = tuple(dict.fromkeys([*phase.metrics, *(made.metric for made in stated)]))
     return replace(phase, metrics=metrics, criteria=tuple(c for same in by_metric.values() for c in same))
-
-
-def _inapplicable(threshold: Threshold, phases: list[Phase], known: Mapping[str, Phase]) -> str:
-    running = ", ".join(phase.name for phase in phases)
-    if threshold.phase is not None and all(phase.name != threshold.phase for phase in phases):
-        return f"{threshold.where}: the phase {threshold.phase} is not in this run ({running}); name it, or drop this"
-    elsewhere = [phase.name for phase in showing(list(known.values()), threshold.metric)]
-    hint = f"run {' or '.join(elsewhere)}" if elsewhere else "no phase does"
-    named = f"none of the phases {running} measures" if len(phases) > 1 else f"the phase {running} does not measure"
-    return f"{threshold.where}: {named} {threshold.metric}; {hint}"

@@ -203,6 +203,7 @@ class Plan:
     junitxml: Path | None = None
     prometheus_file: Path | None = None
     history: Place | None = None
+    live: str | None = None
     strict: bool = False
     metrics: tuple[str, ...] = ()
     pid: int | None = None

@@ -30,6 +30,7 @@ from perfsuite.suites.budget import Budget, parts
 from perfsuite.suites.expected import expected
 from perfsuite.suites.first_answer import First, first_answer
 from perfsuite.suites.phase import PhaseRun
+from perfsuite.suites.session import Stretch
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Target, Warns
 
@@ -50,6 +51,7 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 Save = Callable[[Result], None]
 Announce = Callable[[First], None]
+Watch = Callable[[Stretch], None]
 
 
 async def execute_async(
@@ -60,16 +62,18 @@ async def execute_async(
     save: Save | None = None,
     notes: Iterable[str] = (),
     announce: Announce | None = None,
+    watch: Watch | None = None,
 ) -> Result:
     """Runs a plan.
 
     ``stop``: set it to end the run early; the requests in flight are finished, the result says ``interrupted``.
     ``save`` is called with the result so far, from another thread; its OSError becomes a note in the result.
     ``notes`` are what is known beforehand and belongs in the result's notes.  ``announce`` wants to say what the run
-    will send: it gets what came of a first message, which is sent for that, within the run's limits.
+    will send: it gets what came of a first message, which is sent for that, within the run's limits.  ``watch`` gets
+    the stretch of load that is being driven, at each of its ticks.
     Raises UsageError for a target that cannot be opened; what goes wrong later is in the result's ``run.error``.
     """
-    run = _Run(plan, stop or asyncio.Event(), progress, save, notes, announce)
+    run = _Run(plan, stop or asyncio.Event(), progress, save, notes, announce, watch)
     return await run.execute()
 
 
@@ -82,9 +86,11 @@ class _Run:
         save: Save | None,
         notes: Iterable[str],
         announce: Announce | None,
+        watch: Watch | None,
     ) -> None:
         self.plan = plan
         self._announce = announce
+        self._watch = watch
         self.stop = stop
         self._progress = progress
         self._save = save
@@ -169,6 +175,7 @@ class _Run:
             progress=lambda share: self._report(number, share),
             raw=self._raw,
             budget=self._budget.share(self._parts[number]),
+            watch=self._watch,
         )
         try:
             await self._current.run()

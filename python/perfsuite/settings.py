@@ -10,11 +10,13 @@ from functools import partial
 
 from perfsuite.units import parse_ratio, parse_tokens
 from perfsuite.values import (
+    ANY_PORT,
     agent_models,
     as_it_is,
     at_least,
     choice,
     environment_name,
+    listening,
     names,
     non_negative_duration,
     path,
@@ -40,10 +42,13 @@ class Option:
     ``default`` is a value, or the text of one, as a file would give it.
     ``switch``: a flag without a value.  ``repeat``: several flags make a list.  ``scope``: ``any``, ``phase`` (also in
     a ``[[phases]]`` table, for that phase), ``flag`` (nowhere but on the command line) or ``ambient`` (not in the file
-    that ``--plan`` names).  ``unit``: of a value that is a number with one (``s``).
+    that ``--plan`` names).  ``unit``: of a value that is a number with one (``s``).  ``bare``: what the flag means
+    without a value, of one that may be given so.
     """
 
-    __slots__ = ("choices", "default", "flags", "help", "metavar", "name", "parse", "repeat", "scope", "switch", "unit")
+    __slots__ = (
+        "bare", "choices", "default", "flags", "help", "metavar", "name", "parse", "repeat", "scope", "switch", "unit",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,6 +64,7 @@ class Option:
         choices: tuple[str, ...] = (),
         scope: str = "any",
         unit: str = "",
+        bare: str | None = None,
     ) -> None:
         self.name = name
         self.parse = parse
@@ -71,6 +77,7 @@ class Option:
         self.choices = choices
         self.scope = scope
         self.unit = unit
+        self.bare = bare
 
     @property
     def flag(self) -> str:
@@ -288,7 +295,15 @@ OPTIONS: tuple[Option, ...] = (
         "trace", switch, "chat-loop leaks: name the lines that allocate what stays (slower)", default=False, switch=True
     ),
     Option("cluster", text, "drive the load from several machines", metavar="ADDRESS|local:N"),
-    Option("live", text, "a live dashboard", metavar="HOST:PORT"),
+    Option(
+        "live",
+        listening,
+        "charts while it runs, at a URL on stderr; beyond this machine with a token in PERFSUITE_LIVE_TOKEN "
+        "[127.0.0.1, any port]",
+        metavar="HOST:PORT",
+        scope="ambient",
+        bare=ANY_PORT,
+    ),
     Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),
     Option("junitxml", path, "write the verdicts as JUnit XML", metavar="FILE"),
     Option(
@@ -318,6 +333,5 @@ HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}
 
 NOT_YET = {
     "cluster": "leave it out: one machine drives the load",
-    "live": "leave it out: metrics-TS.html has the charts when the run ends",
 }
 """Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""

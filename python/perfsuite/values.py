@@ -65,6 +65,24 @@ def text(value: object, where: str) -> str:
     return value.strip()
 
 
+ANY_PORT = "127.0.0.1:0"
+"""Where what is to listen does so, unless it is told."""
+
+
+def listening(value: object, where: str) -> str | None:
+    """HOST:PORT to listen at; a port alone is of the loopback.  True is ANY_PORT, false nothing."""
+    if isinstance(value, bool) or str(value).lower() in ("off", "on"):
+        return ANY_PORT if value is True or str(value).lower() == "on" else None
+    given = text(value, where)
+    host, _, port = given.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (port.isascii() and port.isdigit() and int(port) <= 65535) or (":" in bare and bare == host) or " " in host:
+        raise UsageError(
+            f"{where}: {shown(given)} is no HOST:PORT such as 127.0.0.1:8090 or [::1]:8090; port 0 is any that is free"
+        )
+    return f"{host or '127.0.0.1'}:{int(port)}"
+
+
 def path(value: object, where: str) -> Path:
     """A path; whether the file is there is seen when it is used."""
     from pathlib import Path

@@ -193,6 +193,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "url": "chat.db",
         "rows": "3",
         "queries": "file",
+        "live": "127.0.0.1:8090",
     }
     usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json"}
     assert set(example) == usable
@@ -428,7 +429,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
         ({"cluster": "local:2"}, "not in this version"),
-        ({"live": "x:1"}, "not in this version"),
+        ({"live": "127.0.0.1:65536"}, "is no HOST:PORT"),
         ({"find_max": True, "phase": ["baseline"]}, "none of the phases baseline drives a load; run load"),
         ({"find_max": True, "users": 3}, "searches by rate"),
         ({"find_max": True, "arrivals": "ramp"}, "even levels"),
@@ -439,7 +440,8 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"pace": 0}, "too short"),
         ({"prompt_tokens": "12±-3"}, "prompt-tokens"),
         ({"prompt_tokens": "±3"}, "prompt-tokens"),
-        ({"live": "x"}, "not in this version"),
+        ({"live": "x"}, "is no HOST:PORT"),
+        ({"live": "::1:80"}, "is no HOST:PORT"),
         ({"metrics": ["truncation_time"], "phase": ["baseline"]}, "run token"),
         ({"threshold": ["error_rate<200%"]}, "more than 1"),
         ({"threshold": ["error_rate.p95<1%"]}, "has no p95"),

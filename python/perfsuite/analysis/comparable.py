@@ -31,6 +31,7 @@ NOT_CONDITIONS = frozenset(
         "junitxml",
         "prometheus_file",
         "history",
+        "live",
         "strict",
         "verbose",
         "pid",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.suites.ab import Step
 
-NOT_PASSED_ON = ("output", "json", "junitxml", "prometheus_file", "history", "raw", "strict", "verbose")
+NOT_PASSED_ON = ("output", "json", "junitxml", "prometheus_file", "history", "raw", "strict", "verbose", "live")
 DURATION = "2s"
 """Of each benchmark in each run, where nobody says otherwise."""
 LONGEST_S = 600.0
@@ -30,7 +30,7 @@ def configure(parser: ArgumentParser) -> None:
     group.add_argument("--no-build", action="store_true", help="run the sources of a revision without building them")
     group.add_argument("--markdown", metavar="FILE", help="write the summary for a pull request there too")
     group.add_argument("--fail-on-inconclusive", action="store_true", help="exit 5 where the verdict is inconclusive")
-    add_settings(parser, without=["verbose"])
+    add_settings(parser, without=["verbose", "live"])
     parser.add_argument("-v", "--verbose", action="store_true", help="list figures that decide nothing; tracebacks")
 
 

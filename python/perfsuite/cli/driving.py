@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from perfsuite.cli.meter import Meter
+    from perfsuite.live.showing import Showing
     from perfsuite.plan import Plan
     from perfsuite.result import Result
-    from perfsuite.runner import Announce
+    from perfsuite.runner import Announce, Progress
 
 INTERRUPTED = 130
 PATIENCE_S = 3.0
@@ -82,11 +83,22 @@ def drive(
     interrupts: Interrupts,
     notes: Iterable[str] = (),
     announce: Announce | None = None,
+    showing: Showing | None = None,
 ) -> Result:
     """Runs the plan in an event loop of its own; interrupted once, the result so far comes back, marked so.
 
     What a target's code prints meanwhile goes to stderr.
     """
+
+    def progress(far: Progress) -> None:
+        meter.show(far)
+        if showing is not None:
+            showing.progress(far)
+
+    def kept(result: Result) -> None:
+        if showing is not None:
+            showing.save(result)
+        save(result)
 
     async def run() -> Result:
         from perfsuite.heap import collected
@@ -95,7 +107,15 @@ def drive(
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         with interrupts.asking(lambda: loop.call_soon_threadsafe(stop.set)), collected():
-            return await execute_async(plan, progress=meter.show, stop=stop, save=save, notes=notes, announce=announce)
+            return await execute_async(
+                plan,
+                progress=progress,
+                stop=stop,
+                save=kept,
+                notes=notes,
+                announce=announce,
+                watch=None if showing is None else showing.watch,
+            )
 
     # What the target's code prints is no result, and --json - is read by programs.
     with redirect_stdout(sys.stderr):

@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
     from perfsuite.plan import Plan
 
@@ -33,7 +33,7 @@ class Parser(ArgumentParser):
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: Namespace | None = None) -> Namespace:  # type: ignore[override]
         """As argparse's; what is left over is a UsageError that names every unknown flag."""
-        parsed, left = self.parse_known_intermixed_args(args, namespace)
+        parsed, left = self.parse_known_intermixed_args(_with_bare(args, self), namespace)
         if left:
             flags = [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
             mistakes = [
@@ -48,6 +48,20 @@ class Parser(ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """argparse's own finding (a flag without its value) as a UsageError."""
         raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def _with_bare(args: Sequence[str] | None, parser: ArgumentParser) -> list[str]:
+    """The arguments, where a flag that may stand alone does not take the name of a benchmark for its value."""
+    words = list(sys.argv[1:] if args is None else args)
+    addresses = [action for action in parser._actions if action.nargs == "?" and action.metavar == "HOST:PORT"]
+    alone = {flag: action.const for action in addresses for flag in action.option_strings}
+    for i, word in enumerate(words):
+        if word == "--":
+            break
+        following = words[i + 1] if i + 1 < len(words) else ""
+        if word in alone and ":" not in following and not following.isdigit():
+            words[i] = f"{word}={alone[word]}"
+    return words
 
 
 def columns() -> int:
@@ -91,7 +105,8 @@ def add_setting(parser: ArgumentParser, option: Option, default: object, text: s
     else:
         metavar = "|".join(option.choices) if option.choices else option.metavar
         action = "append" if option.repeat else "store"
-        parser.add_argument(*option.flags, dest=option.name, action=action, metavar=metavar, help=help_text)
+        kinds: dict[str, Any] = {} if option.bare is None else {"nargs": "?", "const": option.bare}
+        parser.add_argument(*option.flags, dest=option.name, action=action, metavar=metavar, help=help_text, **kinds)
 
 
 def _help(text: str, default: object, *, switch: bool) -> str:

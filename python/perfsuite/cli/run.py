@@ -46,19 +46,22 @@ def _measured(arguments: Namespace) -> int:
     from perfsuite.cli.driving import INTERRUPTED, Interrupts, drive
     from perfsuite.cli.meter import Meter
     from perfsuite.cli.saving import Saver
+    from perfsuite.live.showing import showing
 
     asking = unknown_until_asked(plan)
     if not asking and (sending := announcement(plan)) is not None:
         print(f"perfsuite: {sending}", file=sys.stderr, flush=True)
     saver = Saver(plan.output)
-    with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
+    with Meter(sys.stderr) as meter, showing(plan, meter.say) as page, Interrupts(meter.say) as interrupts:
 
         def announce(first: First) -> None:
             meter.say(str(announcement(plan, first)))
 
-        result = drive(plan, saver.save, meter, interrupts, known, announce if asking else None)
+        result = drive(plan, saver.save, meter, interrupts, known, announce if asking else None, page)
         meter.clear()
         paths, trouble = saver.finish(result)
+        if page is not None:
+            page.end(result, None if paths is None else str(paths.metrics))
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
         trouble = write_junit(plan, result) or trouble
         forgotten = remember(plan, result, arguments)

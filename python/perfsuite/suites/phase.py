@@ -43,6 +43,7 @@ class PhaseRun:
         progress: Callable[[float], None],
         raw: RawWriter | None = None,
         budget: Budget | None = None,
+        watch: Callable[[Stretch], None] | None = None,
     ) -> None:
         self._plan = plan
         self._load = overridden(plan.load, phase)
@@ -53,6 +54,7 @@ class PhaseRun:
         self._target = target
         self._stop = stop
         self._progress = progress
+        self._watch = watch
         self._evidence: dict[str, Evidence] = {}
         self._stretches: list[Stretch] = []
         self._events: list[Event] = []
@@ -150,6 +152,7 @@ class PhaseRun:
             progress=lambda part: self._progress(done + share * min(1.0, max(0.0, part))),
             own_processes=self._own_processes,
             driven=self._stretches,
+            watch=self._watch,
             budget=budget,
             phase_started=self._started,
         )

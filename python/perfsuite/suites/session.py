@@ -80,6 +80,8 @@ class Session:
     own_processes: set[int] = field(default_factory=set)
     """Ids of the processes that probes start for their own work: not part of the system under test."""
     driven: list[Stretch] = field(default_factory=list)
+    watch: Callable[[Stretch], None] | None = None
+    """Looks at the stretch that is being driven, at each of its ticks, outside of every measured time."""
     budget: Budget = field(default_factory=lambda: Budget(whose="the run's"))
     started: float = field(default_factory=time.monotonic)
     phase_started: float = field(default_factory=time.monotonic)
@@ -162,6 +164,8 @@ class Session:
 
         def progress(share: float) -> None:  # of the stretch, which the probe may follow with others
             self.progress(min(1.0, (time.monotonic() - self.started) / whole))
+            if self.watch is not None:
+                self.watch(stretch)
 
         stretch = Stretch(name, spec, events, self.objectives, trial=trial, chosen=chosen)
         self.driven.append(stretch)

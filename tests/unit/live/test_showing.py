@@ -1,0 +1,89 @@
+"""``run --live`` from outside: what a viewer sees is what the run then says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from perfsuite.configuration import configure
+from perfsuite.live.showing import showing
+from perfsuite.pythonpath import VARIABLE, joined, package
+
+PATIENCE_S = 120.0
+
+
+def test_the_stream_of_a_run_is_its_own_figures(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "perfsuite", "run", "--live", "load", "--duration=4s", "--concurrency=2"]
+    run = subprocess.Popen(
+        [*command, "-o", str(tmp_path), "--history=off"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path,
+        env={**os.environ, VARIABLE: joined([package()])},
+    )  # fmt: skip
+    try:
+        assert run.stderr is not None
+        found = re.search(r"live at (http://127\.0\.0\.1:\d+/)$", run.stderr.readline().strip())
+        assert found is not None
+        with urllib.request.urlopen(f"{found[1]}stream", timeout=PATIENCE_S) as stream:
+            seen = [json.loads(line[6:]) for line in stream if line.startswith(b"data: ")]
+        out, _ = run.communicate(timeout=PATIENCE_S)
+    finally:
+        run.kill()
+        run.communicate()
+    assert "metrics-" in out
+    result = json.loads(next(tmp_path.glob("results-*.json")).read_text())
+    last = seen[-1]
+    assert last["verdict"] == result["run"]["verdict"]
+    assert str(next(tmp_path.glob("metrics-*.html"))) in last["ended"]
+    stretch = result["phases"][-1]["delivered"]["stretches"][-1]
+    assert last["counts"]["completed"] == stretch["completed"]
+    assert last["counts"]["failed"] == stretch["failed"]
+    measured = {metric["name"]: metric for metric in result["phases"][-1]["metrics"]}
+    assert last["table"][0][:2] == ["response_time", measured["response_time"]["samples"]]
+    assert {row["name"].split()[0] for row in last["metrics"]} <= set(measured)
+    pictures = [state["counts"]["completed"] for state in seen if state.get("stretch") == stretch["stretch"]]
+    assert pictures == sorted(pictures)
+    assert len(set(pictures)) > 3  # it moved while it ran
+    assert [state["version"] for state in seen] == sorted({state["version"] for state in seen})
+
+
+def test_no_page_where_none_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with showing(configure({})) as page:
+        assert page is None
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_that_is_broken_off_says_so() -> None:
+    said: list[str] = []
+    boards = []
+
+    def broken_off() -> None:
+        with showing(configure({"live": "127.0.0.1:0"}), said.append) as page:
+            assert page is not None
+            boards.append(page._board)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        broken_off()
+    board = boards[0]
+    assert said[0].startswith("live at http://127.0.0.1:")
+    assert json.loads(board.text()[1])["ended"] == "The run was broken off."
+
+
+def test_the_measured_process_does_not_load_bokeh(tmp_path: Path) -> None:
+    """Its tens of megabytes would be in the memory of a system that is measured in this process."""
+    code = (
+        "import sys; from perfsuite.configuration import configure; from perfsuite.live.showing import showing\n"
+        "with showing(configure({'live': '127.0.0.1:0'}), print): print('bokeh' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path,
+        env={**os.environ, VARIABLE: joined([package()])}, timeout=PATIENCE_S,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "False"
