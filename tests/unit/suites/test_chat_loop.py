@@ -19,7 +19,10 @@ import pytest
 import perfsuite
 from perfsuite import ChatLoop, Result
 from perfsuite.cli import main
+from perfsuite.evidence import NotMeasured
 from perfsuite.result import MetricResult, parse
+from perfsuite.suites.chatloop.memory import evidence
+from perfsuite.suites.chatloop.sizes import Time
 
 HERE = "test_chat_loop"
 
@@ -175,7 +178,7 @@ def test_an_async_loop_is_awaited() -> None:
 
 
 def test_memory_by_size_and_at_scale() -> None:
-    result = measured("memory", of("Sound"))
+    result = measured("memory", of("Sound"), duration="20m")
     assert result.run.error is None
     found = {name: one for (name, _), one in figures(result).items()}
     sizes: Any = found["conversation_memory"].details["sizes"]
@@ -186,6 +189,29 @@ def test_memory_by_size_and_at_scale() -> None:
     assert enterprise.details["projection"] == "extrapolated from 100 users"
     assert enterprise.interval is not None
     assert any("extrapolated from 100" in event.text for event in result.phases[0].events)
+
+
+def test_memory_keeps_to_its_time_as_far_as_it_can() -> None:
+    (phase,) = measured("memory", of("Sound"), duration="0.1s").phases
+    found = {one.name: one for one in phase.metrics}
+    sizes: Any = found["conversation_memory"].details["sizes"]
+    assert [one["messages"] for one in sizes] == [10, 50, 100]
+    assert any("no time for conversations of 500 and 1,000 and 5,000" in event.text for event in phase.events)
+    assert found["scale_memory_enterprise"].details["projection"] == "extrapolated from 100 users"
+    assert found["untrimmed_time"].verdict == "passed"
+    never = evidence({"sizes": [{**sizes[0], "trims": 0}], "users": [(1, 10), (2, 20), (3, 30)], "cpu_s": 1.0})
+    assert isinstance(never["untrimmed_time"], NotMeasured)
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(0.0, 3), (14.9, 3), (15.1, 4), (31.1, 5)])
+def test_what_fits_into_the_time_is_told_by_what_the_one_before_took(seconds: float, done: int) -> None:
+    """A size of n takes n seconds; of 1, 2, 4, 8, 16 the first three always are."""
+    now = 0.0
+    having, taken = Time(seconds, lambda: now), []
+    for size in having.fits([1, 2, 4, 8, 16]):
+        now += size
+        taken.append(size)
+    assert len(taken) == done
 
 
 def test_a_trim_gives_back_what_it_takes_away() -> None:

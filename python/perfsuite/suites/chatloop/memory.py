@@ -53,6 +53,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         "users": USERS,
         "messages": USERS_MESSAGES,
         "texts": taken(messages(session), 500),
+        "seconds": session.remaining_s(),
     }
     command = [sys.executable, "-m", "perfsuite.suites.chatloop.sizes"]
     try:
@@ -67,6 +68,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
 
 def said(got: Sizes) -> Iterator[str]:
     """The sizes and the projections, for people."""
+    if left_out := [f"{size:,}" for size in SIZES[len(got["sizes"]) :]]:
+        yield f"no time for conversations of {' and '.join(left_out)} messages: --duration"
     for one in got["sizes"]:
         trims = f"a trim every {one['messages'] / one['trims']:.0f} messages" if one["trims"] else "never trimmed"
         yield (
@@ -89,9 +92,12 @@ def evidence(got: Sizes) -> dict[str, Evidence]:
     sizes = got["sizes"]
     for_each = [one["bytes"] / one["messages"] for one in sizes]
     rows = [{**one, "messages_per_trim": one["messages"] / one["trims"] if one["trims"] else None} for one in sizes]
+    trimmed = [one for one in sizes if one["trims"]]
     found: dict[str, Evidence] = {
         "conversation_memory": Exact(value=max(for_each), samples=len(sizes), details={"sizes": rows}),
-        "untrimmed_time": Exact(value=min(one["untrimmed_time"] for one in sizes), samples=len(sizes)),
+        "untrimmed_time": Exact(value=min(one["untrimmed_time"] for one in sizes), samples=len(trimmed))
+        if trimmed
+        else NotMeasured(f"no conversation of up to {sizes[-1]['messages']:,} messages was trimmed: --duration"),
     }
     points = [(float(users), float(size)) for users, size in got["users"]]
     largest = max(users for users, _ in got["users"])

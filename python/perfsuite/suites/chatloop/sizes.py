@@ -1,6 +1,7 @@
 """``python -m perfsuite.suites.chatloop.sizes``: conversations of several sizes in a process that does nothing else.
 
-Reads what is asked for as JSON from standard input, prints ``memory.Sizes`` as JSON.
+Reads what is asked for as JSON from standard input, prints ``memory.Sizes`` as JSON.  The smallest are always measured,
+the larger ones as far as the time goes: by what the one before took, it is known whether the next one fits.
 """
 
 from __future__ import annotations
@@ -22,17 +23,46 @@ from perfsuite.heap import give_back
 from perfsuite.targets.chatloop import ChatLoopTarget
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from perfsuite.chatloop.loop import ChatLoop
     from perfsuite.suites.chatloop.memory import Size, Sizes
 
 
+LEAST = 3
+"""Sizes that are measured however short the time is; so are all counts of users, or their line would have no bounds."""
+
+
+class Time:
+    """The seconds that there are, and which of several tasks of growing size still fit."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._seconds = seconds
+
+    def fits(self, sizes: Sequence[int]) -> Iterator[int]:
+        """Each of the sizes that is done before the time is over, one that is twice as large taking twice as long;
+        LEAST of them at least."""
+        last = took = 0.0
+        for number, size in enumerate(sizes):
+            left = self._began + self._seconds - self._clock()
+            if number >= LEAST and took * size / last > left:
+                return
+            began = self._clock()
+            yield size
+            last, took = size, self._clock() - began
+
+
 def measure(asked: dict[str, Any]) -> Sizes:
-    """Everything."""
+    """Everything that there is time for."""
+    having = Time(asked["seconds"])
     target = ChatLoopTarget(asked["loop"])
     texts = asked["texts"]
     talk(target.new_loop(PerformanceMonitor()), texts[:50])  # imports, caches
     users, cpu_s = by_users(target, asked["users"], texts, asked["messages"] // 2)
-    return {"sizes": [by_size(target, size, texts) for size in asked["sizes"]], "users": users, "cpu_s": cpu_s}
+    sizes = [by_size(target, size, texts) for size in having.fits(asked["sizes"])]
+    return {"sizes": sizes, "users": users, "cpu_s": cpu_s}
 
 
 def by_users(
