@@ -1,0 +1,166 @@
+// What is kept of a session: bounded lists, exact totals, and what the monitor itself costs.
+
+const now = () => performance.now();
+
+/** A list that keeps its last entries and counts those that made room. */
+class Ring {
+  /** @param {number} capacity */
+  constructor(capacity) {
+    this.capacity = capacity;
+    /** @type {any[]} */
+    this.entries = [];
+    this.oldest = 0;
+    this.dropped = 0;
+  }
+
+  /** @param {any} entry */
+  push(entry) {
+    if (this.entries.length < this.capacity) {
+      this.entries.push(entry);
+    } else {
+      this.entries[this.oldest] = entry;
+      this.oldest = (this.oldest + 1) % this.capacity;
+      this.dropped += 1;
+    }
+  }
+
+  /** The last n entries, oldest first.  @param {number} [n] */
+  last(n = this.entries.length) {
+    const whole = this.entries.slice(this.oldest).concat(this.entries.slice(0, this.oldest));
+    return n < whole.length ? whole.slice(-n) : whole;
+  }
+}
+
+const CAPACITY = { messages: 2000, audio: 2000, responses: 500, samples: 3600, events: 500 };
+
+/** @returns {Spread} */
+const spread = () => ({ count: 0, sum: 0, max: 0 });
+
+/** @param {Spread} into @param {number} value */
+function add(into, value) {
+  into.count += 1;
+  into.sum += value;
+  if (value > into.max) into.max = value;
+}
+
+const whole = (/** @type {number} */ value) => Math.round(value * 1000) / 1000; // to the microsecond, in the logs
+
+/** A session's logs while it goes on; Clear Logs begins another. */
+class Session {
+  constructor() {
+    this.id = Array.from({ length: 4 }, () => Math.floor(Math.random() * 65536).toString(16).padStart(4, "0")).join("");
+    this.began = now();
+    this.started = new Date();
+    this.messages = new Ring(CAPACITY.messages);
+    this.audio = new Ring(CAPACITY.audio);
+    this.responses = new Ring(CAPACITY.responses);
+    this.samples = new Ring(CAPACITY.samples);
+    this.events = new Ring(CAPACITY.events);
+    this.cost = { ms: 0, calls: 0 };
+    this.totals = {
+      messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0,
+      processingMs: spread(),
+      audioChunksReceived: 0, audioChunksProcessed: 0, audioChunksCleaned: 0,
+      audioProcessingMs: spread(), audioGapMs: spread(),
+      responses: 0, timeToFirstResponseMs: spread(), responseTimeouts: 0, interruptions: 0,
+      errors: 0, warnings: 0, slowEvents: 0, uncleanCloses: 0, reconnections: 0, longTasks: 0, longTaskMs: 0,
+      peaks: { audioChunksCount: 0, wsBufferedAmount: 0, eventQueueSize: 0, usedJSHeapSize: /** @type {number | null} */ (null) },
+    };
+    /** Since the sample before. */
+    this.lately = { processing: spread(), audio: spread(), messages: 0 };
+  }
+
+  /** Since it began; a clock that a test sets back does not make it negative.  @param {number} [at] */
+  time(at = now()) {
+    return Math.max(0, whole(at - this.began));
+  }
+
+  /** @param {string} name @param {object} [more] */
+  event(name, more = {}) {
+    this.events.push({ t: this.time(), name, ...more });
+  }
+}
+
+let session = new Session();
+
+/** Adds the time since ``began`` to what the monitor costs.  @param {number} began */
+function spent(began) {
+  session.cost.ms += Math.max(0, now() - began);
+  session.cost.calls += 1;
+}
+
+/** Bytes of heap in use, where the browser tells.  @returns {number | null} */
+function heap() {
+  const memory = /** @type {any} */ (performance).memory;
+  return memory ? memory.usedJSHeapSize : null;
+}
+
+/** The state now, in the document's names. */
+function state() {
+  let buffered = 0;
+  for (const socket of open) buffered += socket.bufferedAmount || 0;
+  const newest = newestSocket && newestSocket.deref();
+  return {
+    audioChunksCount: waiting.size,
+    wsBufferedAmount: buffered,
+    readyState: newest ? newest.readyState : null,
+    eventQueueSize: processing.size,
+    usedJSHeapSize: heap(),
+  };
+}
+
+/** Keeps the state, and the peaks.  @returns the sample */
+function sample() {
+  const { lately, totals } = session;
+  const seen = state();
+  const peaks = totals.peaks;
+  peaks.wsBufferedAmount = Math.max(peaks.wsBufferedAmount, seen.wsBufferedAmount);
+  if (seen.usedJSHeapSize !== null) peaks.usedJSHeapSize = Math.max(peaks.usedJSHeapSize ?? 0, seen.usedJSHeapSize);
+  const taken = {
+    t: session.time(),
+    ...seen,
+    processingMs: lately.processing.count ? whole(lately.processing.sum / lately.processing.count) : null,
+    audioMs: lately.audio.count ? whole(lately.audio.sum / lately.audio.count) : null,
+    messages: lately.messages,
+  };
+  session.lately = { processing: spread(), audio: spread(), messages: 0 };
+  session.samples.push(taken);
+  return taken;
+}
+
+/** The logs as they are downloaded (logs.schema.json). */
+function logs() {
+  const began = now();
+  sample();
+  const durationMs = session.time();
+  const { ms, calls } = session.cost;
+  const taken = {
+    format: "perfsuite-realtime-logs",
+    version: 1,
+    session: {
+      id: session.id,
+      started: session.started.toISOString(),
+      ended: new Date().toISOString(),
+      durationMs,
+      url: location.origin + location.pathname,
+      userAgent: navigator.userAgent,
+    },
+    thresholds: { ...thresholds },
+    totals: JSON.parse(JSON.stringify(session.totals)),
+    messages: session.messages.last().map((entry) => ({ ...entry })),
+    audio: session.audio.last(),
+    responses: session.responses.last().map((entry) => ({ ...entry })),
+    samples: session.samples.last(),
+    events: session.events.last(),
+    dropped: {
+      messages: session.messages.dropped,
+      audio: session.audio.dropped,
+      responses: session.responses.dropped,
+      samples: session.samples.dropped,
+      events: session.events.dropped,
+    },
+    cost: { ms: whole(ms), share: ms / Math.max(durationMs, 10000), calls },
+  };
+  spent(began);
+  return taken;
+}
