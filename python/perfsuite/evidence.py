@@ -24,11 +24,13 @@ class Samples:
     ``blocks`` are the same values by consecutive slices of time, oldest first: they tell how much the values depend on
     one another.  Empty when the samples are independent.  ``failed`` requests count as slower than any answer; they
     were waited for ``longest_wait`` at most.  ``pieces``: the same again, for stretches, where blocks are few and long.
+    ``block_times``: when each block begins, where the blocks are to be kept in the result.
     """
 
     histogram: Histogram
     blocks: Sequence[Histogram] = ()
     pieces: Sequence[Histogram] = ()
+    block_times: Sequence[float] = ()
     failed: int = 0
     longest_wait: float = 0.0
     series: Series = ()

@@ -48,6 +48,16 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     p999: float | None = None
 
 
+class Slices(msgspec.Struct, frozen=True, kw_only=True):
+    """A distribution over time: of the values seen in the ``width_s`` seconds from ``t_s[i]`` (seconds into the load)
+    on, ``counts[i][k]`` lie from ``edges[k]`` to ``edges[k + 1]``.  Slices without a value are left out."""
+
+    t_s: list[float]
+    width_s: float
+    edges: list[float]
+    counts: list[list[int]]
+
+
 class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     """One metric of a phase, held against at most one criterion.
 
@@ -56,8 +66,8 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     included.  ``samples`` observations are worth ``n_effective`` independent ones.  ``censored``: the value falls
     among the failed requests; it reads "> value", the longest wait.  ``measurement_error``: how far the measurement
     itself may be off, in ``unit``.  ``histogram`` is the base64 of ``Histogram.to_bytes``; ``stretches`` has, by
-    statistic, what it was in up to ten consecutive stretches of the measured time, of the answers alone; ``details``
-    what else the probe had to say (codecs by size, tokens by agent).
+    statistic, what it was in up to ten consecutive stretches of the measured time, of the answers alone; ``slices``:
+    how the distribution went over time; ``details`` what else the probe had to say (codecs by size, tokens by agent).
     """
 
     name: str
@@ -81,6 +91,7 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     histogram: str | None = None
     series: Series = msgspec.field(default_factory=list)
     stretches: dict[str, list[float]] = msgspec.field(default_factory=dict)
+    slices: Slices | None = None
     details: dict[str, Any] = msgspec.field(default_factory=dict)
     definition: str = ""
 
@@ -155,7 +166,8 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
 
     ``errors`` are failed requests; ``unhandled`` are errors that nobody expected, which fail the phase, as does a load
     that was ``undelivered`` (by stretch, what was asked and not sent).  ``windows`` are the one-second windows, as
-    columns of one length by name (``due``, ``ok``, ``failed``, …).  ``resources`` are the collectors' series by name.
+    columns of one length by name (``due``, ``ok``, ``failed``, …).  ``load_began_s``: when in the phase their load
+    began, whose times the series of streamed metrics have too.  ``resources`` are the collectors' series by name.
     ``error_bars``: of each load over the wire, how far the client's own figures may be off; ``warnings``: what else the
     client met that its figures may have suffered from.  ``requirements``: the lines of a checkpoint; none elsewhere.
     """
@@ -174,6 +186,7 @@ class PhaseResult(msgspec.Struct, frozen=True, kw_only=True):
     events: list[Event] = msgspec.field(default_factory=list)
     resources: dict[str, Resource] = msgspec.field(default_factory=dict)
     windows: dict[str, list[int | float | None]] = msgspec.field(default_factory=dict)
+    load_began_s: float | None = None
     error_bars: list[ErrorBars] = msgspec.field(default_factory=list)
     warnings: list[str] = msgspec.field(default_factory=list)
     requirements: list[Requirement] = msgspec.field(default_factory=list)
@@ -326,7 +339,7 @@ def parse(data: bytes, where: str = "the result") -> Result:
     except msgspec.ValidationError as error:
         raise UsageError(f"{where} is not a perfsuite result: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        if "truncated" in str(error):
+        if "truncated" in str(error) or str(error).endswith(f"(byte {len(data)})"):  # in the middle of a number
             raise UsageError(f"{where} is cut off after {len(data):,} bytes: take a whole copy of the file") from error
         raise UsageError(f"{where} is not JSON: {error}") from error
     except RecursionError as error:

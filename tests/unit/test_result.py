@@ -152,6 +152,7 @@ GOOD = dump(results_made.full())
         (b"", "is empty"),
         (b" \n", "is empty"),
         (GOOD[: len(GOOD) // 2], "cut off after"),
+        (GOOD[: GOOD.index(b'"samples":412') + 11], "cut off after"),
         (b"not json", "not JSON"),
         (b"\xff\xfe{}", "not JSON"),
         (GOOD.replace(b"reference", b"\xff\xfe", 1), "not JSON"),

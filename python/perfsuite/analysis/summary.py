@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from perfsuite import stats
+from perfsuite.analysis.slices import sliced
 from perfsuite.analysis.stretches import of_blocks, of_highest, of_ratios
 from perfsuite.evidence import (
     Estimate,
@@ -27,7 +28,7 @@ from perfsuite.evidence import (
 )
 from perfsuite.evidence import Series as EvidenceSeries
 from perfsuite.metric import Metric
-from perfsuite.result import Interval, MetricResult, Series, Stats, encode_histogram
+from perfsuite.result import Interval, MetricResult, Series, Slices, Stats, encode_histogram
 from perfsuite.stats.intervals import nearest_rank
 from perfsuite.stats.thinning import extremes
 
@@ -180,6 +181,7 @@ def _(evidence: Samples, metric: Metric, stat: str) -> MetricResult:
         shape,
         histogram=histogram,
         stretches=of_blocks(evidence.pieces or evidence.blocks),
+        slices=sliced(evidence.blocks, evidence.block_times),
         censored=censored,
         reason=_reason(n, failed) if censored else "",
     )
@@ -307,6 +309,7 @@ def _result(
     *,
     histogram: str | None = None,
     stretches: dict[str, list[float]] | None = None,
+    slices: Slices | None = None,
     censored: bool = False,
     reason: str = "",
 ) -> MetricResult:
@@ -325,6 +328,7 @@ def _result(
         histogram=histogram,
         series=thin(evidence.series),
         stretches={name: values for name, values in (stretches or {}).items() if values},
+        slices=slices,
         details=dict(evidence.details),
         definition=metric.definition,
     )

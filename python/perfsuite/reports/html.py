@@ -20,47 +20,29 @@ if TYPE_CHECKING:
 
     from perfsuite.charts import Chart
 
-_MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-svg.js"
-
 
 def render(result: Result) -> str:
     """The page."""
     from markupsafe import Markup
 
     from perfsuite.charts import charts
+    from perfsuite.charts.embed import embedded, scripts
 
     whole = content(result)
-    drawn: list[tuple[str, list[Chart]]] = [(phase.name, charts(phase)) for phase in result.phases]
-    script, figures = _embed([chart for _, some in drawn for chart in some])
+    drawn: dict[str, list[Chart]] = {phase.name: charts(phase) for phase in result.phases}
+    every = [chart for some in drawn.values() for chart in some]
+    parts = embedded(list(drawn.values())) if every else None
     return _template().render(
         **{name: getattr(whole, name) for name in type(whole).__dataclass_fields__},
         run=result.run,
         recommendations=result.recommendations,
-        charts=dict(drawn),
-        figures={title: Markup(div) for title, div in figures.items()},
-        # Bokeh's own script and the figures' data, in which Bokeh has escaped every angle bracket.
-        scripts=Markup("\n".join([*_bokeh(), script]) if script else ""),
+        charts=drawn,
+        roots={} if parts is None else {id(chart): root for chart, root in zip(every, parts.roots, strict=True)},
+        data=None if parts is None else parts.data,
+        about=None if parts is None else parts.about,
+        scripts=[] if parts is None else [Markup(script) for script in scripts()],
         style=Markup(_text("style.css")),
     )
-
-
-def _embed(drawn: list[Chart]) -> tuple[str, dict[int, str]]:
-    """The script that draws the charts, and the element of each by the chart's id."""
-    if not drawn:
-        return "", {}
-    from bokeh.embed import components
-
-    script, divs = components([chart.figure for chart in drawn], wrap_script=True)
-    return script, {id(chart): div for chart, div in zip(drawn, divs, strict=True)}
-
-
-def _bokeh() -> list[str]:
-    """Bokeh's script, without the widgets, tables and maps that no chart here uses, and without the address from which
-    it would load MathJax for a label with TeX in it."""
-    from bokeh.resources import Resources
-
-    resources = Resources(mode="inline", components=["bokeh"], log_level="error")
-    return [f"<script>{script.replace(_MATHJAX, 'data:,')}</script>" for script in resources.js_raw]
 
 
 @cache
@@ -83,6 +65,7 @@ def _template() -> Template:
         "samples": samples,
         "stat": stat,
         "key": id,
+        "anchor": lambda index: f"phase-{index}",
         "slug": lambda text: text.replace(" ", "-"),
     }
     return made.from_string(_text("metrics.html"))

@@ -230,6 +230,7 @@ class PhaseRun:
             ],
             resources={name: Resource(unit=unit_of(name), series=list(points)) for name, points in series.items()},
             windows=windows(judged),
+            load_began_s=round(judged[-1].events.start_ns / 1e9 - self._started, 3) if judged else None,
             undelivered=undelivered,
             error_bars=bars,
             warnings=self._error.warnings(judged),

@@ -17,6 +17,9 @@ STALL_MS = 100.0
 STALL_MEDIANS = 5.0
 """A gap is a stall when it is longer than the one and than so many median gaps: a slow stream is no stalled one."""
 
+KEPT_OVER_TIME = ("response_time", "ttft")
+"""Metrics whose distribution is kept by slices of time: what a heat map shows."""
+
 NONE_SEEN = {"answer_ttft": "no reasoning or tool tokens came before the visible answer; ttft is its time"}
 
 
@@ -30,6 +33,7 @@ def samples(stretch: Stretch, name: str) -> Evidence:
     return Samples(
         histogram=histogram,
         blocks=events.blocks(name),
+        block_times=events.block_times(name) if name in KEPT_OVER_TIME else (),
         failed=failed,
         longest_wait=events.longest_wait_ms,
         series=mean_series(stretch) if name == "response_time" else sliced_series(stretch, name),

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 import results_made
-from perfsuite.charts import charts, layout
+from perfsuite.charts import charts
 from perfsuite.reports.html import render
 from perfsuite.result import Event, MetricResult, PhaseResult, Resource, Result, load
 
@@ -108,8 +108,10 @@ def test_every_chart_has_a_label_and_a_table(page: str) -> None:
     drawn = charts(results_made.full().phases[0])
     parsed = Page(page)
     assert len(drawn) == 6
-    labels = [a["aria-label"] for a in parsed.named("div") if a.get("role") == "img"]
-    assert labels == [chart.label for chart in drawn]
+    places = [a for a in parsed.named("div") if "data-chart" in a]
+    assert [a["aria-label"] for a in places] == [chart.label for chart in drawn]
+    assert [a["tabindex"] for a in places] == ["0"] * 6
+    assert len({a["data-chart"] for a in places}) == 6
     assert len(parsed.named("figure")) == 6
     for chart in drawn:
         assert chart.rows
@@ -122,38 +124,42 @@ def test_a_run_with_nothing_measured_says_so() -> None:
     assert "<script" not in page
 
 
-def test_a_long_series_is_thinned_and_keeps_its_peak() -> None:
-    series = [(float(t), 5000.0 if t == 77_777 else 1.0) for t in range(100_000)]
-    phase = PhaseResult(name="p", verdict="passed", resources={"x": Resource(unit="count", series=series)})
-    (chart,) = charts(phase)
-    (line,) = [r for r in chart.figure.renderers if hasattr(r, "glyph")]
-    y = line.data_source.data["y"]
-    assert len(y) <= 2000
-    assert max(y) == 5000.0
-    assert len(chart.rows) <= 40
+def test_a_phase_with_nothing_to_draw_says_so() -> None:
+    phase = PhaseResult(name="p", verdict="not measured", reason="the target was gone at once")
+    text = " ".join(" ".join(Page(render(msgspec.structs.replace(results_made.empty(), phases=[phase]))).text).split())
+    assert "there is no chart to draw" in text
+    assert "the target was gone at once" in text
 
 
-def test_a_notebook_gets_all_charts_in_one_layout() -> None:
-    figures = [child for child in layout(results_made.full()).children if hasattr(child, "renderers")]
-    assert len(figures) == 6
-    assert [child.text for child in layout(results_made.empty()).children] == ["Nothing was measured."]
+def long_run(hours: int) -> Result:
+    """A run of so many hours, sampled every second by everything that samples."""
+    seconds = hours * 3600
+    wave = [(float(t), 100.0 + t % 97) for t in range(seconds)]
+    wave[seconds // 2] = (seconds / 2, 9e5)
+    metrics = [
+        MetricResult(name=f"m{i}", unit="ms", kind="gauge", value=1.0, target=2.0, comparison="<", series=wave)
+        for i in range(4)
+    ]
+    columns: dict[str, list[int | float | None]] = {
+        "t_s": [float(t) for t in range(seconds)], "due": [10] * seconds, "ok": [9] * seconds,
+        "failed": [t % 2 for t in range(seconds)], "warmup": [1] + [0] * (seconds - 1),
+    }  # fmt: skip
+    phase = PhaseResult(
+        name="long", verdict="passed", duration_s=float(seconds), metrics=metrics, windows=columns,
+        resources={f"r{i}": Resource(unit="bytes", series=wave) for i in range(6)},
+        events=[Event(t_s=float(t), text=f"event {t}") for t in range(0, seconds, 60)],
+    )  # fmt: skip
+    return Result(run=results_made.run(), environment=results_made.environment(), phases=[phase])
 
 
-def test_a_store_that_grows_is_drawn_and_what_is_no_scale_is_not() -> None:
-    def drawn(scales: object) -> list[str]:
-        metric = MetricResult(name="m", unit="bytes", kind="gauge", details={"scales": scales})
-        return [chart.title for chart in charts(PhaseResult(name="p", verdict="passed", metrics=[metric]))]
-
-    rows = [{"memories": n, "memory_bytes": 10 * n, "disk_bytes": 5 * n} for n in (200, 100)]
-    assert drawn(rows) == ["Bytes as the store grows"]
-    for other in (rows[:1], "text", [1, 2], [{"memories": "x"}, {"memories": [2]}], None):
-        assert drawn(other) == []
-
-
-def test_a_phase_without_series_has_no_chart() -> None:
-    assert (
-        charts(PhaseResult(name="p", verdict="passed", metrics=[MetricResult(name="m", unit="ms", kind="gauge")])) == []
-    )
+def test_a_run_of_hours_gives_a_page_of_the_same_size_with_its_extremes() -> None:
+    short, long = (render(long_run(hours)) for hours in (1, 4))
+    assert len(long.encode()) < 1_500_000
+    assert len(long.encode()) - len(short.encode()) < 30_000
+    drawn = charts(long_run(4).phases[0])
+    assert all(len(source.data["x"]) <= 1000 for chart in drawn for source in chart.sources.values())
+    (wave, *_), _ = (chart.sources.values() for chart in drawn if "r0" in chart.sources or "r5" in chart.sources)
+    assert max(wave.data["y"]) == max(y for _, y in long_run(4).phases[0].resources["r0"].series) / 2**10
 
 
 @pytest.mark.parametrize("path", sorted(GOLDEN.glob("result-v1-*.json")), ids=lambda path: path.stem)

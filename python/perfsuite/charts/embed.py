@@ -1,0 +1,64 @@
+"""Charts in a page of their own: Bokeh's script, the charts' data and an element for each, all of it inline.
+
+The data of each phase is a Bokeh document in JSON, a tenth of its size once it is compressed, which is read when the
+first of its charts is drawn; `page.js` draws the charts one after another, those in view first, so that the first is
+there before the last is begun.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+from perfsuite.charts.chart import Chart
+from perfsuite.charts.colours import HEAT_DARK, HEAT_LIGHT, SWAPS
+
+MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-svg.js"
+"""From where Bokeh's script would load MathJax for a label with TeX in it: no label of these has."""
+
+
+class Embedded(NamedTuple):
+    """Charts as parts of a page: ``data`` is the text of script#charts and ``about`` its attribute data-about;
+    ``roots``: for each chart, in order, what its element names in data-chart."""
+
+    data: str
+    about: str
+    roots: list[str]
+
+
+def embedded(groups: Sequence[Sequence[Chart]]) -> Embedded:
+    """Charts in groups, each of which is a document: only within one may charts share a range."""
+    from bokeh.document import Document
+
+    documents: list[str] = []
+    where: dict[str, int] = {}
+    roots: list[str] = []
+    for group in groups:
+        if not group:
+            continue
+        document = Document()
+        for chart in group:
+            chart.figure.toolbar_location = None  # the page has its own buttons, which a keyboard reaches
+            document.add_root(chart.figure)
+        where.update(dict.fromkeys((chart.figure.id for chart in group), len(documents)))
+        roots += [chart.figure.id for chart in group]
+        text = json.dumps(document.to_json(deferred=False), separators=(",", ":"))
+        documents.append(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii"))
+        document.clear()  # the figures may go into another
+    about = json.dumps({"where": where, "swaps": SWAPS, "heat": [HEAT_LIGHT, HEAT_DARK]}, separators=(",", ":"))
+    return Embedded("\n".join(documents), about, roots)
+
+
+@cache
+def scripts() -> tuple[str, ...]:
+    """Bokeh's core, without widgets, tables and maps, and what of a page is ours."""
+    from bokeh.resources import Resources
+
+    resources = Resources(mode="inline", components=["bokeh"], log_level="error")
+    own = files("perfsuite.charts").joinpath("page.js").read_text(encoding="utf-8")
+    return (*(script.replace(MATHJAX, "data:,") for script in resources.js_raw), own)
