@@ -222,6 +222,7 @@ class _Builder:
             pid=cast("int | None", value["pid"]),
             api_key_env=cast("str | None", value["api_key_env"]),
             tokenizer=cast("Path | None", value["tokenizer"]),
+            modality=cast('Literal["audio", "text"]', value["modality"]),
             verbose=cast("bool", value["verbose"]),
             trace=cast("bool", value["trace"]),
             settings=tuple(

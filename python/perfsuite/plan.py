@@ -16,6 +16,7 @@ from perfsuite.values import Place
 
 Profile = Literal["quick", "standard", "full"]
 Arrivals = Literal["constant", "poisson", "ramp", "step"]
+Modality = Literal["audio", "text"]
 SystemKind = Literal["chat", "memory", "database"]
 OF: tuple[SystemKind, ...] = ("chat", "memory", "database")
 
@@ -209,6 +210,7 @@ class Plan:
     pid: int | None = None
     api_key_env: str | None = None
     tokenizer: Path | None = None
+    modality: Modality = "audio"
     verbose: bool = False
     trace: bool = False
     settings: tuple[Setting, ...] = ()

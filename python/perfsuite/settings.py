@@ -31,6 +31,7 @@ from perfsuite.values import (
 Parser = Callable[[object, str], object]
 
 PROFILES = ("quick", "standard", "full")
+MODALITIES = ("audio", "text")
 ARRIVALS = ("constant", "poisson", "ramp", "step")
 
 
@@ -120,8 +121,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "target",
         text,
-        "reference, http://HOST:PORT (responses+, anthropic+, ollama+http://…), template:FILE, python:module:function, "
-        "chatloop:module:Class, memory:NAME",
+        "reference, http://HOST:PORT (responses+, anthropic+, ollama+http://…), realtime+ws://HOST:PORT, "
+        "template:FILE, python:module:function, chatloop:module:Class, memory:NAME",
         default="reference",
         metavar="TARGET",
     ),
@@ -290,6 +291,13 @@ OPTIONS: tuple[Option, ...] = (
         metavar="AGENT=MODEL",
         repeat=True,
     ),
+    Option(
+        "modality",
+        partial(choice, known=MODALITIES, kind="modality"),
+        "of the answers of a realtime target: audio comes with its words written down",
+        default="audio",
+        choices=MODALITIES,
+    ),
     Option("tokenizer", path, "the model's tokenizer.json, or its folder, to count with", metavar="FILE"),
     Option(
         "trace", switch, "chat-loop leaks: name the lines that allocate what stays (slower)", default=False, switch=True
@@ -325,7 +333,7 @@ OF_DATABASE = frozenset({"url", "rows", "queries", "workers"})
 OF_CHAT = frozenset(
     {"concurrency", "rate", "arrivals", "users", "pace", "think", "find_max", "max_requests", "max_tokens", "raw"}
     | {"prompt_tokens", "output_tokens", "turns", "prefix_cache", "conversations", "max_window_size", "tokenizer"}
-    | {"model", "agent_model", "pid", "api_key_env", "trace"}
+    | {"model", "agent_model", "pid", "api_key_env", "modality", "trace"}
 )
 """What only phases of a chat system heed."""
 HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}

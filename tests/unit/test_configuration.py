@@ -184,6 +184,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "strict": "true",
         "api_key_env": "KEY",
         "tokenizer": "file",
+        "modality": "text",
         "trace": "true",
         "workers": "3",
         "samples": "3",

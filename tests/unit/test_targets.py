@@ -234,7 +234,8 @@ def test_a_module_of_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("realtime+ws://localhost:8000", "does not drive realtime targets"),
+        ("realtime+http://localhost:8000", "write ws://HOST:PORT or wss://HOST"),
+        ("realtime:", "write the service's URL after it: realtime\\+ws://HOST:PORT"),
         ("memory:fts4", "unknown memory system 'fts4'; did you mean fts5"),
         ("memory:", "needs the name of a system"),
         ("referense", "did you mean reference"),

@@ -80,8 +80,8 @@ def described(check: Check) -> str:
 
 
 def command_for(load: Load) -> str:
-    """The self check that would cover a load; "" for an engine that it does not drive."""
-    if load.engine not in ("wire", "asyncio"):
+    """The self check that would cover a load; "" for an engine or a scheme that it does not drive."""
+    if load.engine not in ("wire", "asyncio") or load.scheme not in ("http", "https"):
         return ""
     tokens = max(1, math.floor(load.tokens_per_chunk + 0.05))
     pace = f" --pace {load.pace_ms:g}ms" if load.pace_ms < usual_pace_ms(load.streams) else ""

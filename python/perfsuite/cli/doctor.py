@@ -17,6 +17,7 @@ EXTRAS = {
     "codecs": (("zstandard", "lz4", "brotli"), "compression measured with zstd, lz4 and brotli"),
     "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),
     "prometheus": (("prometheus_client",), "the server's own view of a run, and figures for Prometheus"),
+    "realtime": (("websockets",), "realtime targets, and /v1/realtime of serve"),
     "tokens": (("tiktoken", "tokenizers"), "token counts by a model's tokenizer where a server tells none"),
     "notebook": (("pandas", "polars", "pyarrow"), "a result as a table in a notebook, and Parquet files"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),

@@ -15,7 +15,8 @@ HARDLY_EVER = 200_000
 FAULTS = (
     "misbehave, separated by commas; @K: once K tokens were sent: stall=MS@K cut@K reset@K bad_json@K error_in_200@K "
     "partial_utf8@K big=SIZE@K 429=SECONDS 500=TEXT (any status) garbage never_end slowloris=MS no_done "
-    "close_keepalive; a request may ask for its own with the header or query x-perfsuite-fault"
+    "close_keepalive, and of /v1/realtime alone silence grow; a request may ask for its own with the header or query "
+    "x-perfsuite-fault"
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import time
 from typing import TYPE_CHECKING, Protocol
@@ -108,6 +109,8 @@ class Answering:
 
     async def _answer(self) -> str:
         exchange, fault = self._exchange, self._exchange.fault
+        if fault.silence:
+            await asyncio.get_running_loop().create_future()  # until the client leaves, which ends this task
         if fault.garbage:
             await exchange.connection.write(random.Random(self._seed).randbytes(GARBAGE_BYTES))
             raise _Over("cut")
@@ -187,9 +190,10 @@ class Answering:
         if self._strikes("partial_utf8", sent):
             event = dialect.piece(exchange.answer, TWO_BYTES, self._pieces)
             at = event.index(TWO_BYTES.encode()) + 1
-            await self._write(exchange.frame(event[:at]))
+            before, after = exchange.halves(event, at)
+            await self._write(before)
             await self._pacer.until(time.monotonic_ns() + SPLIT_PAUSE_NS)
-            await self._write(exchange.frame(event[at:]))
+            await self._write(after)
         if self._strikes("error_in_200", sent):
             await self._write(exchange.frame(dialect.failing("asked to fail in mid-stream")))
             if exchange.chunked:

@@ -1,8 +1,8 @@
 """One client's socket: reads with the kernel's stamps, TLS by memory, writes with back-pressure.
 
 Not asyncio's transports: they read with ``recv``, which has no stamps, and TLS over them hides the socket altogether.
-While an answer is under way the socket is not watched for input.  So the error queue, which brings the stamps of what
-was sent, wakes nobody and is emptied every few tokens; a client that leaves is met at the next send.
+While an answer over HTTP is under way the socket is not watched for input.  So the error queue, which brings the stamps
+of what was sent, wakes nobody and is emptied every few tokens; a client that leaves is met at the next send.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 READ_BYTES = 65_536
 LINGER_RESET = struct.pack("ii", 1, 0)
+
+Receive = Callable[[bytes, int, bool], None]
+"""Takes bytes, when they had come, and whether the kernel says so."""
 
 
 class Host(Protocol):
@@ -60,6 +63,8 @@ class Connection:
         self.when_lost: Callable[[], None] | None = None
         self._backlog = bytearray()
         self._unsettled: tuple[Record, Callable[[], None]] | None = None
+        self._under_way: Record | None = None
+        self._receive: Receive | None = None
         self._busy = False
         self._ended = False
         self._parser = RequestParser()
@@ -105,7 +110,9 @@ class Connection:
             except (ssl.SSLError, OSError):
                 self.close()
                 return
-        if data:
+        if data and self._receive is not None:
+            self._receive(data, *self._last_received)
+        elif data:
             self._parser.feed(data)
             self._next()
         elif self._ended:
@@ -157,6 +164,23 @@ class Connection:
         if self._unsettled is not None:
             self.collect()
             self.settle_now()
+
+    def upgrade(self, receive: Receive) -> None:
+        """No more requests: from now on ``receive`` is given what comes, while something is sent too."""
+        self._receive = receive
+        self._busy = False
+        self._loop.add_reader(self.sock, self._readable)
+        rest = self._parser.rest()
+        if rest:
+            receive(rest, *self._last_received)
+
+    def answering(self, record: Record | None) -> None:
+        """An upgraded connection's answer is under way: the kernel's stamps are its record's.  None: none is."""
+        if record is not None and self._unsettled is not None:
+            self.collect()
+            self.settle_now()
+        self._busy = record is not None
+        self._under_way = record
 
     # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -241,7 +265,9 @@ class Connection:
     def collect(self) -> None:
         """Takes what stamps there are for the answer that was given last."""
         if self._unsettled is None:
-            if not self.closed:
+            if self._under_way is not None:
+                self.settle(self._under_way)
+            elif not self.closed:
                 self._host.stamps.sent(self.sock)
             return
         self.settle(self._unsettled[0])

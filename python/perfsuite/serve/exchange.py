@@ -64,6 +64,10 @@ class Exchange:
         """A piece of a stream as it goes out."""
         return chunk(data) if self.chunked else data
 
+    def halves(self, event: bytes, at: int) -> tuple[bytes, bytes]:
+        """An event as it goes out, in two pieces that part at a place of it."""
+        return self.frame(event[:at]), self.frame(event[at:])
+
     def stream_tail(self, text: str, pieces: int) -> bytes:
         """What comes after the last token."""
         closing = self.dialect.closing(self.answer, text, pieces)

@@ -15,6 +15,11 @@ never_end         tokens go on until the client leaves
 slowloris[=MS]    every byte by itself, MS apart [1]
 no_done           ends properly, but without the API's last event
 close_keepalive   advertises keep-alive, and closes after the answer
+
+Of /v1/realtime alone:
+
+silence           never answers
+grow              each piece of audio is longer than the last, by a token's length
 """
 
 from __future__ import annotations
@@ -52,6 +57,8 @@ class Fault:
     slowloris_s: float = 0.0
     no_done: bool = False
     close_keepalive: bool = False
+    silence: bool = False
+    grow: bool = False
 
     def __bool__(self) -> bool:
         return self != NONE
@@ -59,7 +66,9 @@ class Fault:
 
 NONE = Fault()
 AT_TOKEN = ("stall", "cut", "reset", "bad_json", "error_in_200", "partial_utf8", "big")
-SWITCHES = ("garbage", "never_end", "no_done", "close_keepalive")
+SPOKEN = ("silence", "grow")
+"""Of /v1/realtime alone."""
+SWITCHES = ("garbage", "never_end", "no_done", "close_keepalive", *SPOKEN)
 KNOWN = (*AT_TOKEN, *SWITCHES, "slowloris", "429", "500")
 assert set(AT_TOKEN) | set(SWITCHES) <= {field.name for field in fields(Fault)}
 
@@ -88,6 +97,13 @@ def parse(text: str, where: str = "") -> Fault:
         else:
             raise unknown("fault", name, KNOWN, where)
     return fault
+
+
+def check_unspoken(fault: Fault, path: str) -> None:
+    """Raises UsageError for what cannot be done to an answer over HTTP."""
+    for name in SPOKEN:
+        if getattr(fault, name):
+            raise UsageError(f"the fault {name} is of /v1/realtime alone, not of {path}")
 
 
 def _refusal(fault: Fault, name: str, value: str | None, tokens: str | None, where: str) -> Fault:

@@ -100,6 +100,8 @@ class Pages:
         fields.append(("Connection", "keep-alive" if keep_alive else "close"))
         if ident is not None:
             fields.append(("X-Request-Id", ident))
+        if error.retry_after_s is not None:
+            fields.append(("Retry-After", f"{max(1, round(error.retry_after_s))}"))
         if error.status == 405:
             fields.append(("Allow", "POST"))
         return head(error.status, fields) + body
@@ -158,6 +160,7 @@ class Pages:
             "clock_steps": server.stamps.steps,
             "paths": [
                 "POST /v1/chat/completions", "POST /v1/responses", "POST /v1/messages", "POST /api/chat",
+                "GET /v1/realtime (WebSocket)",
                 "GET /v1/models", "GET /api/tags", "GET /health", "GET /metrics",
                 "GET /truth", "GET /truth/summary", "POST /truth/reset",
             ],

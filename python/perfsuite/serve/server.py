@@ -33,10 +33,12 @@ if TYPE_CHECKING:
 
     from perfsuite.serve.http import Request
     from perfsuite.serve.options import ModelDelays, ServeOptions
+    from perfsuite.serve.realtime import Tone
 
 SETTLE_NS = 1_000_000_000
 """So long the stamps of an answer's last tokens are waited for: a client that does not read holds them back."""
 FAULT_HEADER = "x-perfsuite-fault"
+SPOKEN = "/v1/realtime"
 DIALECTS: dict[str, Dialect] = {
     one.path: one for one in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Ollama())
 }
@@ -59,9 +61,10 @@ class Server:
         self._chats: Chats | None = None
         if options.engine == "reference":
             self._chats = Chats(configuration(options.served, options.tokens))
+        self._tone: Tone | None = None
         self._frames: dict[tuple[str, str, bool], Frames] = {}
-        self._prompts = PromptCache()
-        self._misfortune = faults.Misfortune(options.fault, options.fault_probability, options.seed)
+        self.prompts = PromptCache()
+        self.misfortune = faults.Misfortune(options.fault, options.fault_probability, options.seed)
         self._idents = random.Random(f"{options.seed} ids")
         self._created = int(time.time())
         self._listening: Listening | None = None
@@ -127,18 +130,21 @@ class Server:
 
     # ── requests ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def refuse(self, connection: Connection, error: BadRequest) -> None:
+    def refuse(self, connection: Connection, error: BadRequest, path: str = "unreadable") -> None:
         """Answers what is no request, and closes."""
-        self.counts.request("unreadable", error.status)
+        self.counts.request(path, error.status)
         self._say(connection, self._pages.failure(error, keep_alive=False), keep_alive=False)
 
     def handle(self, connection: Connection, request: Request, received_ns: int, by_kernel: bool) -> None:
         """Answers a request."""
         dialect = DIALECTS.get(request.path)
+        if request.path == SPOKEN:
+            self._speak(connection, request)
+            return
         if dialect is None:
             self.spawn(self._page(connection, request))
             return
-        ident = f"{self._idents.getrandbits(96):024x}"
+        ident = self.new_ident()
         named = request.headers.get("x-request-id", "")
         shown = named[:128] if named and named.isprintable() else ident
         record = self.truth.begin(shown, request.path, received_ns, by_kernel)
@@ -155,6 +161,18 @@ class Server:
         self._start(exchange)
         self.pacer.catch_up()
 
+    def new_ident(self) -> str:
+        """Of an answer or a session."""
+        return f"{self._idents.getrandbits(96):024x}"
+
+    def _speak(self, connection: Connection, request: Request) -> None:
+        from perfsuite.serve.realtime import Tone
+        from perfsuite.serve.speaking import speak
+
+        if self._tone is None:
+            self._tone = Tone(self.options.seed)
+        speak(self, connection, request, self._tone)
+
     def _exchange(
         self, connection: Connection, request: Request, dialect: Dialect, ident: str, record: Record
     ) -> Exchange:
@@ -162,7 +180,8 @@ class Server:
             raise BadRequest(405, f"{request.path} takes POST, not {request.method}")
         text = request.headers.get(FAULT_HEADER) or request.parameter(FAULT_HEADER) or request.parameter("fault")
         try:
-            fault = faults.parse(text, FAULT_HEADER) if text is not None else self._misfortune.draw()
+            fault = faults.parse(text, FAULT_HEADER) if text is not None else self.misfortune.draw()
+            faults.check_unspoken(fault, request.path)
         except UsageError as error:
             raise BadRequest(400, str(error)) from error
         asked = dialect.read(request.json())
@@ -170,7 +189,7 @@ class Server:
         if name not in self._models:
             raise BadRequest(404, str(unknown("model", name, self._models, "this server")), code="model_not_found")
         answer = Answer(ident, name, self._created, include_usage=asked.include_usage)
-        answer.usage.prompt, answer.usage.cached = self._prompts.count(name, asked.messages)
+        answer.usage.prompt, answer.usage.cached = self.prompts.count(name, asked.messages)
         record.model, record.stream, record.fault = name, asked.stream, text or ("by chance" if fault else "")
         record.tokens_per_chunk = self.options.tokens_per_chunk
         return Exchange(connection, request, dialect, asked, answer, record, fault)
@@ -182,9 +201,7 @@ class Server:
         if self._chats is not None:
             source = ChatSource(exchange, self._chats, per_chunk)
         else:
-            delays = self._models[exchange.answer.model]
-            tokens = min(options.tokens, asked.max_tokens or options.tokens)
-            exchange.answer.finish = "length" if tokens < options.tokens else "stop"
+            delays, tokens = self._paced(exchange)
             frames = self._frames_of(exchange)
             if asked.stream and exchange.chunked and not exchange.fault and exchange.keep_alive:
                 frames.prepare(tokens // per_chunk)
@@ -192,6 +209,20 @@ class Server:
                 return
             source = PacedSource(exchange, frames, delays, tokens, per_chunk, self.pacer)
         self.spawn(self._answer(exchange, source))
+
+    def _paced(self, exchange: Exchange) -> tuple[ModelDelays, int]:
+        options = self.options
+        tokens = min(options.tokens, exchange.asked.max_tokens or options.tokens)
+        exchange.answer.finish = "length" if tokens < options.tokens else "stop"
+        return self._models[exchange.answer.model], tokens
+
+    def source(self, exchange: Exchange) -> Source:
+        """Where the tokens of an answer at length come from."""
+        per_chunk = self.options.tokens_per_chunk
+        if self._chats is not None:
+            return ChatSource(exchange, self._chats, per_chunk)
+        delays, tokens = self._paced(exchange)
+        return PacedSource(exchange, self._frames_of(exchange), delays, tokens, per_chunk, self.pacer)
 
     def _frames_of(self, exchange: Exchange) -> Frames:
         answer = exchange.answer
@@ -226,7 +257,8 @@ class Server:
             connection.when_lost = None
             self._finished(exchange, how)
 
-    def _finished(self, exchange: Exchange, how: str) -> None:
+    def told(self, exchange: Exchange, how: str) -> None:
+        """An answer has ended: counts it, and tells the truth about it once the last stamps are there."""
         record, connection = exchange.record, exchange.connection
         if record.awaits and how == "complete" and not connection.closed:
             self.counts.in_flight -= 1
@@ -237,6 +269,10 @@ class Server:
             self._count(record.path, record.status, record, how)
         self.counts.prompt_tokens += exchange.answer.usage.prompt
         self.counts.completion_tokens += record.tokens
+
+    def _finished(self, exchange: Exchange, how: str) -> None:
+        self.told(exchange, how)
+        record, connection = exchange.record, exchange.connection
         if how == "reset":
             connection.reset()
         elif how in ("complete", "refused") or (how == "error" and exchange.chunked and "error_in_200" in record.fault):
@@ -262,11 +298,12 @@ class Server:
         self.counts.request(path, status)
         self.truth.end(record, how)
 
-    def spawn(self, work: Coroutine[object, object, None]) -> None:
+    def spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         """Runs a coroutine until it ends or the server does."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -297,7 +334,7 @@ class Server:
     def reset(self) -> None:
         """Forgets the truth so far, and what prompts there were."""
         self.truth.reset()
-        self._prompts.clear()
+        self.prompts.clear()
 
 
 def _cancel(task: asyncio.Task[object]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from perfsuite._core import Events
+from perfsuite._core import Events, Histogram
 from perfsuite.loadgen import Delivered, LoadSpec, drive
 from perfsuite.metric import catalogue
 from perfsuite.suites.budget import Budget
@@ -46,6 +46,8 @@ class Stretch:
     """What this process had used of processors when it was over; None where the system under test is in it."""
     counted_by: set[str] = field(default_factory=set)
     """How the tokens of its replies were counted: by the server's usage, or by what here."""
+    times: dict[str, Histogram] = field(default_factory=dict)
+    """Further times that its replies tell, by name, in ms; the warm-up's too."""
 
     @property
     def measured_s(self) -> float:
@@ -173,6 +175,8 @@ class Session:
         def heard(request: Request, reply: Reply | None, failure: Failure | None, times: Times) -> None:
             if reply is not None:
                 stretch.counted_by.add(reply.counted_by)
+                for name, ms in reply.times.items():
+                    stretch.times.setdefault(name, Histogram()).record(ms)
             if on_reply is not None:
                 on_reply(request, reply, failure, times)
 

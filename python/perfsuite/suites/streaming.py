@@ -73,6 +73,9 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
             one = found.get(name)
             if isinstance(one, Samples):
                 found[name] = replace(one, details={**one.details, **counted})
+    ttft = found.get("ttft")
+    if stretch.times and isinstance(ttft, Samples):
+        found["ttft"] = replace(ttft, details={**ttft.details, **further_times(stretch)})
     found["error_rate"] = errors
     found["goodput"] = goodput(stretch)
     found["stalls"] = stalls(stretch)
@@ -81,6 +84,20 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
     else:
         found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
     return found
+
+
+def further_times(stretch: Stretch) -> dict[str, object]:
+    """What the replies tell of their times beside the tokens' (``first_audio_ms``): from the send, warm-up included."""
+    return {
+        f"{name}_ms": {
+            "samples": one.count,
+            "mean": one.mean,
+            "p50": one.quantile(0.5),
+            "p95": one.quantile(0.95),
+            "max": one.max,
+        }
+        for name, one in sorted(stretch.times.items())
+    }
 
 
 def error_rate(stretch: Stretch) -> Share | NotMeasured:

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from perfsuite.errors import UsageError, unknown
+from perfsuite.errors import unknown
 from perfsuite.targets.http.dialects import DIALECTS, USUAL
 
 if TYPE_CHECKING:
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
 
     Make = Callable[[Plan, str, Path], Target]
 
-NETWORK = frozenset({"http", "https"} | (DIALECTS.keys() - {USUAL}))
+HTTP = frozenset({"http", "https"} | (DIALECTS.keys() - {USUAL}))
+"""Schemes that are reached over HTTP."""
+
+NETWORK = HTTP | {"realtime"}
 """Schemes that have a URL behind them."""
 
 SCHEMES = {
     "reference": "perfsuite.targets.reference:make",
     "python": "perfsuite.targets.function:make",
-    **dict.fromkeys(sorted(NETWORK), "perfsuite.targets.http.target:make"),
+    **dict.fromkeys(sorted(HTTP), "perfsuite.targets.http.target:make"),
+    "realtime": "perfsuite.targets.realtime.target:make",
     "chatloop": "perfsuite.targets.chatloop:make",
     "template": "perfsuite.targets.template:make",
     "memory": "perfsuite.targets.memory:make",
     "database": "perfsuite.targets.database:make",
 }
 """What stands before the first colon of a target, and the function ``make(plan, rest, workdir)`` that opens it."""
-
-LATER = ("realtime",)
-"""Schemes that the documentation names and that this version does not drive."""
 
 
 def scheme_of(target: str) -> tuple[str, str]:
@@ -43,10 +44,14 @@ def scheme_of(target: str) -> tuple[str, str]:
 def check_target(target: str) -> None:
     """Raises UsageError for a target that no scheme drives; opens nothing."""
     scheme, _ = scheme_of(target)
-    if scheme in NETWORK:
+    if scheme in HTTP:
         from perfsuite.targets.http.target import split_target
 
         split_target(target)
+    elif scheme == "realtime":
+        from perfsuite.targets.realtime.target import split_target as split_socket
+
+        split_socket(target)
     elif scheme == "template":
         from perfsuite.targets.template import load_template
 
@@ -61,13 +66,7 @@ def check_target(target: str) -> None:
         find(target.partition(":")[2])
     if scheme in SCHEMES:
         return
-    if scheme in LATER:
-        raise UsageError(
-            f"this version does not drive {scheme} targets ({target}); it drives: "
-            "reference, python:package.module:function, http://HOST:PORT (or responses+, anthropic+, ollama+http://…), "
-            "template:FILE, memory:NAME"
-        )
-    raise unknown("target", target, (*SCHEMES, *LATER))
+    raise unknown("target", target, SCHEMES)
 
 
 async def open_target(plan: Plan, workdir: Path) -> Target:

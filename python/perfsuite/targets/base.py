@@ -55,7 +55,8 @@ class Reply:
     """What came back.  Token counts are None where the system does not tell them and no tokenizer is at hand.
 
     ``context`` is the prompt that the system assembled, where it shows it.  ``ended_ns`` is when the answer ended, on
-    the clock of ``time.monotonic_ns``, where that was elsewhere than in the coroutine that gives this reply.
+    the clock of ``time.monotonic_ns``, where that was elsewhere than in the coroutine that gives this reply.  ``times``
+    are further ones of this answer, in ms from its send, by name (``first_audio``).
     """
 
     text: str
@@ -66,6 +67,7 @@ class Reply:
     counted_by: str = "usage"
     context: Sequence[Message] | None = None
     ended_ns: int | None = None
+    times: Mapping[str, float] = field(default_factory=dict)
     extra: Mapping[str, object] = field(default_factory=dict)
 
 

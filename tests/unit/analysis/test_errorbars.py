@@ -104,6 +104,7 @@ def test_a_load_that_is_not_covered_says_which_check_would() -> None:
     nominal = 1e3 * dense.streams / dense.pace_ms
     assert covers(msgspec.structs.replace(dense, chunks_per_s=nominal), dense)
     assert command_for(load(engine="httpx")) == ""
+    assert command_for(load(scheme="ws", engine="asyncio")) == ""
 
 
 def test_a_client_that_was_short_of_time_says_so() -> None:

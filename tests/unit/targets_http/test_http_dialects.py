@@ -7,7 +7,7 @@ import json
 import pytest
 
 from perfsuite.settings import BY_NAME
-from perfsuite.targets import NETWORK, SCHEMES
+from perfsuite.targets import HTTP, SCHEMES
 from perfsuite.targets.http.address import parse_address
 from perfsuite.targets.http.dialect import Dialect, Usage, WrongShape, plain
 from perfsuite.targets.http.dialects import DIALECTS, dialect_at
@@ -183,7 +183,7 @@ def test_addresses() -> None:
 
 def test_every_dialect_can_be_named_and_has_a_url() -> None:
     prefixes = {"http", "https"} | (set(DIALECTS) - {"openai"})  # what is not named is OpenAI's
-    assert prefixes == NETWORK
+    assert prefixes == HTTP
     assert prefixes <= set(SCHEMES)
     for name in DIALECTS:
         assert dialect_at(name, AT, None).name

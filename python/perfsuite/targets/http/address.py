@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 from perfsuite.errors import UsageError, shown
 from perfsuite.targets.base import MetricsPage
 
-PORTS = {"http": 80, "https": 443}
-_VERSION = re.compile(r"v\d+[a-z0-9]*")
+WEB = ("http", "https")
+SOCKETS = ("ws", "wss")
+SECURE = frozenset({"https", "wss"})
+PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+VERSION = re.compile(r"v\d+[a-z0-9]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +50,29 @@ class Address:
 
     def versioned(self, version: str = "v1") -> Address:
         """With ``/v1`` after its path unless some version is there already."""
-        if any(_VERSION.fullmatch(part) for part in self.path.split("/")):
+        if any(VERSION.fullmatch(part) for part in self.path.split("/")):
             return self
         return Address(self.scheme, self.host, self.port, f"{self.path}/{version}")
 
 
-def parse_address(url: str, where: str) -> Address:
-    """The address that a URL names.  Raises UsageError, which never repeats a password that was in it."""
+def parse_address(url: str, where: str, schemes: tuple[str, str] = WEB) -> Address:
+    """The address that a URL of one of ``schemes`` names.  Raises UsageError, which never repeats a password that was
+    in it."""
+    plain, secure = schemes
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{where}: not a URL ({error}); write http://HOST:PORT") from error
+        raise UsageError(f"{where}: not a URL ({error}); write {plain}://HOST:PORT") from error
     if parts.username is not None or parts.password is not None:
         raise UsageError(
             f"{where}: a URL with a password in it ends up in files and reports; put the key in an environment "
             "variable and name it with --api-key-env"
         )
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise UsageError(f"{where}: {shown(url)} is no address of a service; write http://HOST:PORT or https://HOST")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise UsageError(
+            f"{where}: {shown(url)} is no address of a service; write {plain}://HOST:PORT or {secure}://HOST"
+        )
     if parts.query or parts.fragment:
         raise UsageError(
             f"{where}: a base URL has no ? or #; describe a service that needs them with a template "
@@ -89,7 +96,7 @@ def metrics_pages(addresses: Iterable[Address], headers: Sequence[tuple[str, str
     found: dict[Address, list[MetricsPage]] = {}
     for one in addresses:
         parts = one.path.split("/")
-        above = "/".join(parts[:-1] if _VERSION.fullmatch(parts[-1]) else parts)
+        above = "/".join(parts[:-1] if VERSION.fullmatch(parts[-1]) else parts)
         server = Address(one.scheme, one.host, one.port)
         paths = dict.fromkeys((f"{above}/metrics", "/metrics"))
         found[server] = [

@@ -8,7 +8,6 @@ its way.  Such a request is sent again, on a new connection and only if not one 
 from __future__ import annotations
 
 import asyncio
-import errno
 import re
 import ssl
 import time
@@ -21,12 +20,12 @@ from typing import Protocol
 from perfsuite._core import ResponseParser
 from perfsuite.targets.base import Failure
 from perfsuite.targets.http.address import Address
+from perfsuite.targets.http.dialling import Dialler
 from perfsuite.targets.http.failures import network_failure
 from perfsuite.targets.http.splitting import StreamKind
 
 MOST_UNREAD = 1 << 20
-ADDRESSES_HOLD_S = 30.0
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """What a header must not have in it."""
 
 Chunk = tuple[bytes, int]
@@ -235,15 +234,13 @@ class DirectClient:
     def __init__(self, address: Address, context: ssl.SSLContext | None = None) -> None:
         self.address = address
         self.retried = 0
-        self.connections = 0
-        """Connections made so far."""
-        self._context = context
-        if address.scheme == "https" and context is None:
-            self._context = ssl.create_default_context()
-            self._context.set_alpn_protocols(["http/1.1"])
+        self._dialler = Dialler(address, context)
         self._idle: list[Connection] = []
-        self._addresses: list[str] = []
-        self._resolved_at = 0.0
+
+    @property
+    def connections(self) -> int:
+        """Connections made so far."""
+        return self._dialler.connections
 
     async def send(self, call: Call, on_sent: Callable[[], object]) -> Answer:
         """Sends a call and awaits the head of its answer.  ``on_sent`` is called once, as the request leaves.
@@ -255,7 +252,7 @@ class DirectClient:
         first = True
         while True:
             kept = self._kept() if first else None
-            connection = kept or await self._connect()
+            connection = kept or await self._dialler.connect(Connection)
             answer = DirectAnswer(self, connection, where)
             try:
                 if first:
@@ -293,47 +290,6 @@ class DirectClient:
         connection.on_idle = None
         return connection
 
-    async def _connect(self) -> Connection:
-        address = self.address
-        where = f"{address.scheme}://{address.authority}"
-        loop = asyncio.get_running_loop()
-        trouble: Failure | None = None
-        for host in await self._resolve(where):
-            try:
-                _, connection = await loop.create_connection(
-                    Connection,
-                    host,
-                    address.port,
-                    ssl=self._context,
-                    server_hostname=address.host if self._context is not None else None,
-                )
-            except OSError as error:
-                trouble = network_failure(error, where, handshake=self._context is not None)
-                if error.errno == errno.EMFILE:
-                    raise Failure("connect", f"{where}: too many open files; raise the limit with ulimit -n") from error
-                if trouble.kind == "tls":
-                    raise trouble from error
-                continue
-            self.connections += 1
-            return connection
-        self._addresses = []
-        raise trouble or Failure("dns", f"{where}: the name has no address")
-
-    async def _resolve(self, where: str) -> list[str]:
-        """The host's addresses, looked up again after a while: a look-up per connection would be measured with it."""
-        loop = asyncio.get_running_loop()
-        if self._addresses and loop.time() - self._resolved_at < ADDRESSES_HOLD_S:
-            return self._addresses
-        try:
-            found = await loop.getaddrinfo(self.address.host, self.address.port, type=1)  # SOCK_STREAM
-        except OSError as error:
-            raise network_failure(error, where) from error
-        except UnicodeError as error:
-            raise Failure("dns", f"{where}: {error}") from error
-        self._addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-        self._resolved_at = loop.time()
-        return self._addresses
-
     async def close(self) -> None:
         """Closes what is kept."""
         idle, self._idle = self._idle, []
@@ -355,7 +311,7 @@ def rendered(call: Call, address: Address) -> bytes:
     """The bytes of a request.  Raises Failure for a header that would be two."""
     lines = [f"{call.method} {call.path} HTTP/1.1", f"Host: {address.authority}"]
     for name, value in call.headers:
-        if _CONTROL.search(value) is not None:
+        if CONTROL.search(value) is not None:
             raise Failure("target", f"the header {name} has a control character in it; correct its value")
         lines.append(f"{name}: {value}")
     if call.body or call.method in ("POST", "PUT", "PATCH"):
