@@ -82,7 +82,7 @@ def test_no_command_is_a_mistake_and_version_is_not(capsys: pytest.CaptureFixtur
         (["schema", "x"], "one argument too many"),
         (["report"], "FILE"),
         (["report", "none.json"], "none.json"),
-        (["report", "x", "-f", "pdf"], "unknown format 'pdf' in --format; known: html, md, terminal"),
+        (["report", "x", "-f", "pdf"], "unknown format 'pdf' in --format; known: csv, html, junit, md"),
         (["run", "--live", "0.0.0.0:0", "baseline"], "others could reach it there"),
         (["run", "--live", "--rtae", "5"], "unknown flag '--rtae'"),
         (["run", "--conversations", "none.jsonl"], "none.jsonl: No such file"),
