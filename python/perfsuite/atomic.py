@@ -59,3 +59,28 @@ def sync_folder(folder: AnyPath) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def read_regular(path: AnyPath, largest: int) -> bytes:
+    """A result's file.  Raises UsageError that says what is wrong with the path: no regular file, unreadable, or of
+    more bytes than ``largest``."""
+    import stat
+
+    from perfsuite.errors import UsageError
+
+    try:
+        # Not blocking: a FIFO in place of the file must give a message, not a hang.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            if stat.S_ISDIR(status.st_mode):
+                raise UsageError(f"{path} is a directory: name a results-….json file in it")
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"{path} is not a regular file")
+            if status.st_size > largest:
+                raise UsageError(f"{path} has {status.st_size:,} bytes: larger than any perfsuite result")
+            return file.read(largest + 1)
+    except IsADirectoryError as error:
+        raise UsageError(f"{path} is a directory: name a results-….json file in it") from error
+    except (OSError, ValueError) as error:
+        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"cannot read {str(path)!r}: {text}") from error

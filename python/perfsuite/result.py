@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from perfsuite.atomic import read_regular
 from perfsuite.errors import UsageError
 from perfsuite.frames import Tables, columns
 from perfsuite.metric import Comparison, Kind
 
 if TYPE_CHECKING:
     import os
+
+    from bokeh.models import LayoutDOM
 
     from perfsuite._core import Histogram
 
@@ -262,6 +265,16 @@ class Result(msgspec.Struct, Tables, frozen=True, kw_only=True):
                 found[name if name not in found else f"{name}.{metric.stat}"] = metric
         return found
 
+    def plot(self) -> LayoutDOM:
+        """All charts of the run below one another, as a Bokeh layout: ``bokeh.io.show(result.plot())``."""
+        drawn: LayoutDOM = _above("charts").layout(self)
+        return drawn
+
+    def _repr_html_(self) -> str:
+        """A notebook's view: the verdict and the figures that were held against a target, without scripts."""
+        shown: str = _above("reports.notebook").fragment(self)
+        return shown
+
     def phase(self, name: str) -> PhaseResult:
         """The phase of that name; KeyError when the run had none."""
         for phase in self.phases:
@@ -282,6 +295,13 @@ class Result(msgspec.Struct, Tables, frozen=True, kw_only=True):
             whole = (phase.name, m.name, m.unit, m.value, m.target, m.verdict, m.samples)
             made.append((*whole, s.mean, s.p50, s.p95, s.p99))
         return made
+
+
+def _above(room: str) -> Any:
+    """A room by its name: what shows results lies above what they are, and is loaded when it is asked for."""
+    from importlib import import_module
+
+    return import_module(f"perfsuite.{room}")
 
 
 class _Versioned(msgspec.Struct):
@@ -320,7 +340,7 @@ def load(path: str | os.PathLike[str]) -> Result:
     Raises UsageError when it is missing, unreadable, no regular file, over 1 GiB, empty, cut off, not JSON, no result,
     or of another schema version.
     """
-    return parse(_content(path), str(path))
+    return parse(read_regular(path, LARGEST_FILE), str(path))
 
 
 def parse(data: bytes, where: str = "the result") -> Result:
@@ -351,28 +371,6 @@ def encode_histogram(histogram: Histogram) -> str:
     import base64
 
     return base64.b64encode(histogram.to_bytes()).decode("ascii")
-
-
-def _content(path: str | os.PathLike[str]) -> bytes:
-    import os
-    import stat
-
-    try:
-        # Not blocking: a FIFO in place of the file must give a message, not a hang.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            status = os.fstat(file.fileno())
-            if stat.S_ISDIR(status.st_mode):
-                raise UsageError(f"{path} is a directory: name a results-….json file in it")
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{path} is not a regular file")
-            if status.st_size > LARGEST_FILE:
-                raise UsageError(f"{path} has {status.st_size:,} bytes: larger than any perfsuite result")
-            return file.read(LARGEST_FILE + 1)
-    except IsADirectoryError as error:
-        raise UsageError(f"{path} is a directory: name a results-….json file in it") from error
-    except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UsageError(f"cannot read {str(path)!r}: {text}") from error
 
 
 def _render(result: Result) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perfsuite.charts.breakdowns import breakdowns, codecs, errors
 from perfsuite.charts.chart import Chart, plain
 from perfsuite.charts.distribution import distributions
 from perfsuite.charts.growth import growth
@@ -24,7 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Chart", "charts", "layout"]
 
-KINDS = (growth, metrics_over_time, distributions, heat_maps, requests_by_second, resources)
+KINDS = (
+    growth,
+    metrics_over_time,
+    distributions,
+    heat_maps,
+    requests_by_second,
+    errors,
+    breakdowns,
+    codecs,
+    resources,
+)
 """The charts of a phase, in the order in which they are shown."""
 
 

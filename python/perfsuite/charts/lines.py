@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from perfsuite.charts.chart import Chart, array, plain, tabled
 from perfsuite.charts.colours import DASHES, LIGHT, MOST_LINES
@@ -63,12 +63,13 @@ def line_chart(
     x_tip: tuple[str, str] = ("at", "@x{0,0.0} s"),
     timed: bool = True,
     steps: bool = False,
+    x_axis: Literal["linear", "log"] = "linear",
 ) -> Chart:
     """A chart of lines of one unit, which may still be empty: its sources have the columns ``x`` and ``y``, the latter
     in the unit that the axis names."""
     title = plain(title)
     lines, y_label = scaled(lines, unit)
-    plot = blank(x_label, y_label)
+    plot = blank(x_label, y_label, x_axis=x_axis)
     sources = draw(plot, lines, steps=steps)
     hover(plot, [("", "$name"), x_tip, (y_label, "@y{0,0.[000]}")], mode="vline")
     return Chart(

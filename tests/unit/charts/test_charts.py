@@ -10,11 +10,12 @@ import results_made
 from perfsuite._core import Histogram
 from perfsuite.analysis.slices import BANDS, MOST_SLICES, sliced
 from perfsuite.charts import charts, layout
+from perfsuite.charts.bars import bar_chart
 from perfsuite.charts.chart import tabled
 from perfsuite.charts.distribution import percentile_chart
 from perfsuite.charts.heat_map import heat_map
 from perfsuite.charts.lines import Line, line_chart
-from perfsuite.result import Event, MetricResult, PhaseResult, Resource, Slices
+from perfsuite.result import ErrorCount, Event, MetricResult, PhaseResult, Resource, Slices
 
 
 def test_a_long_series_is_thinned_and_keeps_its_peak() -> None:
@@ -31,7 +32,7 @@ def test_a_long_series_is_thinned_and_keeps_its_peak() -> None:
 
 def test_a_notebook_gets_all_charts_in_one_layout() -> None:
     figures = [child for child in layout(results_made.full()).children if hasattr(child, "renderers")]
-    assert len(figures) == 6
+    assert len(figures) == 7
     assert [child.text for child in layout(results_made.empty()).children] == ["Nothing was measured."]
 
 
@@ -175,3 +176,44 @@ def test_a_heat_map_has_a_cell_for_each_band_with_values() -> None:
     )
     assert cells == [(2.0, 3.0, 1.0, 10.0, 3.0), (5.0, 6.0, 1.0, 10.0, 1.0), (5.0, 6.0, 10.0, 100.0, 2.0)]
     assert [row[:2] for row in chart.rows] == [[2.0, 3.0], [5.0, 3.0]]
+
+
+def test_breakdowns_are_drawn_where_probes_gave_them() -> None:
+    agents = [
+        {"agent": "planner", "prompt_tokens": 900, "completion_tokens": 20},
+        {"agent": "<writer>", "prompt_tokens": 300, "completion_tokens": 200},
+    ]
+    codecs = [
+        {"codec": name, "bytes": size, "ratio": 0.5, "compress_ms": 0.1 * size, "decompress_ms": None}
+        for name in ("zlib", "bz2")
+        for size in (100, 1000)
+    ]
+    metrics = [
+        MetricResult(name="tokens_per_message", unit="tokens", kind="histogram", details={"by_agent": agents}),
+        MetricResult(name="compression_ratio", unit="ratio", kind="ratio", details={"codecs": codecs}),
+    ]
+    errors = [ErrorCount(kind="timeout", count=3), ErrorCount(kind="reset", count=1)]
+    drawn = {c.title: c for c in charts(PhaseResult(name="p", verdict="failed", metrics=metrics, errors=errors))}
+    assert list(drawn) == [
+        "Failed requests by kind", "Tokens by agent (tokens_per_message)", "Compression ratio by codec",
+        "Time to compress by codec",
+    ]  # fmt: skip
+    assert drawn["Failed requests by kind"].rows == [["timeout", 3.0], ["reset", 1.0]]
+    assert drawn["Tokens by agent (tokens_per_message)"].rows == [["planner", 900.0, 20.0], ["‹writer›", 300.0, 200.0]]
+    assert drawn["Compression ratio by codec"].rows == [[100.0, 50.0, 50.0], [1000.0, 50.0, 50.0]]
+
+
+@pytest.mark.parametrize(
+    "rows", [None, "text", [1, 2], [], [{"agent": "a"}], [{"agent": "a", "prompt_tokens": "many"}]]
+)
+def test_what_is_no_breakdown_is_not_drawn(rows: object) -> None:
+    metric = MetricResult(name="m", unit="tokens", kind="histogram", details={"by_agent": rows, "codecs": rows})
+    assert charts(PhaseResult(name="p", verdict="passed", metrics=[metric])) == []
+
+
+def test_bars_beyond_what_an_axis_takes_are_in_the_table() -> None:
+    names = [f"n{i % 40}" for i in range(50)]
+    chart = bar_chart("b", names, {"count": [float(i) for i in range(50)]}, "count", x_label="name")
+    assert len(chart.rows) == 50
+    assert chart.notes == ("The first 24 of 50.",)
+    assert len({row[0] for row in chart.rows}) == 50

@@ -107,12 +107,12 @@ def test_the_verdict_the_worst_margins_and_the_simulated_come_first(page: str) -
 def test_every_chart_has_a_label_and_a_table(page: str) -> None:
     drawn = charts(results_made.full().phases[0])
     parsed = Page(page)
-    assert len(drawn) == 6
+    assert len(drawn) == 7
     places = [a for a in parsed.named("div") if "data-chart" in a]
     assert [a["aria-label"] for a in places] == [chart.label for chart in drawn]
-    assert [a["tabindex"] for a in places] == ["0"] * 6
-    assert len({a["data-chart"] for a in places}) == 6
-    assert len(parsed.named("figure")) == 6
+    assert [a["tabindex"] for a in places] == ["0"] * 7
+    assert len({a["data-chart"] for a in places}) == 7
+    assert len(parsed.named("figure")) == 7
     for chart in drawn:
         assert chart.rows
         assert all(len(row) == len(chart.header) for row in chart.rows)
