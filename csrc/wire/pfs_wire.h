@@ -26,6 +26,12 @@
  * the error queue.  Elsewhere the clock is read after the read and before the send; counts say how
  * many of each there were.  Events completed by one read share its stamp: they are counted.
  *
+ * To wake for every chunk is most of what a chunk costs, and of no use where the kernel stamps it.
+ * So where chunks of many streams come closer together than PFS_WIRE_NAP_NS, the engine lets so
+ * much time pass before it looks again (counted: naps).  Not so while something waits to be
+ * written, where answers are so short that their slots would idle, nor where chunks of one stream
+ * come that close: they would share a stamp.  What is due or submitted ends a nap.
+ *
  * Keep-alive: a connection that the server closed while it was idle is found out by a request that
  * gets no byte of an answer; that one is sent again, once, on a new connection, and counted.
  *
@@ -55,6 +61,7 @@
 
 #define PFS_WIRE_NOW              INT64_MIN
 #define PFS_WIRE_LATE_NS          INT64_C(1000000) /* a send so long after due is a late client's */
+#define PFS_WIRE_NAP_NS           INT64_C(2000000)
 #define PFS_WIRE_LINGER_NS        INT64_C(2000000000)
 #define PFS_WIRE_REST_NS          INT64_C(10000000)
 #define PFS_WIRE_LONGEST_REST_NS  INT64_C(1000000000)
@@ -157,10 +164,11 @@ typedef struct pfs_wire_reply {
     X(clock_pairs)                                                                                 \
     X(clock_steps)    /* pairs between which the wall clock was set */                             \
     X(stamps_dropped) /* kernel stamps that could not be: taken after the read instead */          \
-    X(lag_max_ns)     /* from the kernel's stamp to the read */                                    \
+    X(lag_max_ns)     /* from the kernel's stamp to the read, less a nap in between */             \
     X(lag_sum_ns)                                                                                  \
     X(lag_over)    /* reads that lagged by more than a millisecond */                              \
     X(turn_max_ns) /* the longest that one turn of the loop was busy */                            \
+    X(naps)        /* times that what arrived was left to come together */                         \
     X(cpu_ns)      /* of the engine's thread */                                                    \
     X(bytes_received)                                                                              \
     X(bytes_sent)                                                                                  \

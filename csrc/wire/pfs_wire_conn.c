@@ -40,6 +40,13 @@ void pfs_wire_move(pfs_wire_conn *c, pfs_wire_list *to)
     c->list = to;
 }
 
+static void watching(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
+{
+    w->writing += (events & EPOLLOUT) != 0;
+    w->writing -= (c->watched & EPOLLOUT) != 0;
+    c->watched = events;
+}
+
 void pfs_wire_hang_up(pfs_wire *w, pfs_wire_conn *c)
 {
     if (c->id != 0) {
@@ -53,7 +60,7 @@ void pfs_wire_hang_up(pfs_wire *w, pfs_wire_conn *c)
         close(c->fd); /* epoll forgets it too */
     }
     c->fd = -1;
-    c->watched = 0;
+    watching(w, c, 0);
     c->state = PFS_WIRE_CLOSED;
     c->used = false;
 }
@@ -65,7 +72,7 @@ static bool watch(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
         epoll_ctl(w->epoll, c->watched == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, c->fd, &wanted) < 0) {
         return false;
     }
-    c->watched = events;
+    watching(w, c, events);
     return true;
 }
 
@@ -74,7 +81,7 @@ static void unwatch(pfs_wire *w, pfs_wire_conn *c)
 {
     if (c->watched != 0) {
         (void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, c->fd, NULL);
-        c->watched = 0;
+        watching(w, c, 0);
     }
 }
 
@@ -458,7 +465,7 @@ static void receive(pfs_wire *w, pfs_wire_conn *c)
     w->counts.reads++;
     w->counts.bytes_received += (uint64_t)n;
     if (w->spec.kernel && pfs_wire_clock_read(&w->clock, &message, c->read_ns, now, &at, NULL)) {
-        uint64_t lag = (uint64_t)(now - at);
+        uint64_t lag = (uint64_t)(now - at > w->napped_ns ? now - at - w->napped_ns : 0);
         w->counts.kernel_reads++;
         w->counts.lag_sum_ns += lag;
         w->counts.lag_over += lag > (uint64_t)PFS_WIRE_LATE_NS;

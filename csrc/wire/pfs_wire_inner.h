@@ -109,6 +109,11 @@ struct pfs_wire {
     pfs_wire_counts counts;
     int epoll, wake, timer, told, warm, sealer;
     int64_t timer_ns, cpu_due_ns;
+    size_t writing;    /* connections that wait until they can be written to */
+    bool napping;      /* before the next turn */
+    int64_t napped_ns; /* before this one */
+    int64_t turned_ns; /* when the last turn, or the nap after it, was over */
+    uint64_t blurred;  /* reads that were coalesced after a nap */
     char buffer[PFS_WIRE_READ];
 
     /* Shared, under the lock. */

@@ -15,6 +15,8 @@
 #define PAUSE_MS 10
 #define AHEAD    64                /* the most connections that are opened ahead of what is due */
 #define CPU_NS   INT64_C(10000000) /* how often the thread's CPU time is asked for */
+#define FEW      500               /* reads for each that was coalesced after a nap, at least */
+#define MANY     32 /* reads for each answer: the next request may wait for a nap, in few of them */
 
 /* ---- what is due ----------------------------------------------------------------------------- */
 
@@ -396,9 +398,38 @@ static bool can_read(pfs_wire *w)
            (!w->spec.sealed || (pfs_wire_can_hand(w) && !pfs_wire_is_behind(w)));
 }
 
+/* Lets chunks come together; what must not wait ends it. */
+static void nap(pfs_wire *w)
+{
+    struct pollfd urgent[] = {{.fd = w->wake, .events = POLLIN},
+                              {.fd = w->timer, .events = POLLIN}};
+    const struct timespec length = {.tv_nsec = (long)PFS_WIRE_NAP_NS};
+    int64_t before = w->turned_ns;
+    (void)ppoll(urgent, sizeof urgent / sizeof urgent[0], &length, NULL);
+    w->turned_ns = pfs_clock_ns();
+    w->napped_ns = w->turned_ns - before;
+    w->napped_ns = w->napped_ns < PFS_WIRE_NAP_NS ? w->napped_ns : PFS_WIRE_NAP_NS;
+    w->counts.naps++;
+}
+
+/* After a turn that began then, and what was counted before it: whether a nap saves work and costs
+ * no stamp and no time of a request. */
+static bool may_nap(pfs_wire *w, int64_t began, const pfs_wire_counts *before)
+{
+    const pfs_wire_counts *counts = &w->counts;
+    if (w->napped_ns != 0) {
+        w->blurred += counts->coalesced_reads - before->coalesced_reads;
+    }
+    return w->spec.kernel && !w->spec.sealed && w->writing == 0 &&
+           began - w->turned_ns < PFS_WIRE_NAP_NS && counts->reads >= FEW * w->blurred &&
+           counts->reads >= MANY * (counts->ended + 1) &&
+           counts->reads - before->reads == counts->kernel_reads - before->kernel_reads;
+}
+
 void pfs_wire_turn(pfs_wire *w, int wait_ms)
 {
     struct epoll_event events[BATCH];
+    w->napped_ns = 0;
     if (!can_read(w)) {
         struct pollfd woken = {.fd = w->wake, .events = POLLIN};
         w->counts.paused++;
@@ -414,8 +445,12 @@ void pfs_wire_turn(pfs_wire *w, int wait_ms)
     if (w->spec.sealed && pfs_wire_has_given(w)) {
         wait_ms = 0;
     }
+    if (w->napping && wait_ms < 0) {
+        nap(w);
+    }
     int n = epoll_wait(w->epoll, events, BATCH, wait_ms);
     int64_t began = pfs_clock_ns();
+    pfs_wire_counts before = w->counts;
     if (w->spec.kernel) {
         pfs_wire_clock_renew(&w->clock, began);
     }
@@ -440,7 +475,9 @@ void pfs_wire_turn(pfs_wire *w, int wait_ms)
         pfs_wire_count_cpu(w);
     }
     set_timer(w);
-    uint64_t busy = (uint64_t)(pfs_clock_ns() - began);
+    w->napping = may_nap(w, began, &before);
+    w->turned_ns = pfs_clock_ns();
+    uint64_t busy = (uint64_t)(w->turned_ns - began);
     w->counts.turn_max_ns = busy > w->counts.turn_max_ns ? busy : w->counts.turn_max_ns;
     publish(w);
 }

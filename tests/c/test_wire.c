@@ -14,7 +14,8 @@
 #include "pfs_wire_clock.h"
 #include "pfs_wire_sealed.h"
 
-#define MS INT64_C(1000000)
+#define MS     INT64_C(1000000)
+#define STROLL 64 /* chunks of an answer whose chunks come one by one */
 
 static char ANSWER[1024];
 static size_t answer_length;
@@ -153,6 +154,13 @@ static bool answer(int fd, const char *path)
             snprintf(line, sizeof line,
                      "data: {\"choices\":[{\"delta\":{\"content\":\"%s\"}}]}\n\n", texts[i]);
             say(fd, line);
+        }
+        say(fd, "data: [DONE]\n\n");
+    } else if (strcmp(path, "/strolling") == 0) {
+        say(fd, "HTTP/1.1 200 OK\r\n\r\n");
+        for (int i = 0; i < STROLL; i++) {
+            usleep(5000);
+            say(fd, "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
         }
         say(fd, "data: [DONE]\n\n");
     } else if (strcmp(path, "/unended") == 0) {
@@ -691,6 +699,43 @@ TEST(the_densest_stream_fits_the_log)
     end(&c);
 }
 
+/* What was counted of so many answers at once. */
+static pfs_wire_counts crowd(const pfs_wire_spec *spec, const char *path, uint64_t chunks)
+{
+    pfs_wire_counts wire;
+    client c = begin(spec);
+    for (size_t i = 0; i < spec->connections; i++) {
+        CHECK(ask(c.w, path, PFS_WIRE_NOW) == PFS_OK);
+    }
+    while (c.count < spec->connections) {
+        pfs_wire_turn(c.w, -1);
+        gather(&c);
+    }
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        CHECK(r->status == PFS_EVENTS_OK && r->chunks == chunks);
+    }
+    pfs_wire_counted(c.w, &wire);
+    end(&c);
+    return wire;
+}
+
+TEST(chunks_of_many_streams_come_together)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 16;
+    pfs_wire_counts wire = {0};
+    for (int i = 0; i < 20 && wire.naps < 10;
+         i++) { /* on a busy machine they are together already */
+        wire = crowd(&spec, "/strolling", STROLL);
+    }
+    CHECK(wire.kernel_reads < wire.reads || wire.naps >= 10);
+    for (int i = 0; i < 3; i++) { /* of short answers each is wanted at once */
+        CHECK(crowd(&spec, "/ok", 3).naps == 0);
+    }
+    spec.kernel = false; /* who stamps here must be awake */
+    CHECK(crowd(&spec, "/strolling", STROLL).naps == 0);
+}
+
 /* ---- sealed ---------------------------------------------------------------------------------- */
 
 /* Does what a parcel asks for, with a seal that changes nothing: pieces of at most `cut` bytes. */
@@ -1019,6 +1064,7 @@ int main(void)
     RUN(giving_up_ends_what_is_due);
     RUN(a_full_log_pauses);
     RUN(the_densest_stream_fits_the_log);
+    RUN(chunks_of_many_streams_come_together);
     RUN(sealed_answers_are_those_of_the_plain_engine);
     RUN(threads_of_a_sealed_engine);
     RUN(nobody_who_seals);
