@@ -194,17 +194,27 @@ void pfs_wire_counted(pfs_wire *w, pfs_wire_counts *out)
 
 /* ---- feeding --------------------------------------------------------------------------------- */
 
+/* Not a byte more than it has: what waits may be as long as a conversation. */
+static pfs_status copy_bytes(pfs_wire *w, pfs_bytes *into, const char *from, size_t length)
+{
+    into->at = pfs_alloc_array(w->alloc, length, 1);
+    if (into->at == NULL) {
+        return PFS_ENOMEM;
+    }
+    memcpy(into->at, from, length);
+    into->length = into->room = length;
+    return PFS_OK;
+}
+
 pfs_status pfs_wire_submit(pfs_wire *w, const pfs_wire_order *order)
 {
     if (order->length == 0) {
         return PFS_EINVAL;
     }
     pfs_wire_reply *reply = pfs_alloc_zeroed(w->alloc, 1, sizeof *reply);
-    bool echoes = w->spec.cumulative && order->echo != NULL;
-    if (reply == NULL ||
-        pfs_bytes_append(&reply->request, w->alloc, order->request, order->length) != PFS_OK ||
-        (echoes &&
-         pfs_bytes_append(&reply->echo, w->alloc, order->echo, order->echo_length) != PFS_OK)) {
+    bool echoes = w->spec.cumulative && order->echo != NULL && order->echo_length != 0;
+    if (reply == NULL || copy_bytes(w, &reply->request, order->request, order->length) != PFS_OK ||
+        (echoes && copy_bytes(w, &reply->echo, order->echo, order->echo_length) != PFS_OK)) {
         pfs_wire_reply_free(w, reply);
         return PFS_ENOMEM;
     }
@@ -356,28 +366,21 @@ static pfs_status make(pfs_wire *w, const pfs_wire_spec *spec, size_t *wrong)
         PFS_WIRE_LOG + PFS_WIRE_MARKS_A_READ + PFS_WIRE_MOST_WAITING + 8 * spec->connections;
     w->log = pfs_alloc_array(w->alloc, w->log_room, sizeof *w->log);
     w->spare = pfs_alloc_array(w->alloc, w->log_room, sizeof *w->spare);
-    w->conns = pfs_alloc_zeroed(w->alloc, spec->connections, sizeof *w->conns);
+    w->conns = pfs_alloc_array(w->alloc, spec->connections, sizeof *w->conns);
     w->finish = copy_of(w, spec->finish == NULL ? "" : spec->finish);
     if (w->log == NULL || w->spare == NULL || w->conns == NULL || w->finish == NULL ||
         copy_names(w, spec) != PFS_OK) {
         return PFS_ENOMEM;
     }
     w->finish_length = strlen(w->finish);
-    for (size_t i = spec->connections; i-- > 0;) {
-        pfs_wire_conn *c = &w->conns[i];
-        c->fd = -1;
-        status = pfs_stream_init(&c->stream, spec->stream, spec->max_event, w->alloc);
-        if (status == PFS_OK) {
-            status = pfs_http_init(&c->http, PFS_HTTP_MAX_HEAD, w->alloc);
-        }
-        if (status != PFS_OK) {
-            return status;
-        }
-        c->list = &w->closed;
-        c->after = w->closed.first;
-        *(c->after == NULL ? &w->closed.last : &c->after->before) = c;
-        w->closed.first = c;
-        w->closed.count++;
+    pfs_stream stream;
+    pfs_http http;
+    status = pfs_stream_init(&stream, spec->stream, spec->max_event, w->alloc);
+    if (status == PFS_OK) {
+        status = pfs_http_init(&http, PFS_HTTP_MAX_HEAD, w->alloc);
+    }
+    if (status != PFS_OK) {
+        return status;
     }
     pfs_wire_clock_init(&w->clock);
     status = open_all(w);
@@ -388,12 +391,10 @@ static void unmake(pfs_wire *w)
 {
     close_all(w);
     pfs_wire_sealed_clear(w);
-    for (size_t i = 0; w->conns != NULL && i < w->spec.connections; i++) {
-        if (w->conns[i].stream.alloc != NULL && w->conns[i].http.alloc != NULL) {
-            pfs_stream_clear(&w->conns[i].stream);
-            pfs_http_clear(&w->conns[i].http);
-            pfs_bytes_release(&w->conns[i].out, w->alloc);
-        }
+    for (size_t i = 0; i < w->made; i++) {
+        pfs_stream_clear(&w->conns[i].stream);
+        pfs_http_clear(&w->conns[i].http);
+        pfs_bytes_release(&w->conns[i].out, w->alloc);
     }
     if (w->rules.alloc != NULL) {
         pfs_json_rules_clear(&w->rules);

@@ -40,6 +40,27 @@ void pfs_wire_move(pfs_wire_conn *c, pfs_wire_list *to)
     c->list = to;
 }
 
+size_t pfs_wire_closed(const pfs_wire *w)
+{
+    return w->closed.count + w->spec.connections - w->made;
+}
+
+pfs_wire_conn *pfs_wire_next_closed(pfs_wire *w)
+{
+    if (w->closed.first == NULL && w->made < w->spec.connections) {
+        pfs_wire_conn *c = &w->conns[w->made];
+        *c = (pfs_wire_conn){.list = &w->closed, .fd = -1};
+        /* Nothing is allocated, and pfs_wire_new has tried the same. */
+        (void)pfs_stream_init(&c->stream, w->spec.stream, w->spec.max_event, w->alloc);
+        (void)pfs_http_init(&c->http, PFS_HTTP_MAX_HEAD, w->alloc);
+        w->closed = (pfs_wire_list){.first = c, .last = c, .count = 1};
+        pthread_mutex_lock(&w->lock);
+        w->made++;
+        pthread_mutex_unlock(&w->lock);
+    }
+    return w->closed.first;
+}
+
 static void watching(pfs_wire *w, pfs_wire_conn *c, uint32_t events)
 {
     w->writing += (events & EPOLLOUT) != 0;

@@ -95,7 +95,8 @@ struct pfs_wire {
     char **names;
 
     /* The engine thread's own. */
-    pfs_wire_conn *conns;
+    pfs_wire_conn
+        *conns; /* room for all; the first `made` have been wanted, the rest is untouched */
     pfs_wire_list closed, idle, active, lingering;
     pfs_wire_list resting[PFS_WIRE_RESTS]; /* by how long: each in the order of its ends */
     pfs_wire_list opening, primed; /* sealed: connections opened ahead; with what is due next */
@@ -120,7 +121,7 @@ struct pfs_wire {
     pthread_mutex_t lock;
     pfs_wire_fifo queue;
     pfs_wire_mark *log, *spare;
-    size_t logged, log_room;
+    size_t logged, log_room, made;
     pfs_wire_counts published;
     uint64_t unsent, unrecorded;
     bool stopping, starved, has_told;
@@ -160,6 +161,9 @@ pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const
  * list. */
 void pfs_wire_ring(int fd);
 void pfs_wire_move(pfs_wire_conn *c, pfs_wire_list *to);
+/* How many are closed, and the one to be opened next, if any. */
+size_t pfs_wire_closed(const pfs_wire *w);
+pfs_wire_conn *pfs_wire_next_closed(pfs_wire *w);
 void pfs_wire_hang_up(pfs_wire *w, pfs_wire_conn *c);
 void pfs_wire_rested(pfs_wire *w, pfs_wire_conn *c, int64_t now);
 void pfs_wire_begin(pfs_wire *w, pfs_wire_reply *reply, int64_t now);

@@ -24,7 +24,7 @@ static void start(pfs_wire *w, pfs_wire_reply *reply, int64_t now)
 {
     pfs_wire_conn *c = w->idle.last != NULL       ? w->idle.last
                        : w->opening.first != NULL ? w->opening.first
-                                                  : w->closed.first;
+                                                  : pfs_wire_next_closed(w);
     c->reply = reply;
     c->deadline_ns = now + w->spec.timeout_ns;
     c->last_ns = now;
@@ -65,7 +65,7 @@ static pfs_wire_reply *take(pfs_wire *w, int64_t now, bool vacant)
 /* Whether there is a connection for a request. */
 static bool vacant(const pfs_wire *w)
 {
-    return w->idle.count + w->opening.count + w->closed.count > 0;
+    return w->idle.count + w->opening.count + pfs_wire_closed(w) > 0;
 }
 
 static void count_late(pfs_wire *w, int64_t due_ns, int64_t now)
@@ -235,7 +235,7 @@ static size_t soon(pfs_wire *w, int64_t now)
 
 static void open_ahead(pfs_wire *w, int64_t now)
 {
-    pfs_wire_conn *c = w->closed.first;
+    pfs_wire_conn *c = pfs_wire_next_closed(w);
     c->deadline_ns = now + w->spec.timeout_ns;
     c->tried = 0;
     c->used = false;
@@ -270,7 +270,7 @@ static void look_ahead(pfs_wire *w)
     }
     if (now >= w->rest_ns && w->waiting.count == 0) {
         for (size_t wanted = soon(w, now); wanted > w->idle.count + w->opening.count &&
-                                           w->closed.count > 0 && now >= w->rest_ns &&
+                                           pfs_wire_closed(w) > 0 && now >= w->rest_ns &&
                                            pfs_wire_can_hand(w);) {
             open_ahead(w, now);
         }

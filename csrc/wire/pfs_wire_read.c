@@ -62,10 +62,23 @@ static void read_counts(const pfs_wire *w, pfs_wire_reply *reply, const char *da
     }
 }
 
+/* It is answered, so it will not be sent again: hundreds of long ones would lie here as long as
+ * their answers take.  How long it was stays. */
+static void forget_request(pfs_wire *w, pfs_wire_conn *c)
+{
+    pfs_bytes *request = &c->reply->request;
+    if (!w->spec.sealed && c->written == request->length) {
+        pfs_alloc_release(w->alloc, request->at);
+        request->at = NULL;
+        request->room = 0;
+    }
+}
+
 static void chunk(pfs_wire *w, pfs_wire_conn *c, bool visible, int64_t at_ns)
 {
     if (c->reply->chunks++ == 0) {
         c->reply->first_ns = at_ns;
+        forget_request(w, c);
     }
     c->reply->tokens++;
     pfs_wire_note(w, PFS_WIRE_TOKEN, c->reply, visible, at_ns);

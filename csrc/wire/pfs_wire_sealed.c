@@ -174,7 +174,7 @@ pfs_status pfs_wire_give(pfs_wire *w, uint64_t id, pfs_wire_parcel_kind what, in
             what == PFS_WIRE_PLAIN && length - at > PFS_WIRE_READ ? PFS_WIRE_READ : length - at;
         label on = {id, at_ns, n, what};
         if (pack(w, &w->outbox, &on, bytes == NULL ? NULL : bytes + at) != PFS_OK) {
-            if (index < w->spec.connections) {
+            if (index < w->made) {
                 w->conns[index].lost = id;
             }
             w->any_lost = true;
@@ -282,7 +282,7 @@ static void failed(pfs_wire *w, pfs_wire_conn *c, const pfs_wire_parcel *parcel)
 static void hear(pfs_wire *w, const pfs_wire_parcel *parcel)
 {
     size_t index = (size_t)(parcel->id & 0xffff);
-    if (parcel->id == 0 || index >= w->spec.connections || w->conns[index].id != parcel->id) {
+    if (parcel->id == 0 || index >= w->made || w->conns[index].id != parcel->id) {
         return; /* it was closed meanwhile */
     }
     pfs_wire_conn *c = &w->conns[index];
@@ -321,7 +321,7 @@ static void hear(pfs_wire *w, const pfs_wire_parcel *parcel)
 
 static void hear_losses(pfs_wire *w)
 {
-    for (size_t i = 0; i < w->spec.connections; i++) {
+    for (size_t i = 0; i < w->made; i++) {
         pthread_mutex_lock(&w->lock);
         uint64_t id = w->conns[i].lost;
         w->conns[i].lost = 0;

@@ -12,6 +12,7 @@
 #include "pfs_clock.h"
 #include "pfs_wire.h"
 #include "pfs_wire_clock.h"
+#include "pfs_wire_inner.h"
 #include "pfs_wire_sealed.h"
 
 #define MS     INT64_C(1000000)
@@ -736,6 +737,99 @@ TEST(chunks_of_many_streams_come_together)
     CHECK(crowd(&spec, "/strolling", STROLL).naps == 0);
 }
 
+/* An allocator that knows whether a block of LONG bytes is there. */
+enum { LONG = 3500 };
+typedef struct {
+    max_align_t align;
+    size_t size;
+} sized;
+static size_t long_ones;
+
+static void *sized_alloc(void *context, size_t size)
+{
+    (void)context;
+    sized *block = malloc(2 * sizeof *block + size);
+    if (block == NULL) {
+        return NULL;
+    }
+    block->size = size;
+    long_ones += size == LONG;
+    return (char *)block + 2 * sizeof *block;
+}
+
+static sized *block_of(void *at)
+{
+    return at == NULL ? NULL : (sized *)(void *)((char *)at - 2 * sizeof(sized));
+}
+
+static void sized_release(void *context, void *at)
+{
+    (void)context;
+    long_ones -= at != NULL && block_of(at)->size == LONG;
+    free(block_of(at));
+}
+
+static void *sized_resize(void *context, void *at, size_t size)
+{
+    void *grown = sized_alloc(context, size);
+    if (at != NULL && grown != NULL) {
+        size_t before = block_of(at)->size;
+        memcpy(grown, at, before < size ? before : size);
+        sized_release(context, at);
+    }
+    return grown;
+}
+
+/* Whether the bytes of a long request went before its answer had ended. */
+static bool is_forgotten(const char *path)
+{
+    static const pfs_alloc alloc = {sized_alloc, sized_resize, sized_release, NULL};
+    char request[LONG];
+    pfs_wire_spec spec = plain();
+    spec.timeout_ns = 2000 * MS;
+    client c = {.events = recorder(pfs_alloc_libc())};
+    CHECK(pfs_wire_new(&c.w, &spec, NULL, &alloc) == PFS_OK);
+    memset(request, 'x', sizeof request);
+    memcpy(request + sizeof request - 4, "\r\n\r\n", 4);
+    request[snprintf(request, sizeof request, "POST %s HTTP/1.1\r\nx: ", path)] = 'x';
+    pfs_wire_order order = {.request = request, .length = LONG, .due_ns = PFS_WIRE_NOW};
+    CHECK(pfs_wire_submit(c.w, &order) == PFS_OK);
+    CHECK(long_ones == 1); /* and not a byte more */
+    bool found = false;
+    while (c.count == 0) {
+        pfs_wire_turn(c.w, 100);
+        gather(&c);
+        found = found || (c.count == 0 && long_ones == 0);
+    }
+    end(&c);
+    CHECK(long_ones == 0);
+    return found;
+}
+
+TEST(an_answered_request_is_not_kept)
+{
+    CHECK(is_forgotten("/strolling"));
+    CHECK(!is_forgotten("/silent")); /* it might have to be sent again */
+}
+
+/* What one connection of many costs is paid by those that are opened. */
+TEST(connections_are_made_when_they_are_wanted)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 50000;
+    client c = begin(&spec);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK && ask(c.w, "/once", PFS_WIRE_NOW) == PFS_OK);
+    turn_until(&c, 2);
+    CHECK(c.w->made == 2);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK);
+    turn_until(&c, 3);
+    CHECK(c.w->made == 2 && pfs_wire_closed(c.w) >= 49998);
+    for (const pfs_wire_reply *r = c.replies; r != NULL; r = r->next) {
+        check_whole_answer(r);
+    }
+    end(&c);
+}
+
 /* ---- sealed ---------------------------------------------------------------------------------- */
 
 /* Does what a parcel asks for, with a seal that changes nothing: pieces of at most `cut` bytes. */
@@ -1065,6 +1159,8 @@ int main(void)
     RUN(a_full_log_pauses);
     RUN(the_densest_stream_fits_the_log);
     RUN(chunks_of_many_streams_come_together);
+    RUN(an_answered_request_is_not_kept);
+    RUN(connections_are_made_when_they_are_wanted);
     RUN(sealed_answers_are_those_of_the_plain_engine);
     RUN(threads_of_a_sealed_engine);
     RUN(nobody_who_seals);
