@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from perfsuite.concerned import all_of, heeded, inapplicable, showing
 from perfsuite.criteria import Threshold, criterion, thresholds
@@ -46,6 +46,12 @@ BUILT_IN = "built-in"
 
 MEMORY_OUTPUT = Path("benchmark_results")
 """Where the memory suite's files go by its document."""
+
+AS_GIVEN = (
+    *("raw", "junitxml", "prometheus_file", "otlp", "history", "live", "strict"),
+    *("pid", "api_key_env", "tokenizer", "modality", "verbose", "trace"),
+)
+"""Settings that are fields of the plan under their own names."""
 
 _REMEDIES = {
     "compression_ratio": "compression_ratio",
@@ -212,19 +218,8 @@ class _Builder:
             phase_timeout_s=cast("float | None", value["timeout"]),
             request_timeout_s=cast("float", value["request_timeout"]),
             output=self._output(phases),
-            raw=cast("Path | None", value["raw"]),
-            junitxml=cast("Path | None", value["junitxml"]),
-            prometheus_file=cast("Path | None", value["prometheus_file"]),
-            history=cast("Place | None", value["history"]),
-            live=cast("str | None", value["live"]),
-            strict=cast("bool", value["strict"]),
             metrics=self._metrics(),
-            pid=cast("int | None", value["pid"]),
-            api_key_env=cast("str | None", value["api_key_env"]),
-            tokenizer=cast("Path | None", value["tokenizer"]),
-            modality=cast('Literal["audio", "text"]', value["modality"]),
-            verbose=cast("bool", value["verbose"]),
-            trace=cast("bool", value["trace"]),
+            **{name: cast("Any", value[name]) for name in AS_GIVEN},
             settings=tuple(
                 Setting(name=option.name, value=value[option.name], origin=self.origins[option.name])
                 for option in OPTIONS

@@ -203,6 +203,7 @@ class Plan:
     raw: Path | None = None
     junitxml: Path | None = None
     prometheus_file: Path | None = None
+    otlp: Place | None = None
     history: Place | None = None
     live: str | None = None
     strict: bool = False

@@ -15,6 +15,7 @@ from perfsuite.values import (
     as_it_is,
     at_least,
     choice,
+    collector,
     environment_name,
     listening,
     names,
@@ -314,6 +315,12 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),
     Option("junitxml", path, "write the verdicts as JUnit XML", metavar="FILE"),
+    Option(
+        "otlp",
+        collector,
+        "send the figures to this OpenTelemetry collector, by OTLP over HTTP [OTEL_EXPORTER_OTLP_ENDPOINT]",
+        metavar="URL",
+    ),
     Option(
         "prometheus_file",
         path,

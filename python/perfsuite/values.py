@@ -56,6 +56,21 @@ def place(value: object, where: str) -> Place:
     return Place(str(value) if isinstance(value, Path) else text(value, where))
 
 
+def collector(value: object, where: str) -> Place:
+    """The URL of a collector; http or https."""
+    from urllib.parse import urlsplit
+
+    given = place(value, where)
+    try:
+        url = urlsplit(given.reveal())
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"{where}: {shown(str(given))} is no collector's URL; write http://HOST:4318")
+    return given
+
+
 def text(value: object, where: str) -> str:
     """Text that is not empty and fits on a line."""
     if not isinstance(value, str):

@@ -173,6 +173,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "raw": "file",
         "junitxml": "file",
         "prometheus_file": "file",
+        "otlp": "http://box:4318",
         "history": "off",
         "seed": "3",
         "arrivals": "constant",

@@ -30,6 +30,7 @@ NOT_CONDITIONS = frozenset(
         "raw",
         "junitxml",
         "prometheus_file",
+        "otlp",
         "history",
         "live",
         "strict",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.suites.ab import Step
 
-NOT_PASSED_ON = ("output", "json", "junitxml", "prometheus_file", "history", "raw", "strict", "verbose", "live")
+NOT_PASSED_ON = ("output", "json", "junitxml", "prometheus_file", "otlp", "history", "raw", "strict", "verbose", "live")
 DURATION = "2s"
 """Of each benchmark in each run, where nobody says otherwise."""
 LONGEST_S = 600.0

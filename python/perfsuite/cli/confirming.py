@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from perfsuite.result import Result
     from perfsuite.suites.sides import Side
 
-ONCE = ("--output", "--json", "--junitxml", "--prometheus-file", "--raw", "--live")
+ONCE = ("--output", "--json", "--junitxml", "--prometheus-file", "--otlp", "--raw", "--live")
 """Flags of the run that are not for the runs that are made again: they write where it wrote."""
 
 

@@ -18,6 +18,7 @@ EXTRAS = {
     "proxy": (("httpx",), "targets behind HTTP_PROXY or HTTPS_PROXY"),
     "prometheus": (("prometheus_client",), "the server's own view of a run, and figures for Prometheus"),
     "realtime": (("websockets",), "realtime targets, and /v1/realtime of serve"),
+    "otel": (("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"), "figures for OpenTelemetry"),
     "tokens": (("tiktoken", "tokenizers"), "token counts by a model's tokenizer where a server tells none"),
     "notebook": (("pandas", "polars", "pyarrow"), "a result as a table in a notebook, and Parquet files"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),

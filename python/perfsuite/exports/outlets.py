@@ -3,11 +3,14 @@ and at least every ten seconds, away from what measures."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from perfsuite.errors import PerfsuiteError
+from perfsuite.errors import MissingExtra, PerfsuiteError
 from perfsuite.exports.files import write_atomically
+from perfsuite.values import Place
 
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
@@ -54,6 +57,36 @@ class PrometheusFile:
     close = publish
 
 
-def open_outlets(plan: Plan) -> list[Outlet]:
-    """Those that the plan names.  Raises PerfsuiteError for one that cannot be had."""
-    return [] if plan.prometheus_file is None else [PrometheusFile(plan.prometheus_file)]
+class Missing:
+    """Stands for one that the environment asks for and that cannot be had: whoever set a variable for all that runs
+    here did not ask this run to fail."""
+
+    def __init__(self, trouble: str) -> None:
+        self.trouble = trouble
+
+    def publish(self, result: Result) -> None:
+        """Nothing."""
+
+    close = publish
+
+
+def open_outlets(plan: Plan, environment: Mapping[str, str] | None = None) -> list[Outlet]:
+    """Those that the plan names, and a collector that the variables of OpenTelemetry name.  Raises PerfsuiteError for
+    one of the plan's that cannot be had."""
+    outlets: list[Outlet] = []
+    if plan.prometheus_file is not None:
+        outlets.append(PrometheusFile(plan.prometheus_file))
+    environment = os.environ if environment is None else environment
+    if plan.otlp is not None:
+        from perfsuite.exports.otlp import OtlpOutlet, endpoint_of
+
+        outlets.append(OtlpOutlet(Place(endpoint_of(plan.otlp.reveal()))))
+    elif any(name.startswith("OTEL_EXPORTER_OTLP_") for name in environment):
+        from perfsuite.exports.otlp import OtlpOutlet, named_by
+
+        endpoint = named_by(environment)
+        try:
+            outlets += [] if endpoint is None else [OtlpOutlet(endpoint)]
+        except MissingExtra as error:
+            outlets.append(Missing(str(error)))
+    return outlets
