@@ -64,8 +64,9 @@ def run(
         **(environment or {}),
     }
     variables = {name: value for name, value in variables.items() if value}
+    report = () if "no:terminal" in options else ("-rA",)
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", *loaded, *options],
+        [sys.executable, "-m", "pytest", *report, "-p", "no:cacheprovider", *loaded, *options],
         cwd=folder,
         env=variables,
         capture_output=True,

@@ -14,6 +14,7 @@ from compilers import ROOT
 from perfsuite.cli import main
 from perfsuite.configuration import configure
 from perfsuite.targets.template import load_template
+from plugged import run
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -24,11 +25,20 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_runs() -> None:
-    for code in blocks("python"):
+    for code in (block for block in blocks("python") if "import pytest" not in block):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             exec(compile(code, "README.md", "exec"), {})
         assert "ms" in out.getvalue()
+
+
+def test_the_tests_run(tmp_path: Path) -> None:
+    (code,) = (block for block in blocks("python") if "import pytest" in block)
+    pytest.importorskip("pytest_asyncio")
+    ini = "asyncio_mode = auto\nasyncio_default_fixture_loop_scope = function"
+    done = run(tmp_path, code, plugins=("asyncio", "perfsuite"), ini=ini)
+    assert done.code == 0, done.out
+    assert len(done.outcomes) == 3
 
 
 def test_the_plan_file_is_one(tmp_path: Path) -> None:

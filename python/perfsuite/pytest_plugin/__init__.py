@@ -7,7 +7,9 @@ pytest 8 and 9.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -15,10 +17,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from playwright.sync_api import Page
+
     from perfsuite.pytest_plugin.chat import ChatTarget
     from perfsuite.pytest_plugin.limiting import Limiters
     from perfsuite.pytest_plugin.measuring import Perf, PerfAsync
     from perfsuite.pytest_plugin.memory import Footprint, LeakCheck
+    from perfsuite.result import PhaseResult
 
 BENCHMARKS = frozenset({"benchmark", "codspeed_benchmark"})
 TIMING = BENCHMARKS | {"perf", "perf_async"}
@@ -40,6 +45,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("pass", "fail"),
         help="what becomes of a test whose samples do not decide a criterion [pass, and say so]",
     )
+    group.addoption(
+        "--perfsuite-json",
+        type=Path,
+        metavar="FILE",
+        help="write what the tests measured, as perfsuite's own results are: perfsuite report FILE shows it",
+    )
+    group.addoption(
+        "--perfsuite-baseline",
+        type=Path,
+        metavar="FILE",
+        help="hold what the tests measure against an earlier --perfsuite-json, or a --benchmark-json",
+    )
+    group.addoption(
+        "--perfsuite-fail-on-regression",
+        action="store_true",
+        help="a test that became slower than in the baseline fails the run",
+    )
+    group.addoption(
+        "--perfsuite-allow-different-host",
+        action="store_true",
+        help="compare with a baseline of another machine nevertheless",
+    )
     parser.addini("perfsuite_target", "what the fixture chat_target opens [reference]")
     parser.addini("perfsuite_undecided", "pass or fail: a test whose samples do not decide a criterion [pass]")
 
@@ -50,7 +77,30 @@ def pytest_configure(config: pytest.Config) -> None:
     if _setting(config, "undecided") not in (None, "pass", "fail"):
         raise pytest.UsageError(f"perfsuite_undecided = {_setting(config, 'undecided')}: write pass or fail")
     if not hasattr(config, "workerinput"):  # what workers of xdist have to say goes to who started them
+        _check_files(config)
         config.pluginmanager.register(Telling(config), "perfsuite-telling")
+
+
+def _check_files(config: pytest.Config) -> None:
+    """The files of the options, before an hour is spent on what would be in them."""
+    json, baseline = config.getoption("perfsuite_json"), config.getoption("perfsuite_baseline")
+    if config.getoption("perfsuite_fail_on_regression") and baseline is None:
+        raise pytest.UsageError("--perfsuite-fail-on-regression needs --perfsuite-baseline FILE to compare with")
+    if json is None and baseline is None:
+        return
+    from perfsuite.errors import UsageError
+    from perfsuite.exports.places import check_file
+    from perfsuite.pytest_plugin.results import read
+
+    try:
+        check_file(json, "--perfsuite-json", "pytest.json")
+        if baseline is not None:
+            read(baseline)
+    except UsageError as error:
+        wrong = str(error)
+    else:
+        return
+    raise pytest.UsageError(wrong)
 
 
 def _setting(config: pytest.Config, name: str) -> str | None:
@@ -116,6 +166,15 @@ def rate_limiter() -> Limiters:
     return Limiters()
 
 
+@pytest.fixture
+def realtime_page() -> Iterator[Callable[[str], Page]]:
+    """``page = realtime_page(url)``: a Playwright page with the browser monitor in it, as ``window.perfsuite``."""
+    from perfsuite.pytest_plugin.realtime import pages
+
+    with pages() as opened:
+        yield opened
+
+
 # ── tests ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -168,37 +227,34 @@ def pytest_runtest_makereport(
 
 
 class Telling:
-    """Collects what tests measured, and tells of it on the terminal."""
+    """Where a run was started: collects what its tests measured, and tells of it at the end."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.notes: dict[str, list[str]] = {}
+        self.told: dict[str, tuple[PhaseResult, list[str]]] = {}
+        self.said: list[str] = []
+        self.json: Path | None = config.getoption("perfsuite_json")
+        self.baseline: Path | None = config.getoption("perfsuite_baseline")
+        self._started = time.time()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keeps what is to be said; shows the distribution with a failure."""
-        if report.when != "call" or not hasattr(report, "perfsuite"):
-            return
-        from perfsuite.pytest_plugin import recording
+        """Keeps what a test measured; shows the distribution with a failure."""
+        if report.when == "call" and hasattr(report, "perfsuite"):
+            from perfsuite.pytest_plugin import telling
 
-        found = recording.recorded(report)
-        if found is None:
-            return
-        self.notes[report.nodeid] = found.notes
-        if report.failed:
-            recording.show(report, found, self.config.get_terminal_writer().fullwidth, self._encoding())
+            telling.keep(self, report)
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Writes the file, and compares with the baseline."""
+        if self.json is not None or self.baseline is not None:
+            from perfsuite.pytest_plugin import telling
+
+            telling.finish(self, session, self._started)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """What no test's outcome shows."""
-        notes = [f"{name}: {note}" for name, told in self.notes.items() for note in told]
-        if notes:
-            from perfsuite.pytest_plugin.distribution import plain, wrapped
+        if self.told or self.said:
+            from perfsuite.pytest_plugin import telling
 
-            terminalreporter.section("perfsuite")
-            for note in notes:
-                for line in wrapped(plain(note, self._encoding()), self.config.get_terminal_writer().fullwidth):
-                    terminalreporter.write_line(line)
-
-    def _encoding(self) -> str:
-        """The terminal's."""
-        return getattr(getattr(self.config.get_terminal_writer(), "_file", None), "encoding", None) or "utf-8"
+            telling.summary(self, terminalreporter)

@@ -29,6 +29,11 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     notes: list[str] = msgspec.field(default_factory=list)
 
 
+def phase_name(nodeid: str) -> str:
+    """What a test is called among phases, whose names may be those of files."""
+    return nodeid.replace("/", ".")
+
+
 def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     """Puts what the test measured into its report, as text; nothing where it measured nothing."""
     metrics = _metrics(item)
@@ -38,9 +43,9 @@ def attach(item: pytest.Item, report: pytest.TestReport) -> None:
     unhandled = [_last_line(report)] if report.failed and all(one.verdict != "failed" for one in metrics) else []
     verdict, reason = phase_verdict(metrics, unhandled) if metrics else ("not measured", "; ".join(notes))
     phase = PhaseResult(
-        name=item.nodeid,
+        name=phase_name(item.nodeid),
         verdict=verdict,
-        title=item.name,
+        title=item.nodeid,
         reason=reason,
         duration_s=report.duration,
         unhandled=unhandled,
