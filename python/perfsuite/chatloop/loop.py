@@ -23,7 +23,7 @@ from perfsuite.chatloop.calls import Call, Outcome, TookTooLong, amade, made
 from perfsuite.chatloop.config import ChatLoopConfig
 from perfsuite.chatloop.context import Context, Lookup
 from perfsuite.chatloop.forking import Lock
-from perfsuite.chatloop.model import Message, Model, ModelFailed, ModelReply, ModelTimeout, SimulatedModel
+from perfsuite.chatloop.model import Message, Model, ModelFailed, ModelReply, ModelTimeout, SimulatedModel, adopt_texts
 from perfsuite.chatloop.monitor import PerformanceMonitor
 from perfsuite.chatloop.resources import memory_bytes
 from perfsuite.chatloop.sanitizing import InputRejected, sanitize, validate
@@ -185,6 +185,7 @@ class ChatLoop:
         began = time.monotonic_ns()
         self._waited_ns = 0
         history = self.ctx.conversation_history
+        adopt_texts(history)
         try:
             trimmed = self._trimmed() if self._must_trim() else None
             with self._timed(names.INPUT_VALIDATION):
@@ -348,6 +349,7 @@ class ChatLoop:
 
     def _trim_conversation_history_incremental(self) -> TrimReport:
         """Hook: shortens the history, to safe_trim_level × max_history_pairs turns."""
+        adopt_texts(self.ctx.conversation_history)
         return trim(self.ctx.conversation_history, self._policy())
 
     def _validate_input(self, user_input: str) -> str:

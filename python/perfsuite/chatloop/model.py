@@ -15,6 +15,15 @@ Model = Callable[[list[Message]], Any]
 """Gets OpenAI-style messages; gives text, an assistant's message (a mapping), or a ModelReply; it may be async."""
 
 
+def adopt_texts(history: list[Message]) -> None:
+    """Makes messages, in place, of a history of plain texts, as the guide's samples give it: the user's and the
+    assistant's in turns, the user's first.  Whether it is one is told by its ends, for this is asked at every turn."""
+    if history and (isinstance(history[0], str) or isinstance(history[-1], str)):
+        for place, one in enumerate(history):
+            if isinstance(one, str):
+                history[place] = {"role": ("user", "assistant")[place % 2], "content": one}
+
+
 class ModelFailed(PerfsuiteError):
     """The model raised, or gave what is no answer; its own exception is the cause."""
 

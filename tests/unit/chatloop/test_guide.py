@@ -297,6 +297,25 @@ def test_memory_efficiency() -> None:
         assert efficiency > 0.5 if size >= 1000 else efficiency == 0.0
 
 
+def test_a_history_of_texts_as_the_guide_has_it() -> None:
+    chat_loop = ChatLoop("production", model=answer)
+    mock_ctx = MagicMock()
+    chat_loop.ctx = mock_ctx
+    for size in (10, 100, 1000, 5000):
+        mock_ctx.conversation_history = [f"message_{i}" for i in range(size)]
+        report = chat_loop._trim_conversation_history_incremental()
+        assert report.removed == max(0, size - 240)
+        history = mock_ctx.conversation_history
+        assert [one["content"] for one in history] == [f"message_{i}" for i in range(size)][-240:]
+        assert {one["role"] for one in history[::2]} == {"user"}
+    mock_ctx.conversation_history = ["hello", "hi"]
+    assert chat_loop.run_iteration("how are you?") == answer([])
+    assert [one["role"] for one in mock_ctx.conversation_history] == ["user", "assistant"] * 2
+    mock_ctx.conversation_history = [{"role": "user", "content": "x"}, 7, {"role": "user", "content": "y"}]
+    with pytest.raises(TypeError, match="a role and a content"):
+        chat_loop._trim_conversation_history_incremental()
+
+
 # ── profiling ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
