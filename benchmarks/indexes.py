@@ -41,12 +41,12 @@ def show(name: str, phase: PhaseResult) -> list[str]:
     print(f"\n{created.details.get('database', name)}\n{HEAD}")
     short = []
     for row in used.details["indexes"]:
-        quickest = row["p10_without_ms"] / row["p10_with_ms"]
+        quickest = row["times_quicker"]
         if row["index"] in SESSION_LOOKUPS and quickest < LEAST:
             short.append(f"{name}: {row['index']}")
         print(
             f"{row['index']:<28}{row['p50_with_ms']:>12.3f} ms{row['p50_without_ms']:>9.3f} ms"
-            f"{row['times_quicker']:>7.0f}{row['p10_with_ms']:>10.3f} ms"
+            f"{row['times_quicker_by_medians']:>7.0f}{row['p10_with_ms']:>10.3f} ms"
             f"{row['p10_without_ms']:>7.2f} ms{quickest:>7.0f}"
             f"{'' if row['used'] else '  NOT IN THE PLAN'}"
         )

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfsuite import Histogram, _core, stats
-from perfsuite.stats.intervals import histogram_median, nearest_rank
+from perfsuite.stats.intervals import histogram_median, histogram_quantile, nearest_rank
 
 np = pytest.importorskip("numpy", reason="numpy is the reference: pip install numpy")
 scipy_stats = pytest.importorskip("scipy.stats", reason="scipy is the reference: pip install scipy")
@@ -549,3 +549,8 @@ def test_the_median_of_few_values_has_open_ends() -> None:
     assert histogram_median(histogram) == (pytest.approx(4.0, rel=0.004), 0.0, math.inf)
     histogram.record_many([4.0] * 97)
     assert histogram_median(histogram) == pytest.approx((4.0, 4.0, 4.0), rel=0.004)
+    even = Histogram()
+    even.record_many([float(value) for value in range(1, 401)])
+    tenth = histogram_quantile(even, 0.1)
+    assert tenth.estimate == pytest.approx(40, rel=0.01)
+    assert 25 < tenth.low < tenth.estimate < tenth.high < 55

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from perfsuite.reports.database import index_line, index_rows
 from perfsuite.reports.figures import printable, row_of
 from perfsuite.result import MetricResult, PhaseResult, Requirement
 from perfsuite.units import figure, number
@@ -81,7 +82,7 @@ def _sections(phase: PhaseResult) -> Iterator[str]:
         if title == "Token Usage":
             yield from _agents(phase)
         if title == "Database Performance":
-            yield from _indexes(phase)
+            yield from (f"    – {index_line(row)}" for row in index_rows(phase))
         yield ""
 
 
@@ -119,17 +120,6 @@ def _agents(phase: PhaseResult) -> Iterator[str]:
         judged = "" if meant is None else " ✓" if row["models"] == [meant] else f" ✗ meant for {meant}"
         text = f"{row['agent']}: {number(row['tokens_per_message'])} tokens per message on {models}{judged}"
         yield f"    – {printable(text)}"
-
-
-def _indexes(phase: PhaseResult) -> Iterator[str]:
-    metric = phase.metric("indexes_used")
-    for row in metric.details.get("indexes", []) if metric is not None else []:
-        with_it, without, times = row["p50_with_ms"], row["p50_without_ms"], row["times_quicker"]
-        used = {True: "✓", False: "✗ not in the plan", None: ""}[row["used"]]
-        speed = "no figure" if times is None else (
-            f"{figure(with_it, 'ms')} with it, {figure(without, 'ms')} without: {number(times, 2)} times quicker"
-        )  # fmt: skip
-        yield f"    – {printable(row['index'])}: {speed} {used}".rstrip()
 
 
 def _verified(phase: PhaseResult, line: Requirement) -> Iterator[str]:

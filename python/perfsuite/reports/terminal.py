@@ -10,7 +10,7 @@ from typing import TextIO
 
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
-from perfsuite.reports import checkpoint
+from perfsuite.reports import checkpoint, database
 from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, row_of
 from perfsuite.reports.tables import padded
 from perfsuite.result import PhaseResult, Result
@@ -46,6 +46,7 @@ def render(
     if len(rows) < len(placed):
         lines.append(f"  … and {len(placed) - len(rows)} more, no worse (--verbose lists them)")
     lines += [f"  {line}" for line in knees(result.phases)]
+    lines += [f"  {line}" for phase in tabled for line in database.lines(phase) if not phase.requirements]
     counts = tally(p.metric for p in ordered(result.phases))
     text = str(counts) if any(counts) else "nothing was measured against a target"
     lines.append(text + (" (--verbose lists them)" if counts.not_measured and not verbose else ""))

@@ -75,11 +75,16 @@ def quantile_fractions(n: float, q: float, confidence: float = 0.95) -> tuple[fl
 
 
 def histogram_median(histogram: Histogram) -> Interval:
-    """The median of what a histogram counted, between two of its quantiles (95 %); where there are too few values for a
-    bound, 0 or infinity, which is all that is known of values that are not negative."""
-    low, high = quantile_fractions(histogram.count, 0.5)
+    """The median of what a histogram counted; see ``histogram_quantile``."""
+    return histogram_quantile(histogram, 0.5)
+
+
+def histogram_quantile(histogram: Histogram, q: float) -> Interval:
+    """The q-quantile of what a histogram counted, between two of its quantiles (95 %); where there are too few values
+    for a bound, 0 or infinity, which is all that is known of values that are not negative."""
+    low, high = quantile_fractions(histogram.count, q)
     return Interval(
-        histogram.quantile(0.5),
+        histogram.quantile(q),
         0.0 if low is None else histogram.quantile(low),
         math.inf if high is None else histogram.quantile(high),
     )

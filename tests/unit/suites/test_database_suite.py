@@ -25,7 +25,10 @@ from perfsuite.errors import UsageError
 from perfsuite.result import MetricResult, PhaseResult, Result
 from perfsuite.suites.database import ground, measuring
 from perfsuite.suites.database.crew import Crew, CrewLost
+from perfsuite.suites.database.effect import effect_of
+from perfsuite.suites.database.operations import lookups
 from perfsuite.suites.database.rows import Sizes
+from perfsuite.suites.database.tally import Tally
 from privileges import UNBOUND, WHY
 
 QUICK = {"duration": "0.3s", "rows": 2000, "workers": 2}
@@ -74,6 +77,44 @@ def test_all_seven_indexes_are_used_and_each_is_measured_with_and_without() -> N
         assert found.stats is not None
     assert metric(phase, "session_create_time").details["rows"] == 2000
     assert phase.metric("memory_growth") is None
+
+
+def test_the_sides_change_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With, without, without, with: what comes or goes meanwhile falls on both."""
+    seen: list[tuple[str, bool]] = []
+    real = Crew.run
+
+    def watched(self: Crew, query: NamedQuery, seconds: float, seed: str) -> Any:
+        with self._database.connected() as connection:
+            names = {one["name"] for one in sa.inspect(connection).get_indexes(f"{ground.PREFIX}sessions")}
+        seen.append((seed, f"{ground.PREFIX}idx_sessions_user_id" in names))
+        return real(self, query, seconds, seed)
+
+    monkeypatch.setattr(Crew, "run", watched)
+    monkeypatch.setattr(measuring, "SIDES", 4)
+    monkeypatch.setattr(
+        measuring.Study, "_slices", lambda self, begin, end, kinds, rounds=1: iter([0.0] * kinds * rounds)
+    )
+    phase = measured(seed=0)
+    sides = [there for seed, there in seen if seed.startswith("0 sessions of a user")]
+    assert sides == [True, True, False, False, True, True, False, False, True]
+    assert metric(phase, "indexes_used").value == 1.0
+
+
+@pytest.mark.parametrize(("waiting", "by_medians"), [(0.0, 100.0), (0.8, 3.0)])
+def test_waiting_for_a_turn_hides_no_index(waiting: float, by_medians: float) -> None:
+    """Other work of the machine adds 5 ms to most look-ups, whatever they take; the control is a machine without."""
+    session: Any = None
+    sides = []
+    for ms in (0.1, 10.0):
+        tally = Tally(session)
+        for number in range(1000):
+            tally.times.record(ms + (5.0 if number % 10 < 10 * waiting else 0.0))
+        sides.append(tally)
+    lookup = lookups(ground.PREFIX, Sizes(1000))[0]
+    row = effect_of(lookup, *sides, None, None).row()
+    assert row["times_quicker"] == pytest.approx(100.0, rel=0.01)
+    assert row["times_quicker_by_medians"] == pytest.approx(by_medians, rel=0.05)
 
 
 def test_a_missing_index_is_seen_in_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -339,6 +380,11 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     out = capsys.readouterr().out
     assert "database:sqlite" in out
     assert "indexes_used" in out
+    for index in INDEXES:
+        assert f"• {index.name}: " in out
+        assert f"USING INDEX {ground.PREFIX}{index.name}" in out
+    assert out.count("times quicker ✓") == 7
+    assert "• logs of a session: " in out
     (report,) = tmp_path.glob("report-*.md")
     assert "USING INDEX perfsuite_chat_idx_sessions_user_id (user_id=?)" in report.read_text()
     assert len(list(tmp_path.glob("results-*.json"))) == 1

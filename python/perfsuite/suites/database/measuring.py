@@ -43,6 +43,8 @@ LEAST_SHARE = 0.3
 """Of the time, for all that; to fill the tables may have taken the rest."""
 ROUNDS = 3
 """As often each comes in turn, where there is time for that; once at least."""
+SIDES = 8
+"""Slices with an index, and as many without it, where there is time for that."""
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
@@ -131,11 +133,11 @@ class Study:
     def _goes_on(self) -> bool:
         return not self.session.stop.is_set()
 
-    def _slices(self, begin: float, end: float, kinds: int) -> Iterator[float]:
+    def _slices(self, begin: float, end: float, kinds: int, rounds: int = ROUNDS) -> Iterator[float]:
         """Lengths of slices, ``kinds`` in turn, from one share of the time to another; one of each kind at least.  A
         slice that lasts longer than it should, for its workers wait for one another, leaves the next ones less."""
         until = self.began + end * self.whole_s
-        length = min(LONGEST_SLICE_S, max(SHORTEST_SLICE_S, (end - begin) * self.whole_s / (ROUNDS * kinds)))
+        length = min(LONGEST_SLICE_S, max(SHORTEST_SLICE_S, (end - begin) * self.whole_s / (rounds * kinds)))
         number = 0
         while self._goes_on() and (number < kinds or number % kinds or time.monotonic() < until):
             yield length
@@ -165,25 +167,31 @@ class Study:
             self.tallies.all_queries.merge(done)
 
     def _compare(self, crew: Crew, lookup: Lookup, share: float) -> None:
-        """One look-up with its index and without it, the other six there."""
-        with_it, without = Tally(self.session), Tally(self.session)
+        """One look-up with its index and without it, the other six there; the sides change places (with, without,
+        without, with, …), so that load that comes or goes falls on both alike."""
+        sides = {True: Tally(self.session), False: Tally(self.session)}
         bare: QueryPlan | None = None
-        seed = f"{self.session.seed} {lookup.query.name}"
+        there = True
         begin, end = (LOOKING_UP + (1.0 - LOOKING_UP) * part for part in (share, share + 1 / len(INDEXES)))
-        for number, seconds in enumerate(self._slices(begin, end, 2)):
-            if number % 2 == 0:
-                with_it.take(crew.run(lookup.query, seconds, f"{seed} with {number}"))
-                continue
-            with self.database.connected() as connection:
-                drop_indexes(connection, prefix=PREFIX, only=[lookup.index])
-            try:
-                bare = bare or self._plan(lookup)
-                without.take(crew.run(lookup.query, seconds, f"{seed} without {number}"))
-            finally:
-                with self.database.connected() as connection:
-                    create_indexes(connection, prefix=PREFIX, only=[lookup.index])
-        self.tallies.count(with_it, without)
-        self.effects.append(effect_of(lookup, with_it, without, self.plans[lookup.index.name], bare))
+        try:
+            for number, seconds in enumerate(self._slices(begin, end, 2, SIDES)):
+                indexed = number % 4 in (0, 3)
+                if indexed is not there:
+                    self._set(lookup, there := indexed)
+                if not indexed:
+                    bare = bare or self._plan(lookup)
+                seed = f"{self.session.seed} {lookup.query.name} {number}"
+                sides[indexed].take(crew.run(lookup.query, seconds, seed))
+        finally:
+            if not there:
+                self._set(lookup, True)
+        self.tallies.count(*sides.values())
+        self.effects.append(effect_of(lookup, sides[True], sides[False], self.plans[lookup.index.name], bare))
+
+    def _set(self, lookup: Lookup, there: bool) -> None:
+        """Makes the look-up's index, or takes it away."""
+        with self.database.connected() as connection:
+            (create_indexes if there else drop_indexes)(connection, prefix=PREFIX, only=[lookup.index])
 
     def _plan(self, lookup: Lookup) -> QueryPlan | None:
         from perfsuite.database.plans import explain
@@ -222,5 +230,5 @@ class Study:
             low=least.times.low,
             high=least.times.high,
             samples=least.samples,
-            details={"of": least.index},
+            details={"of": least.index, "by_medians": least.row()["times_quicker_by_medians"]},
         )
