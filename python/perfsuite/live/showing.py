@@ -25,6 +25,7 @@ class Showing:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._stretch: Stretch | None = None
+        self._result: Result | None = None
 
     def progress(self, progress: Progress) -> None:
         """How far the run is."""
@@ -39,10 +40,12 @@ class Showing:
 
     def save(self, result: Result) -> None:
         """The result so far."""
+        self._result = result
         self._board.put(metrics=judged(result))
 
     def end(self, result: Result, files: str | None = None) -> None:
         """The last state: what came of the run, and where its files are."""
+        self._result = result
         last = {} if self._stretch is None else {**picture(self._stretch), "rate": None}
         said = f"The run has ended: {result.run.verdict}."
         if result.run.error:
@@ -50,6 +53,13 @@ class Showing:
         if files:
             said += f" Its files: {files}"
         self._board.end(said, **last, verdict=result.run.verdict, metrics=judged(result))
+
+    def metrics(self) -> tuple[str, bytes]:
+        """The result so far as Prometheus text; nothing before the first is there."""
+        from perfsuite.exports.prometheus import CONTENT_TYPE, check, exposition
+
+        check()
+        return CONTENT_TYPE, b"" if self._result is None else exposition(self._result)
 
 
 def judged(result: Result) -> list[dict[str, str]]:
@@ -87,10 +97,12 @@ def showing(plan: Plan, say: Callable[[str], object] | None = None) -> Iterator[
     board = Board(target=plan.target, started=time.time())
     server = Server(listener, token, board, resources(plan.target))
     try:
+        shown = Showing(board)
+        server.metrics = shown.metrics
         server.start()
         hint = " (open it with ?token=…)" if token is not None else ""
         (say or _to_stderr)(f"live at {server.url}{hint}")
-        yield Showing(board)
+        yield shown
     finally:
         board.end("The run was broken off.")  # unless it has said how it ended
         server.close()

@@ -13,7 +13,7 @@ import logging
 import socket
 import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -145,6 +145,23 @@ class _Stream(_Handler):
             self.server.left()
 
 
+class _Metrics(_Handler):
+    """The figures as Prometheus text, made in another thread when somebody asks."""
+
+    async def get(self) -> None:
+        if self.server.metrics is None:
+            raise HTTPError(404)
+        try:
+            kind, body = await asyncio.to_thread(self.server.metrics)
+        except PerfsuiteError as error:
+            self.set_status(501)
+            kind, body = "text/plain; charset=utf-8", f"501: {error}\n".encode()
+        self.set_header("Content-Type", kind)
+        self.finish(body)
+
+    head = get
+
+
 class Server:
     """Serves ``board`` and ``resources`` (by path) at ``listener`` from ``start`` to ``close``."""
 
@@ -153,6 +170,8 @@ class Server:
         self.token = token
         self.board = board
         self.resources = resources
+        self.metrics: Callable[[], tuple[str, bytes]] | None = None
+        """What /metrics shows, and its kind; None: there is no such page."""
         self.url = url_of(listener)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._over: asyncio.Event | None = None
@@ -207,7 +226,7 @@ class Server:
         self.board.serve_in(self._loop)
         given: dict[str, object] = {"server": self}
         application = Application(
-            [(r"/stream", _Stream, given), (r"/(.*)", _File, given)],
+            [(r"/stream", _Stream, given), (r"/metrics", _Metrics, given), (r"/(.*)", _File, given)],
             log_function=lambda handler: None,
         )
         logging.getLogger("tornado.general").addHandler(logging.NullHandler())  # malformed requests are no news here

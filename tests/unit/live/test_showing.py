@@ -7,14 +7,18 @@ import os
 import re
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from perfsuite.configuration import configure
+from perfsuite.exports.prometheus import CONTENT_TYPE, exposition
 from perfsuite.live.showing import showing
 from perfsuite.pythonpath import VARIABLE, joined, package
+from perfsuite.result import dump, parse
+from results_made import full
 
 PATIENCE_S = 120.0
 
@@ -87,3 +91,30 @@ def test_the_measured_process_does_not_load_bokeh(tmp_path: Path) -> None:
         env={**os.environ, VARIABLE: joined([package()])}, timeout=PATIENCE_S,
     )  # fmt: skip
     assert done.stdout.splitlines()[-1] == "False"
+
+
+def test_the_figures_are_there_for_prometheus_while_the_run_lasts() -> None:
+    urls: list[str] = []
+    plan = configure({"live": "127.0.0.1:0"}, environment={}, keywords=True)
+    with showing(plan, urls.append) as page:
+        assert page is not None
+        url = re.sub(r".*(http://\S+?)/? .*|.*(http://\S+?)/?$", r"\1\2", urls[0]) + "/metrics"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            assert answer.read() == b"", "nothing is there yet"
+        for result in (full(), parse(dump(full()))):
+            page.save(result)
+            with urllib.request.urlopen(url, timeout=60) as answer:
+                assert answer.headers["Content-Type"] == CONTENT_TYPE
+                assert answer.read() == exposition(result)
+
+
+def test_prometheus_is_told_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls: list[str] = []
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    plan = configure({"live": "127.0.0.1:0"}, environment={}, keywords=True)
+    with showing(plan, urls.append):
+        url = re.sub(r".*(http://\S+?)/? .*|.*(http://\S+?)/?$", r"\1\2", urls[0]) + "/metrics"
+        with pytest.raises(urllib.error.HTTPError, match="501") as refused:
+            urllib.request.urlopen(url, timeout=60)
+        assert b"perfsuite[prometheus]" in refused.value.read()
+        refused.value.close()
