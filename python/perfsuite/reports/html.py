@@ -10,6 +10,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from perfsuite.analysis.bottlenecks import bottlenecks
+from perfsuite.analysis.bottlenecks import stages as stages_of
 from perfsuite.reports.content import content
 from perfsuite.reports.figures import label, printable, samples, stat
 from perfsuite.result import Result
@@ -27,15 +29,20 @@ def render(result: Result) -> str:
 
     from perfsuite.charts import charts
     from perfsuite.charts.embed import embedded, scripts
+    from perfsuite.charts.stages import stages_by_phase
 
     whole = content(result)
+    stages = list(stages_by_phase([took for phase in result.phases if (took := stages_of(phase)) is not None]))
     drawn: dict[str, list[Chart]] = {phase.name: charts(phase) for phase in result.phases}
-    every = [chart for some in drawn.values() for chart in some]
-    parts = embedded(list(drawn.values())) if every else None
+    groups = [stages, *drawn.values()]
+    every = [chart for some in groups for chart in some]
+    parts = embedded(groups) if every else None
     return _template().render(
         **{name: getattr(whole, name) for name in type(whole).__dataclass_fields__},
         run=result.run,
         recommendations=result.recommendations,
+        bottlenecks=bottlenecks(result.phases, result.environment.cores),
+        stages=stages,
         charts=drawn,
         roots={} if parts is None else {id(chart): root for chart, root in zip(every, parts.roots, strict=True)},
         data=None if parts is None else parts.data,
