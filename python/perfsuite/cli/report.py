@@ -1,4 +1,4 @@
-"""``perfsuite report FILE…``: the reports of results that are there already."""
+"""``perfsuite report FILE…``: the reports of results that are there already, and of the browser monitor's logs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from pathlib import Path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from perfsuite.realtime.logs import Logs
     from perfsuite.result import Result
     from perfsuite.suites.memory.comparison_result import Comparison
 
@@ -18,7 +21,10 @@ def configure(parser: ArgumentParser) -> None:
     """Files, a folder, formats."""
     from perfsuite.reports.formats import EXPORTS, REPORTS
 
-    files = "results-TS.json, of an interrupted run too, or comparison_TS.json"
+    files = (
+        "results-TS.json, of an interrupted run too, comparison_TS.json, or logs of the browser monitor, of which "
+        "several sessions are held against the first"
+    )
     parser.add_argument("files", nargs="+", metavar="FILE", help=files)
     parser.add_argument("-o", "--output", metavar="DIR", help="folder for the reports [beside each result]")
     parser.add_argument(
@@ -35,6 +41,7 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Renders each result; 2 when one of them cannot be read, but the others are rendered first."""
     from perfsuite.errors import Mistakes, unknown
+    from perfsuite.realtime.logs import read
     from perfsuite.reports.formats import EXPORTS, REPORTS
     from perfsuite.result import load
 
@@ -45,17 +52,64 @@ def execute(arguments: Namespace) -> int:
             raise unknown("format", name, known, "--format")
     formats = tuple(arguments.format or usual)
     mistakes = Mistakes()
+    sessions: list[tuple[Path, Logs]] = []
     for name in arguments.files:
         with mistakes.noted():
             path = Path(name)
             folder = Path(arguments.output) if arguments.output else path.parent
-            comparison = compared(path)
-            if comparison is not None:
+            logs = read(path)
+            comparison = compared(path) if logs is None else None
+            if logs is not None:
+                sessions.append((path, logs))
+                render_session(logs, path, folder, formats)
+            elif comparison is not None:
                 render_comparison(comparison, path, folder, formats)
             else:
                 render(load(path), path, folder, formats, verbose=arguments.verbose)
+    for path, logs in sessions[1:]:
+        folder = Path(arguments.output) if arguments.output else path.parent
+        render_sessions(sessions[0], (path, logs), folder, formats)
     mistakes.check()
     return 0
+
+
+def render_session(logs: Logs, path: Path, folder: Path, formats: tuple[str, ...]) -> None:
+    """Writes the report of one session of a page."""
+    from perfsuite.reports import sessions
+
+    if SCREEN in formats:
+        sys.stdout.write(sessions.terminal(logs))
+    _write(folder, path.stem, formats, {"md": lambda: sessions.markdown(logs), "html": lambda: sessions.page(logs)})
+
+
+def render_sessions(
+    before: tuple[Path, Logs], after: tuple[Path, Logs], folder: Path, formats: tuple[str, ...]
+) -> None:
+    """Writes what changed from one session of a page to another."""
+    from perfsuite.realtime.comparison import compare
+    from perfsuite.reports import sessions
+
+    found = compare(before[1], after[1])
+    names = before[0].name, after[0].name
+    if SCREEN in formats:
+        sys.stdout.write("\n" + sessions.terminal_of_two(found, names))
+    stem = f"{before[0].stem}-and-{after[0].stem}"
+    made = {"md": lambda: sessions.markdown_of_two(found, names), "html": lambda: sessions.page_of_two(found, names)}
+    _write(folder, stem, formats, made)
+
+
+def _write(folder: Path, stem: str, formats: tuple[str, ...], made: Mapping[str, Callable[[], str]]) -> None:
+    from perfsuite.errors import UsageError
+    from perfsuite.exports.files import write_atomically
+    from perfsuite.exports.places import make_folder
+
+    for name in formats:
+        if name in made:
+            make_folder(folder)
+            text = made[name]().encode("utf-8", "replace")
+            print(write_atomically(folder / f"{stem}.{name}", text, replace=True))
+        elif name != SCREEN:
+            raise UsageError(f"--format {name}: the logs of a page are reported as {', '.join([*made, SCREEN])}")
 
 
 def compared(path: Path) -> Comparison | None:
