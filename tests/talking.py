@@ -52,6 +52,10 @@ class Talk:
         except ConnectionClosed:
             return  # how a connection ends is what these tests are about
 
+    def say(self, message: str | bytes) -> None:
+        """Sends to the newest connection."""
+        self.connections[-1].send(message)
+
     def drop(self) -> None:
         """Cuts every connection without a farewell."""
         for connection in self.connections:
@@ -91,3 +95,30 @@ def speaks(chunks: int = 5, characters: int = 4000) -> Answer:
         connection.send(event("response.done"))
 
     return answer
+
+
+CLIENT = """
+window.client = {
+  workMs: 0,            // how long the page takes over a message
+  chunksProcessed: 99,  // how many of a response's audio chunks it plays
+  seen: [],
+  connect(address) {
+    const socket = this.socket = new WebSocket(`ws://${address}/`);
+    let played = 0;
+    socket.addEventListener("message", async event => {
+      const kind = JSON.parse(event.data).type;
+      this.seen.push(kind);
+      if (kind === "response.done") { played = 0; this.done?.(); }
+      if (this.workMs) await new Promise(wake => setTimeout(wake, this.workMs));
+      if (kind === "response.audio.delta" && played++ < this.chunksProcessed) perfsuite.audioChunkProcessed();
+    });
+    return new Promise((resolve, reject) => { socket.onopen = () => resolve(); socket.onerror = reject; });
+  },
+  ask() {
+    const done = new Promise(resolve => { this.done = resolve; });
+    this.socket.send('{"type":"response.create"}');
+    return done;
+  },
+};
+"""
+"""A page's side of it: plays audio as it comes, or as badly as a test asks for."""

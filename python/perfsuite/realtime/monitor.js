@@ -156,8 +156,9 @@ class Ring {
 
   /** The last n entries, oldest first.  @param {number} [n] */
   last(n = this.entries.length) {
-    const whole = this.entries.slice(this.oldest).concat(this.entries.slice(0, this.oldest));
-    return n < whole.length ? whole.slice(-n) : whole;
+    const { length } = this.entries;
+    const taken = Math.min(n, length);
+    return Array.from({ length: taken }, (_, i) => this.entries[(this.oldest + length - taken + i) % length]);
   }
 }
 
@@ -219,10 +220,11 @@ function spent(began) {
   session.cost.calls += 1;
 }
 
-/** Bytes of heap in use, where the browser tells.  @returns {number | null} */
-function heap() {
+/** Bytes of heap: in use, and at most; null where the browser does not tell.  @param {"usedJSHeapSize" | "jsHeapSizeLimit"} name */
+function heap(name) {
   const memory = /** @type {any} */ (performance).memory;
-  return memory ? memory.usedJSHeapSize : null;
+  const bytes = memory && memory[name];
+  return typeof bytes === "number" && bytes > 0 ? bytes : null;
 }
 
 /** The state now, in the document's names. */
@@ -235,7 +237,7 @@ function state() {
     wsBufferedAmount: buffered,
     readyState: newest ? newest.readyState : null,
     eventQueueSize: processing.size,
-    usedJSHeapSize: heap(),
+    usedJSHeapSize: heap("usedJSHeapSize"),
   };
 }
 
@@ -432,16 +434,17 @@ const FORESEEN = [
 ];
 const AHEAD_MS = 60000;
 
-/** Early warnings: what has risen steadily for half a minute and would pass its limit within the next minute. */
+/** Early warnings: what has risen steadily in its last thirty samples and would pass its limit within the next minute. */
 function foresee() {
-  const lately = session.samples.last(RULES.growth.samples);
+  const samples = session.samples.last(10 * RULES.growth.samples);
   for (const { figure, limit } of FORESEEN) {
     const rule = /** @type {any} */ (RULES.growth.figures)[figure];
-    const rise = growth(lately, rule);
+    const lately = samples.filter((one) => one[rule.field] !== null).slice(-RULES.growth.samples);
+    const rise = growth(lately, { ...rule, ratio: 1 }); // what matters is where it leads
     if (!rise) continue;
     const level = lately[lately.length - 1][rule.field];
     const took = ((lately[lately.length - 1].t - lately[0].t) * 2) / 3;
-    if (level === null || level < thresholds[limit] * 0.3 || level > thresholds[limit] || took <= 0) continue;
+    if (level < thresholds[limit] * 0.3 || level > thresholds[limit] || took <= 0) continue;
     if (level + (rise / took) * AHEAD_MS > thresholds[limit] && mayWarn(figure, AHEAD_MS)) {
       const form = RULES.thresholds[limit].form;
       const message = `Early warning: ${rule.field} rises steadily and would pass ${FORMS[form](thresholds[limit])} within a minute`;
@@ -474,11 +477,11 @@ function adapt(seen) {
   const network = connection && connection.rtt > 500 ? 4 * connection.rtt : 0;
   set("responseMs", Math.min(3 * base("responseMs"), Math.max(base("responseMs") + network, expected)));
   // Where memory is short, fewer chunks may wait, and the warning comes before the browser gives up.
-  const memory = /** @type {any} */ (performance).memory;
-  if (memory && memory.jsHeapSizeLimit) {
-    const free = 1 - seen.usedJSHeapSize / memory.jsHeapSizeLimit;
+  const most = heap("jsHeapSizeLimit");
+  if (most !== null && seen.usedJSHeapSize !== null) {
+    const free = 1 - seen.usedJSHeapSize / most;
     set("audioChunks", Math.round(base("audioChunks") * (free < 0.1 ? 0.25 : free < 0.25 ? 0.5 : 1)));
-    set("heapBytes", Math.min(base("heapBytes"), Math.round(memory.jsHeapSizeLimit * 0.8)));
+    set("heapBytes", Math.min(base("heapBytes"), Math.round(most * 0.8)));
   }
 }
 
@@ -623,7 +626,7 @@ function wrapped(listener) {
       let result;
       try {
         if (typeof listener === "function") result = Reflect.apply(listener, self, [event]);
-        else result = listener.handleEvent(event);
+        else if (typeof listener.handleEvent === "function") result = listener.handleEvent(event);
       } finally {
         if (message && !(result instanceof Promise)) ended(message);
       }
@@ -691,10 +694,19 @@ function alike(ours, theirs) {
   return ours;
 }
 
+/** The prototype that has ``send`` itself: the browser's, below whatever the page has made of WebSocket.  @param {any} prototype */
+function ownerOfSend(prototype) {
+  while (prototype && !Object.hasOwn(prototype, "send")) prototype = Object.getPrototypeOf(prototype);
+  return prototype;
+}
+
 function hookSockets() {
   const Native = window.WebSocket;
-  if (typeof Native !== "function") return;
-  const prototype = Native.prototype;
+  const prototype = typeof Native === "function" && ownerOfSend(Native.prototype);
+  if (!prototype) return;
+  const Base = prototype.constructor;
+  /** Also those that were made behind the monitor's back.  @param {any} socket */
+  const known = (socket) => watchedOf.get(socket) || (socket instanceof Base ? watch(socket) : undefined);
   const Hooked = new Proxy(Native, {
     construct(target, args, newTarget) {
       const socket = Reflect.construct(target, args, newTarget === Hooked ? target : newTarget);
@@ -705,12 +717,12 @@ function hookSockets() {
     },
   });
   hook(window, "WebSocket", () => ({ value: Hooked }));
-  hook(prototype, "constructor", () => ({ value: Hooked }));
+  hook(Native.prototype, "constructor", () => ({ value: Hooked }));
   hook(prototype, "send", ({ value: send }) => ({
     value: alike(function (/** @type {any[]} */ ...args) {
       // @ts-ignore: the socket
       const socket = this;
-      const watched = watchedOf.get(socket) || (socket instanceof Native && watch(socket));
+      const watched = known(socket);
       if (watched && watched.successor) return watched.successor.send(...args);
       const result = Reflect.apply(send, socket, args);
       if (watched) sent(socket, watched, args[0]);
@@ -734,10 +746,12 @@ function hookSockets() {
     },
     set: set && function (handler) {
       // @ts-ignore: the socket
-      Reflect.apply(set, this, [typeof handler === "function" ? wrapped(handler) : handler]);
+      const socket = this;
+      known(socket);
+      Reflect.apply(set, socket, [typeof handler === "function" ? wrapped(handler) : handler]);
     },
   }));
-  hookListeners(prototype);
+  hookListeners(prototype, known);
 }
 
 /** @param {Watched} watched @param {any} type @param {any} listener */
@@ -745,8 +759,8 @@ function forget(watched, type, listener) {
   watched.listeners = watched.listeners.filter((kept) => kept.type !== type || kept.listener !== listener);
 }
 
-/** addEventListener and removeEventListener of WebSockets alone.  @param {any} prototype */
-function hookListeners(prototype) {
+/** addEventListener and removeEventListener of WebSockets alone.  @param {any} prototype @param {(socket: any) => Watched | undefined} known */
+function hookListeners(prototype, known) {
   // What the page had there before; looked up late, because some libraries replace EventTarget's after this script.
   const own = (/** @type {string} */ name) => Object.getOwnPropertyDescriptor(prototype, name)?.value;
   const [ownAdd, ownRemove] = [own("addEventListener"), own("removeEventListener")];
@@ -757,7 +771,7 @@ function hookListeners(prototype) {
       // @ts-ignore: the socket
       const socket = this;
       const [type, listener, options] = args;
-      const watched = watchedOf.get(socket);
+      const watched = known(socket);
       if (watched && canListen(listener)) {
         forget(watched, type, listener);
         watched.listeners.push({ type, listener, options });
@@ -1115,7 +1129,7 @@ function reconnect(watched, reason) {
       reason, attempt, url: watched.url, protocols: watched.protocols, conversation: [...watched.conversation],
       socket: watched.socket.deref(),
     };
-    Promise.resolve(settings.onReconnect ? settings.onReconnect(context) : replace(watched)).then(
+    new Promise((resolve) => resolve(settings.onReconnect ? settings.onReconnect(context) : replace(watched))).then(
       () => {
         session.totals.reconnections += 1;
         session.event("reconnect", { socket: watched.id, message: reason });

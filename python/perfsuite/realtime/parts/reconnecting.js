@@ -37,7 +37,7 @@ function reconnect(watched, reason) {
       reason, attempt, url: watched.url, protocols: watched.protocols, conversation: [...watched.conversation],
       socket: watched.socket.deref(),
     };
-    Promise.resolve(settings.onReconnect ? settings.onReconnect(context) : replace(watched)).then(
+    new Promise((resolve) => resolve(settings.onReconnect ? settings.onReconnect(context) : replace(watched))).then(
       () => {
         session.totals.reconnections += 1;
         session.event("reconnect", { socket: watched.id, message: reason });

@@ -26,8 +26,9 @@ class Ring {
 
   /** The last n entries, oldest first.  @param {number} [n] */
   last(n = this.entries.length) {
-    const whole = this.entries.slice(this.oldest).concat(this.entries.slice(0, this.oldest));
-    return n < whole.length ? whole.slice(-n) : whole;
+    const { length } = this.entries;
+    const taken = Math.min(n, length);
+    return Array.from({ length: taken }, (_, i) => this.entries[(this.oldest + length - taken + i) % length]);
   }
 }
 
@@ -89,10 +90,11 @@ function spent(began) {
   session.cost.calls += 1;
 }
 
-/** Bytes of heap in use, where the browser tells.  @returns {number | null} */
-function heap() {
+/** Bytes of heap: in use, and at most; null where the browser does not tell.  @param {"usedJSHeapSize" | "jsHeapSizeLimit"} name */
+function heap(name) {
   const memory = /** @type {any} */ (performance).memory;
-  return memory ? memory.usedJSHeapSize : null;
+  const bytes = memory && memory[name];
+  return typeof bytes === "number" && bytes > 0 ? bytes : null;
 }
 
 /** The state now, in the document's names. */
@@ -105,7 +107,7 @@ function state() {
     wsBufferedAmount: buffered,
     readyState: newest ? newest.readyState : null,
     eventQueueSize: processing.size,
-    usedJSHeapSize: heap(),
+    usedJSHeapSize: heap("usedJSHeapSize"),
   };
 }
 

@@ -135,16 +135,17 @@ const FORESEEN = [
 ];
 const AHEAD_MS = 60000;
 
-/** Early warnings: what has risen steadily for half a minute and would pass its limit within the next minute. */
+/** Early warnings: what has risen steadily in its last thirty samples and would pass its limit within the next minute. */
 function foresee() {
-  const lately = session.samples.last(RULES.growth.samples);
+  const samples = session.samples.last(10 * RULES.growth.samples);
   for (const { figure, limit } of FORESEEN) {
     const rule = /** @type {any} */ (RULES.growth.figures)[figure];
-    const rise = growth(lately, rule);
+    const lately = samples.filter((one) => one[rule.field] !== null).slice(-RULES.growth.samples);
+    const rise = growth(lately, { ...rule, ratio: 1 }); // what matters is where it leads
     if (!rise) continue;
     const level = lately[lately.length - 1][rule.field];
     const took = ((lately[lately.length - 1].t - lately[0].t) * 2) / 3;
-    if (level === null || level < thresholds[limit] * 0.3 || level > thresholds[limit] || took <= 0) continue;
+    if (level < thresholds[limit] * 0.3 || level > thresholds[limit] || took <= 0) continue;
     if (level + (rise / took) * AHEAD_MS > thresholds[limit] && mayWarn(figure, AHEAD_MS)) {
       const form = RULES.thresholds[limit].form;
       const message = `Early warning: ${rule.field} rises steadily and would pass ${FORMS[form](thresholds[limit])} within a minute`;
@@ -177,11 +178,11 @@ function adapt(seen) {
   const network = connection && connection.rtt > 500 ? 4 * connection.rtt : 0;
   set("responseMs", Math.min(3 * base("responseMs"), Math.max(base("responseMs") + network, expected)));
   // Where memory is short, fewer chunks may wait, and the warning comes before the browser gives up.
-  const memory = /** @type {any} */ (performance).memory;
-  if (memory && memory.jsHeapSizeLimit) {
-    const free = 1 - seen.usedJSHeapSize / memory.jsHeapSizeLimit;
+  const most = heap("jsHeapSizeLimit");
+  if (most !== null && seen.usedJSHeapSize !== null) {
+    const free = 1 - seen.usedJSHeapSize / most;
     set("audioChunks", Math.round(base("audioChunks") * (free < 0.1 ? 0.25 : free < 0.25 ? 0.5 : 1)));
-    set("heapBytes", Math.min(base("heapBytes"), Math.round(memory.jsHeapSizeLimit * 0.8)));
+    set("heapBytes", Math.min(base("heapBytes"), Math.round(most * 0.8)));
   }
 }
 

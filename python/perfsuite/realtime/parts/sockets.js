@@ -131,7 +131,7 @@ function wrapped(listener) {
       let result;
       try {
         if (typeof listener === "function") result = Reflect.apply(listener, self, [event]);
-        else result = listener.handleEvent(event);
+        else if (typeof listener.handleEvent === "function") result = listener.handleEvent(event);
       } finally {
         if (message && !(result instanceof Promise)) ended(message);
       }
@@ -199,10 +199,19 @@ function alike(ours, theirs) {
   return ours;
 }
 
+/** The prototype that has ``send`` itself: the browser's, below whatever the page has made of WebSocket.  @param {any} prototype */
+function ownerOfSend(prototype) {
+  while (prototype && !Object.hasOwn(prototype, "send")) prototype = Object.getPrototypeOf(prototype);
+  return prototype;
+}
+
 function hookSockets() {
   const Native = window.WebSocket;
-  if (typeof Native !== "function") return;
-  const prototype = Native.prototype;
+  const prototype = typeof Native === "function" && ownerOfSend(Native.prototype);
+  if (!prototype) return;
+  const Base = prototype.constructor;
+  /** Also those that were made behind the monitor's back.  @param {any} socket */
+  const known = (socket) => watchedOf.get(socket) || (socket instanceof Base ? watch(socket) : undefined);
   const Hooked = new Proxy(Native, {
     construct(target, args, newTarget) {
       const socket = Reflect.construct(target, args, newTarget === Hooked ? target : newTarget);
@@ -213,12 +222,12 @@ function hookSockets() {
     },
   });
   hook(window, "WebSocket", () => ({ value: Hooked }));
-  hook(prototype, "constructor", () => ({ value: Hooked }));
+  hook(Native.prototype, "constructor", () => ({ value: Hooked }));
   hook(prototype, "send", ({ value: send }) => ({
     value: alike(function (/** @type {any[]} */ ...args) {
       // @ts-ignore: the socket
       const socket = this;
-      const watched = watchedOf.get(socket) || (socket instanceof Native && watch(socket));
+      const watched = known(socket);
       if (watched && watched.successor) return watched.successor.send(...args);
       const result = Reflect.apply(send, socket, args);
       if (watched) sent(socket, watched, args[0]);
@@ -242,10 +251,12 @@ function hookSockets() {
     },
     set: set && function (handler) {
       // @ts-ignore: the socket
-      Reflect.apply(set, this, [typeof handler === "function" ? wrapped(handler) : handler]);
+      const socket = this;
+      known(socket);
+      Reflect.apply(set, socket, [typeof handler === "function" ? wrapped(handler) : handler]);
     },
   }));
-  hookListeners(prototype);
+  hookListeners(prototype, known);
 }
 
 /** @param {Watched} watched @param {any} type @param {any} listener */
@@ -253,8 +264,8 @@ function forget(watched, type, listener) {
   watched.listeners = watched.listeners.filter((kept) => kept.type !== type || kept.listener !== listener);
 }
 
-/** addEventListener and removeEventListener of WebSockets alone.  @param {any} prototype */
-function hookListeners(prototype) {
+/** addEventListener and removeEventListener of WebSockets alone.  @param {any} prototype @param {(socket: any) => Watched | undefined} known */
+function hookListeners(prototype, known) {
   // What the page had there before; looked up late, because some libraries replace EventTarget's after this script.
   const own = (/** @type {string} */ name) => Object.getOwnPropertyDescriptor(prototype, name)?.value;
   const [ownAdd, ownRemove] = [own("addEventListener"), own("removeEventListener")];
@@ -265,7 +276,7 @@ function hookListeners(prototype) {
       // @ts-ignore: the socket
       const socket = this;
       const [type, listener, options] = args;
-      const watched = watchedOf.get(socket);
+      const watched = known(socket);
       if (watched && canListen(listener)) {
         forget(watched, type, listener);
         watched.listeners.push({ type, listener, options });
