@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from perfsuite import __version__
+from perfsuite.collectors import said_of
 from perfsuite.result import Environment
 
 PACKAGES = ("bokeh", "msgspec", "psutil", "SQLAlchemy", "zstandard", "lz4", "brotli", "tiktoken")
@@ -33,6 +34,7 @@ def environment(stamps: str) -> Environment:
         clock=f"CLOCK_MONOTONIC, resolution {resolution * 1e9:.0f} ns",
         stamps=stamps,
         packages=versions(),
+        collectors=said_of(),
     )
 
 

@@ -218,7 +218,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it ran.  ``clock`` names the clock and its resolution, ``stamps`` where the times of the wire come from."""
+    """Where it ran.  ``clock`` names the clock and its resolution, ``stamps`` where the times of the wire come from,
+    ``collectors`` what of a container and of GPUs is sampled, or why that is absent."""
 
     host: str
     os: str
@@ -231,6 +232,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     clock: str = ""
     stamps: str = ""
     packages: dict[str, str] = msgspec.field(default_factory=dict)
+    collectors: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Recommendation(msgspec.Struct, frozen=True, kw_only=True):

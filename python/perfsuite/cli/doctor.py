@@ -19,6 +19,7 @@ EXTRAS = {
     "prometheus": (("prometheus_client",), "the server's own view of a run, and figures for Prometheus"),
     "realtime": (("websockets",), "realtime targets, and /v1/realtime of serve"),
     "otel": (("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"), "figures for OpenTelemetry"),
+    "gpu": (("nvidia-ml-py",), "how busy NVIDIA GPUs are, and their memory"),
     "tokens": (("tiktoken", "tokenizers"), "token counts by a model's tokenizer where a server tells none"),
     "notebook": (("pandas", "polars", "pyarrow"), "a result as a table in a notebook, and Parquet files"),
     "benchmark": (("pygal", "pygaljs"), "pytest --benchmark-histogram"),
@@ -77,6 +78,7 @@ def findings() -> Iterator[Finding]:
         _files,
         _memory,
         _processor,
+        _collectors,
     ):
         yield from _careful(check)
 
@@ -232,6 +234,14 @@ def _memory() -> Iterator[Finding]:
     if limit.exists() and (text := limit.read_text(encoding="ascii").strip()).isdigit():
         value += f"; this container may use {figure(int(text), 'bytes')}"
     yield Finding("ok", "memory", value)
+
+
+def _collectors() -> Iterator[Finding]:
+    from perfsuite.collectors import said_of
+
+    for name, said in said_of().items():
+        absent = said.startswith("absent: ")
+        yield Finding("absent" if absent else "ok", name, said.removeprefix("absent: "))
 
 
 def _processor() -> Iterator[Finding]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence, Set
 from typing import TYPE_CHECKING
 
 from perfsuite.collectors.base import Collector, Sampler
+from perfsuite.collectors.container import ContainerCollector
+from perfsuite.collectors.gpu import GpuCollector
 from perfsuite.collectors.host import HostCollector
 from perfsuite.collectors.processes import ProcessCollector
 from perfsuite.collectors.server import INTERVAL_S, ServerCollector
@@ -28,12 +30,16 @@ UNITS = {"bytes": "bytes", "percent": "%", "tokens": "tokens", "seconds": "s"}
 
 __all__ = [
     "Collector",
+    "ContainerCollector",
+    "GpuCollector",
     "HostCollector",
     "ProcessCollector",
     "Sampler",
     "ServerCollector",
     "collectors_for",
+    "present",
     "process_of",
+    "said_of",
     "samplers_for",
     "unit_of",
 ]
@@ -48,7 +54,18 @@ def process_of(plan: Plan, target: Target, own: Set[int] = frozenset()) -> Proce
 
 def collectors_for(process: ProcessCollector | None) -> list[Collector]:
     """All that a phase samples."""
-    return [HostCollector(), *([process] if process is not None else [])]
+    return [HostCollector(), *([process] if process is not None else []), *present(process)]
+
+
+def present(process: ProcessCollector | None) -> list[Collector]:
+    """Those of what not every machine has: the container of the process, or of this one; GPUs."""
+    pid = "self" if process is None else process.first
+    return [one for one in (ContainerCollector(pid), GpuCollector()) if one.absent is None]
+
+
+def said_of() -> dict[str, str]:
+    """What there is of them here, by name, or why they are absent."""
+    return {one.name: one.says() for one in (ContainerCollector(), GpuCollector())}
 
 
 def samplers_for(process: ProcessCollector | None, target: Target, duration_s: float) -> list[Sampler]:

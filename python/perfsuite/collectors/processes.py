@@ -44,6 +44,11 @@ class ProcessCollector:
         """Why there is nothing to sample: the processes have ended."""
         return None if any(root.is_running() for root in self._roots) else "the process has ended"
 
+    @property
+    def first(self) -> int:
+        """The id of the first root."""
+        return self._roots[0].pid
+
     def memory_bytes(self) -> int:
         """Memory of the tree now."""
         return sum(self._memory_of(process) for process in self._tree())
