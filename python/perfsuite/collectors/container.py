@@ -61,8 +61,8 @@ class ContainerCollector:
 
     def sample(self) -> Mapping[str, float]:
         """``memory_bytes``, ``memory_limit_bytes`` and ``memory_percent`` of it, ``cpu_percent`` (of one core, since
-        the last sample), ``cpu_limit_cores``; since the start of the phase ``throttled_seconds``, ``throttled_periods`` and
-        ``oom_kills``.  What the kernel does not tell is left out."""
+        the last sample), ``cpu_limit_cores``; since the start of the phase ``throttled_seconds``,
+        ``throttled_periods`` and ``oom_kills``.  What the kernel does not tell is left out."""
         values = dict(self._read())
         for name, first in self._first.items():
             if name in values:
