@@ -296,12 +296,27 @@ static PyObject *Events_drain_stamps(PyObject *object, PyObject *ignored)
     return bytes;
 }
 
+PyDoc_STRVAR(Events_forget_blocks_doc,
+             "forget_blocks($self, /)\n--\n\n"
+             "Gives back the memory of all blocks, which are most of it: for a load that is over\n"
+             "and is kept for its histograms, windows and counts.");
+
+static PyObject *Events_forget_blocks(PyObject *object, PyObject *ignored)
+{
+    (void)ignored;
+    PFS_LOCK(object);
+    pfs_events_forget_slices(((Events *)object)->events);
+    PFS_UNLOCK();
+    Py_RETURN_NONE;
+}
+
 PyMethodDef pfs_py_events_methods[] = {
     {"begin", PFS_METHOD(Events_begin), METH_FASTCALL | METH_KEYWORDS, Events_begin_doc},
     {"histogram", Events_histogram, METH_O, Events_histogram_doc},
     {"blocks", Events_blocks, METH_O, Events_blocks_doc},
     {"block_times", Events_block_times, METH_O, Events_block_times_doc},
     {"windows", PFS_METHOD(Events_windows), METH_FASTCALL | METH_KEYWORDS, Events_windows_doc},
+    {"forget_blocks", PFS_METHOD(Events_forget_blocks), METH_NOARGS, Events_forget_blocks_doc},
     {"drain_rows", Events_drain_rows, METH_NOARGS, Events_drain_rows_doc},
     {"drain_stamps", PFS_METHOD(Events_drain_stamps), METH_NOARGS, Events_drain_stamps_doc},
     {NULL, NULL, 0, NULL},

@@ -90,17 +90,25 @@ pfs_status pfs_events_new(pfs_events **out, const pfs_events_spec *spec, const p
     return PFS_OK;
 }
 
+void pfs_events_forget_slices(pfs_events *events)
+{
+    for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
+        for (unsigned i = 0; events->slices[m] != NULL && i < events->spec.blocks; i++) {
+            pfs_histogram_clear(&events->slices[m][i]);
+        }
+        pfs_alloc_release(events->alloc, events->slices[m]);
+        events->slices[m] = NULL;
+    }
+}
+
 void pfs_events_free(pfs_events *events)
 {
     if (events == NULL) {
         return;
     }
+    pfs_events_forget_slices(events);
     for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
         pfs_histogram_clear(&events->whole[m]);
-        for (unsigned i = 0; events->slices[m] != NULL && i < events->spec.blocks; i++) {
-            pfs_histogram_clear(&events->slices[m][i]);
-        }
-        pfs_alloc_release(events->alloc, events->slices[m]);
     }
     pfs_events_windows_clear(&events->seconds);
     pfs_alloc_release(events->alloc, events->rows);

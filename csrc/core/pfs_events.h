@@ -187,6 +187,10 @@ pfs_histogram *pfs_events_histogram(pfs_events *events, pfs_events_metric metric
 pfs_histogram *pfs_events_slice(pfs_events *events, pfs_events_metric metric, unsigned i);
 int64_t pfs_events_slice_ns(const pfs_events *events);
 
+/* Gives back the slices' memory, for a recorder that is done and is kept for its other figures.
+ * What is recorded later goes to new ones. */
+void pfs_events_forget_slices(pfs_events *events);
+
 /* The raw records since the last discard: `length` bytes, PFS_EVENTS_RAW_BYTES each, little-endian
  * without padding:
  *   i64 tag, due, sent, first, answer, last, end, max_gap   (ns; from the start of the run; the

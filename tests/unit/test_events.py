@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import inspect
+import random
 import struct
 import time
+import tracemalloc
 from itertools import pairwise
 
 import pytest
@@ -333,3 +335,55 @@ def test_with_stamps_the_time_of_every_chunk_is_kept_until_it_is_drained() -> No
     unasked.begin().token()
     assert not unasked.stamps
     assert unasked.drain_stamps() == b""
+
+
+def grown(seconds: int, *, raw: bool = False) -> tuple[Events, int]:
+    """A recorder of so many seconds of load, on a clock of its own, and the bytes that it holds."""
+    rng = random.Random(seconds)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        events = Events(start_ns=0, raw=raw)
+        for second in range(seconds):
+            for part in range(2):
+                at = second * 10**9 + part * 10**8
+                row = events.begin(at)
+                row.sent(at + round(rng.lognormvariate(10, 1)))
+                for _ in range(8):
+                    at += round(2e7 * rng.lognormvariate(0, 0.3))
+                    row.token(1, True, at)
+                row.end(0, 20, 8, 1000, at)
+        return events, tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_hour_takes_little_more_than_a_minute() -> None:
+    """The seconds are kept, and values that are rarer come to be seen; requests are not."""
+    (minute, little), (hour, more) = grown(60), grown(3600)
+    assert (minute.completed, hour.completed) == (120, 7200)
+    assert more - little < 3 << 20
+    rows = grown(3600, raw=True)[1] - grown(60, raw=True)[1] - (more - little)  # the negative control
+    assert rows > 7000 * 104
+
+
+def test_a_load_that_is_over_gives_its_slices_back() -> None:
+    tracemalloc.start()
+    try:
+        nothing, _ = tracemalloc.get_traced_memory()
+        events = Events(start_ns=0)
+        for second in range(600):
+            events.begin(second * 10**9).end(at_ns=second * 10**9 + 10**6 * (1 + second))
+        held = tracemalloc.get_traced_memory()[0] - nothing
+        told = events.histogram("response_time").to_bytes()
+        assert len(events.blocks("response_time")) > 30
+        events.forget_blocks()
+        left = tracemalloc.get_traced_memory()[0] - nothing
+    finally:
+        tracemalloc.stop()
+    assert held - left > 1 << 19
+    assert events.blocks("response_time") == events.block_times("response_time") == []
+    assert events.histogram("response_time").to_bytes() == told
+    assert events.completed == sum(events.windows()["ok"]) == 600
+    events.begin(600 * 10**9).end(at_ns=601 * 10**9)  # what comes later is kept as ever
+    assert [block.count for block in events.blocks("response_time")] == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, count, cycle, islice, repeat
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from perfsuite.workloads.prose import corpus
 
 LONGEST_HISTORY = 400
 """Messages that a stateless service is sent again, at most."""
+SHARED = 256
+LONGEST_SHARED = 1024
+"""Characters of a message that several histories may share."""
 TOKENS_A_WORD = 1.3
 """Tokens of an English word, about: for --prompt-tokens, whose truth is what the target reports."""
 
@@ -132,14 +136,14 @@ class Conversing:
         elif step.before:
             slot.history += step.before
         elif slot.asked and self._workload.conversations is None:
-            slot.history.append({"role": "assistant", "content": acknowledgement(slot.asked)})
+            slot.history.append(_shared("assistant", acknowledgement(slot.asked)))
         slot.asked += 1
         return self._request(slot, step)
 
     def _request(self, slot: _Slot, step: _Step) -> Request:
         workload, rng = self._workload, self._rng
         text = _sized(step.message, workload, rng)
-        slot.history.append({"role": "user", "content": text})
+        slot.history.append(_message("user", text))
         if len(slot.history) > LONGEST_HISTORY:
             _shorten(slot.history)
         messages = list(slot.history)
@@ -204,6 +208,17 @@ def _steps(messages: Sequence[Message]) -> Iterator[_Step]:
             before = []
         else:
             before.append(message)
+
+
+def _message(role: str, content: str) -> Message:
+    return _shared(role, content) if len(content) <= LONGEST_SHARED else {"role": role, "content": content}
+
+
+@lru_cache(maxsize=SHARED)
+def _shared(role: str, content: str) -> Message:
+    """The same object for the same words, as far as they come again soon: what hundreds of conversations have said
+    would else be most of the memory that a long run needs."""
+    return {"role": role, "content": content}
 
 
 def _shorten(history: list[Message]) -> None:

@@ -71,6 +71,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
             rate = OPEN_LOOP * throughput(held)
         seconds = session.remaining_s() - left_for_search
         if seconds > 0.0 and (rate or load.users):
+            for earlier in stretches:  # the phase's latencies are those of the last
+                earlier.events.forget_blocks()
             open_loop = await session.drive(
                 "paced" if load.users else "open",
                 source,
