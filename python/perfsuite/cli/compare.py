@@ -90,7 +90,9 @@ def execute(arguments: Namespace) -> int:
     if arguments.json is not None:
         sys.stdout.write(dump(comparison).decode())
     else:
-        sys.stdout.write(terminal(comparison, files))
+        from perfsuite.cli.screen import put
+
+        put(terminal(comparison, files).rstrip("\n"))
     code = FAILED if _failed(comparison, {one.name for one in systems if one.asked_for}) else 0
     code = INTERRUPTED if comparison.interrupted else code
     _remember(comparison, code, history, arguments)

@@ -136,14 +136,15 @@ def tell(judgements: Sequence[Judgement], arguments: Namespace, *, title: str, n
 
     import msgspec
 
+    from perfsuite.cli.screen import coloured, put
     from perfsuite.exports.files import write_atomically
     from perfsuite.reports import changes, junit
 
     if arguments.json is not None:
         print(msgspec.json.format(msgspec.json.encode(list(judgements)), indent=1).decode())
     else:
-        for line in changes.lines(judgements, colour=_coloured(), verbose=arguments.verbose):
-            print(line)
+        for line in changes.lines(judgements, colour=coloured(sys.stdout), verbose=arguments.verbose):
+            put(line)
     summary = changes.markdown(title, judgements, notes) if judgements else ""
     if arguments.markdown is not None:
         write_atomically(Path(arguments.markdown), summary.encode("utf-8", "replace"), replace=True)
@@ -181,9 +182,3 @@ def _against_baseline(benchmark: str, runs: list[Taken], arguments: Namespace) -
         path = baselines.place(folder_of(runs), benchmark)
     baseline = baselines.read(path)
     return baselines.hold(baseline, runs, str(path), different_host=arguments.allow_different_host)
-
-
-def _coloured() -> bool:
-    import os
-
-    return sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -55,11 +55,13 @@ def execute(arguments: Namespace) -> int:
 
         print(json.dumps([finding._asdict() for finding in found], indent=2))
     else:
+        from perfsuite.cli.screen import put
+
         width = max(len(finding.name) for finding in found)
         for finding in found:
-            print(f"{finding.state:<8}{finding.name:<{width}}  {finding.value}")
+            put(f"{finding.state:<8}{finding.name:<{width}}  {finding.value}")
             if finding.remedy:
-                print(f"{'':<8}{'':<{width}}  → {finding.remedy}")
+                put(f"{'':<8}{'':<{width}}  → {finding.remedy}")
     return 1 if any(finding.state == "missing" for finding in found) else 0
 
 

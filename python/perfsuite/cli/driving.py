@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.result import Result
     from perfsuite.runner import Announce, Progress
+    from perfsuite.suites.session import Stretch
 
 INTERRUPTED = 130
 PATIENCE_S = 3.0
@@ -90,10 +91,19 @@ def drive(
     What a target's code prints meanwhile goes to stderr.
     """
 
+    phase = ""
+
     def progress(far: Progress) -> None:
+        nonlocal phase
+        phase = far.phase
         meter.show(far)
         if showing is not None:
             showing.progress(far)
+
+    def watch(stretch: Stretch) -> None:
+        meter.watch(phase, stretch)
+        if showing is not None:
+            showing.watch(stretch)
 
     def kept(result: Result) -> None:
         if showing is not None:
@@ -114,7 +124,7 @@ def drive(
                 save=kept,
                 notes=notes,
                 announce=announce,
-                watch=None if showing is None else showing.watch,
+                watch=watch if showing is not None or meter.live else None,
             )
 
     # What the target's code prints is no result, and --json - is read by programs.

@@ -74,17 +74,19 @@ def _limit(arguments: Namespace, default: int) -> int:
 
 
 def _list(history: History, arguments: Namespace) -> int:
+    from perfsuite.cli.screen import put
     from perfsuite.reports.past import runs
 
     found = history.runs(_limit(arguments, 20))
     for line in runs(found):
-        print(line)
+        put(line)
     return 0
 
 
 def _trend(history: History, arguments: Namespace) -> int:
     from perfsuite.analysis.comparable import host_of
     from perfsuite.analysis.trends import trends
+    from perfsuite.cli.screen import put
     from perfsuite.environment import environment
     from perfsuite.errors import unknown
     from perfsuite.history.store import host_key
@@ -104,12 +106,12 @@ def _trend(history: History, arguments: Namespace) -> int:
         series = [run for run in series if run.figures]
         if not series:
             continue
-        print(_heading(group, groups))
+        put(_heading(group, groups))
         for line in past.trends(trends(series, gating=not arguments.all)):
-            print(f"  {line}")
+            put(f"  {line}")
     others = len(asked) - len(shown)
     if others:
-        print(f"{others} groups of other hosts are not shown: they compare with nothing here (--all-hosts shows them)")
+        put(f"{others} groups of other hosts are not shown: they compare with nothing here (--all-hosts shows them)")
     return 0
 
 

@@ -23,13 +23,14 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Prints the plan; 2 when it could not run."""
     from perfsuite.cli.options import plan_of
+    from perfsuite.cli.screen import put
 
     plan = plan_of(arguments)
     if arguments.as_json:
         _print_json(plan)
         return 0
     for line in lines(plan):
-        print(line)
+        put(line)
     return 0
 
 

@@ -137,7 +137,9 @@ def render_comparison(comparison: Comparison, path: Path, folder: Path, formats:
         raise UsageError(f"{path} compares memory systems: --format {formats[0]} is for runs; take {', '.join(here)}")
     make_folder(folder)
     if SCREEN in formats:
-        sys.stdout.write(terminal(comparison))
+        from perfsuite.cli.screen import put
+
+        put(terminal(comparison).rstrip("\n"))
     for name, one in COMPARISON.items():
         if name in formats:
             print(write_atomically(folder / f"{path.stem}.{name}", one.render(comparison), replace=True))

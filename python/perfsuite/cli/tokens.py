@@ -55,8 +55,10 @@ def _print(report: TokenReport, *, as_json: bool) -> None:
 
         print(msgspec.json.format(msgspec.json.encode(report), indent=2).decode())
         return
+    from perfsuite.cli.screen import put
+
     for line in lines(report):
-        print(line)
+        put(line)
 
 
 def lines(report: TokenReport) -> Iterator[str]:

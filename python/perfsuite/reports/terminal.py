@@ -12,7 +12,7 @@ from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
 from perfsuite.reports import checkpoint, database
 from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, row_of
-from perfsuite.reports.tables import padded
+from perfsuite.reports.tables import folded, padded
 from perfsuite.result import PhaseResult, Result
 from perfsuite.units import number
 
@@ -99,6 +99,8 @@ def write(result: Result, files: Sequence[Path] | None, stream: TextIO, *, verbo
     width = shutil.get_terminal_size().columns if terminal else 100
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     text = render(result, files or (), width=width, colour=colour, verbose=verbose)
+    if terminal:
+        text = "".join(f"{part}\n" for line in text.splitlines() for part in folded(line, width))
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
