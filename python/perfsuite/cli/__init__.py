@@ -42,6 +42,7 @@ COMMANDS = {
     "serve": "the reference chat system as a server with stated delays, and the truth on the wire",
     "selfcheck": "how far this machine's measurements are from a known truth",
     "schema": "print the JSON Schema of the result file",
+    "completion": "print what completes commands in bash, zsh or fish",
     "doctor": "what is installed, what is missing and how to get it",
 }
 """Name → what it does; the module of the name, dashes as underscores, has the rest."""
