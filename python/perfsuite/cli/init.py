@@ -27,7 +27,9 @@ LISTED = 8
 
 def configure(parser: ArgumentParser) -> None:
     """The URL, the key's variable, the model, the message, --force."""
-    parser.add_argument("url", metavar="URL", help="a running service, such as http://127.0.0.1:8000")
+    parser.add_argument(
+        "url", metavar="URL", help="a running service, such as http://127.0.0.1:8000 (realtime: ws://…)"
+    )
     parser.add_argument("--api-key-env", metavar="NAME", help="the variable that holds the service's key")
     parser.add_argument("--model", metavar="NAME", help="the model to ask for [the first that it lists]")
     parser.add_argument("--message", metavar="TEXT", default=MESSAGE, help="what is sent to it, once")
@@ -39,11 +41,11 @@ def configure(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> int:
     """Writes perfsuite.toml; 1 when the service did not answer the message, or nothing that chats was found."""
     from perfsuite.exports.files import write_atomically
-    from perfsuite.targets.http.address import parse_address
     from perfsuite.units import parse_duration
     from perfsuite.values import environment_name
 
-    address = parse_address(arguments.url, "URL")
+    finding = _finding(arguments)
+    address = finding.address
     timeout_s = parse_duration(arguments.timeout, "--timeout", bare="s")
     if arguments.api_key_env is not None:
         environment_name(arguments.api_key_env, "--api-key-env")
@@ -52,7 +54,7 @@ def execute(arguments: Namespace) -> int:
 
     async def go() -> tuple[str, list[str]]:
         async with asyncio.timeout(timeout_s):
-            return await _Init(arguments, address).run()
+            return await finding.run()
 
     try:
         text, lines = asyncio.run(go())
@@ -65,7 +67,21 @@ def execute(arguments: Namespace) -> int:
     return 0
 
 
-class _Init:
+def _finding(arguments: Namespace) -> Init:
+    from perfsuite.targets.http.address import SOCKETS, parse_address
+
+    url = arguments.url.removeprefix("realtime+")
+    if url.partition("://")[0] not in SOCKETS:
+        return Init(arguments, parse_address(url, "URL"))
+    from perfsuite.cli.init_realtime import RealtimeInit
+    from perfsuite.targets.realtime.target import socket_address
+
+    return RealtimeInit(arguments, socket_address(url, "URL"))
+
+
+class Init:
+    """Looks at a service behind HTTP, and says what is to be written."""
+
     def __init__(self, arguments: Namespace, address: Address) -> None:
         self.arguments = arguments
         self.address = address
@@ -150,10 +166,10 @@ class _Init:
             [
                 f"# {what} at {self.address.url}, found by perfsuite init.",
                 "# Any setting of perfsuite run can stand here.",
-                f"target = {_toml(name)}",
-                *([OLLAMA.format(_toml(self.address.url))] if dialect == "ollama" else []),
+                f"target = {toml(name)}",
+                *([OLLAMA.format(toml(self.address.url))] if dialect == "ollama" else []),
                 f"# It lists: {_comment(listed) or 'nothing'}.  Name two, and the switch between them is measured.",
-                f"model = [{_toml(model)}]",
+                f"model = [{toml(model)}]",
                 *self._key_lines(),
                 *COMMON,
             ]
@@ -162,7 +178,7 @@ class _Init:
 
     def _key_lines(self) -> list[str]:
         name = self.arguments.api_key_env
-        return [f"api_key_env = {_toml(name)}  # holds the key, which itself is never written"] if name else []
+        return [f"api_key_env = {toml(name)}  # holds the key, which itself is never written"] if name else []
 
     # ── a service that a template is shipped for ──────────────────────────────────────────────────────────────────────
 
@@ -224,7 +240,7 @@ class _Init:
             learned = await learn(table, request, str(FILE), operation.setup, operation.created)
         except Failure as failure:
             others = ", ".join(f"{one.request.method} {one.request.path}" for one in found.operations[1:4])
-            body = "nothing" if form.json is None else _toml(form.json)
+            body = "nothing" if form.json is None else toml(form.json)
             hints = [f"{form.method} {form.path}, sent {body}: {failure}"]
             if keyed and variable is None:
                 hints.append(
@@ -249,11 +265,11 @@ class _Init:
             f"# The service at {self.address.url}, found by perfsuite init from {source}.",
             "# Any setting of perfsuite run can stand here.",
             f'target = "template:{FILE}"',
-            *([f"model = [{_toml(model)}]"] if model else []),
+            *([f"model = [{toml(model)}]"] if model else []),
             *COMMON,
             "",
             "[template]",
-            f"base = {_toml(table['base'])}",
+            f"base = {toml(table['base'])}",
             "",
             *_setup_lines(table.get("setup")),
             "",
@@ -263,15 +279,15 @@ class _Init:
             lines.append(f"# guessed, for nothing says what belongs there: {_comment(', '.join(guessed))}")
         request = table["request"]
         assert isinstance(request, dict)
-        lines += [f"{key} = {_toml(value)}" for key, value in request.items()]
+        lines += [f"{key} = {toml(value)}" for key, value in request.items()]
         lines += ["", "[template.stream]          # as the answer to one message read"]
         stream = table["stream"]
         assert isinstance(stream, dict)
-        lines += [f"{key} = {_toml(value)}{NOTES.get(key, '')}" for key, value in stream.items()]
+        lines += [f"{key} = {toml(value)}{NOTES.get(key, '')}" for key, value in stream.items()]
         headers = table.get("headers")
         if isinstance(headers, dict):
             lines += ["", "[template.headers]         # keys stay in the environment"]
-            lines += [f"{_toml(key)} = {_toml(value)}" for key, value in headers.items()]
+            lines += [f"{toml(key)} = {toml(value)}" for key, value in headers.items()]
         else:
             lines += ["", "# [template.headers]", '# Authorization = "Bearer {env:CHAT_TOKEN}"']
         return "\n".join([*lines, ""])
@@ -355,7 +371,7 @@ def _setup_lines(setups: object) -> Iterator[str]:
     if isinstance(setups, list):
         yield "[[template.setup]]          # before the first message of a conversation"
         for setup in setups:
-            yield from (f"{key} = {_toml(value)}" for key, value in setup.items())
+            yield from (f"{key} = {toml(value)}" for key, value in setup.items())
         return
     yield "# [[template.setup]]        # a request before the first message of a conversation, user or run"
     yield '# per = "conversation"'
@@ -376,21 +392,21 @@ def _comment(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
     """A value as TOML writes it on one line; what is null is left out."""
     import json
 
     if isinstance(value, dict):
-        pairs = (f"{_key(key)} = {_toml(inner)}" for key, inner in value.items() if inner is not None)
+        pairs = (f"{_key(key)} = {toml(inner)}" for key, inner in value.items() if inner is not None)
         return f"{{ {', '.join(pairs)} }}" if value else "{}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_toml(inner) for inner in value if inner is not None)}]"
+        return f"[{', '.join(toml(inner) for inner in value if inner is not None)}]"
     text = json.dumps(value, ensure_ascii=False)
     return text.replace("\x7f", "\\u007f")
 
 
 def _key(name: str) -> str:
-    return name if name.isascii() and name.replace("-", "_").isidentifier() else _toml(name)
+    return name if name.isascii() and name.replace("-", "_").isidentifier() else toml(name)
 
 
 INSIDE = ("cache_hit_rate", "compression_efficiency")

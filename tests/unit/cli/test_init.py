@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from perfsuite.targets.http.inference import infer_name, infer_stream
 from perfsuite.targets.http.openapi import chat_operations, key_headers
 from perfsuite.targets.template import load_template
 from served import Asked, beside, chunked, delta, sse, whole
+from serving import serving
 
 KEY = "sk-a-key-that-nobody-may-see"
 
@@ -451,3 +455,46 @@ def test_how_an_answer_reads(body: bytes, form: dict[str, object]) -> None:
 def test_an_answer_without_text(body: bytes) -> None:
     with pytest.raises(Failure):
         infer_stream("application/json", body, "hi")
+
+
+# ── a realtime service ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("prefix", ["", "realtime+"])
+def test_a_realtime_service_is_asked_over_its_socket(
+    prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with realtime_server() as url:
+        assert main(["init", prefix + url]) == 0
+        said = capsys.readouterr().out
+        assert f"realtime+{url}/v1/realtime: realtime, model: quick" in said
+        assert "10 completion tokens (usage)" in said
+        assert "10 chunks" in said
+        written = tomllib.loads((tmp_path / "perfsuite.toml").read_text(encoding="utf-8"))
+        assert written == {"target": f"realtime+{url}/v1/realtime", "model": ["quick"]}
+        assert configure({}, folder=tmp_path, environment={}).target == written["target"]
+        assert main(["init", url, "--force", "--model", "other"]) == 2
+        assert "unknown model 'other'" in capsys.readouterr().err
+
+
+@contextmanager
+def realtime_server() -> Iterator[str]:
+    """A server of the suite's in a thread of its own; its URL."""
+    ready, over = threading.Event(), threading.Event()
+    urls: list[str] = []
+
+    async def serve() -> None:
+        async with serving() as server:
+            urls.append(server.url.replace("http", "ws", 1))
+            ready.set()
+            while not over.is_set():  # noqa: ASYNC110 - the event is another thread's
+                await asyncio.sleep(0.005)
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(60)
+        yield urls[0]
+    finally:
+        over.set()
+        thread.join(60)
