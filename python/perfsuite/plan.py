@@ -211,7 +211,7 @@ class Plan:
     pid: int | None = None
     api_key_env: str | None = None
     tokenizer: Path | None = None
-    modality: Modality = "audio"
+    modality: Modality | None = None
     verbose: bool = False
     trace: bool = False
     settings: tuple[Setting, ...] = ()

@@ -295,8 +295,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "modality",
         partial(choice, known=MODALITIES, kind="modality"),
-        "of the answers of a realtime target: audio comes with its words written down",
-        default="audio",
+        "of the answers of a realtime target: audio, which comes with its words written down, unless it is said",
         choices=MODALITIES,
     ),
     Option("tokenizer", path, "the model's tokenizer.json, or its folder, to count with", metavar="FILE"),

@@ -86,7 +86,7 @@ class _Study:
         if isinstance(found, Samples):
             found.details = {**found.details, **details}
             if sum(block.count > 0 for block in found.blocks) < FEWEST_BLOCKS:
-                found.blocks = ()
+                found.blocks = found.block_times = ()
         return found
 
     async def _drive(self, name: str, requests: Iterator[Request]) -> Stretch | None:

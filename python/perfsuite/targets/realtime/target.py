@@ -77,7 +77,7 @@ def make(plan: Plan, rest: str, workdir: Path) -> Target:
         name=plan.target,
         key_name=plan.api_key_env,
         tokenizer=plan.tokenizer,
-        modality=plan.modality,
+        modality=plan.modality or "audio",
     )
 
 
