@@ -40,6 +40,7 @@ COMMANDS = {
     "history": "past runs: list, trend, export; every run is recorded",
     "report": "write the reports of a result again",
     "serve": "the reference chat system as a server with stated delays, and the truth on the wire",
+    "monitor": "watch a target for days at a low rate: a live page with its history, alerts",
     "selfcheck": "how far this machine's measurements are from a known truth",
     "schema": "print the JSON Schema of the result file",
     "completion": "print what completes commands in bash, zsh or fish",
@@ -56,9 +57,6 @@ SHORT = {
     "database": "a chat service's database, with and without each of its indexes: run database --url URL",
 }
 """Benchmarks that are commands as well."""
-
-LATER = ("monitor",)
-"""Commands that are documented and not in this version."""
 
 INTERRUPTED = 130
 
@@ -126,8 +124,6 @@ def _dispatch(arguments: list[str]) -> int:
 
         print(f"perfsuite {__version__}")
         return 0
-    if name in LATER:
-        raise UsageError(f"the command {name!r} is not in this version; it has: {', '.join(COMMANDS)}")
     if name in SHORT:
         name, rest = "run", [arguments[0], *rest]
     if name == "run" and rest[:1] == ["compare"]:  # the one benchmark whose flags and arguments are its own

@@ -56,7 +56,14 @@ PANELS = (
     ),
 )
 
-PAGES = {"run": PANELS}
+MONITOR = (
+    Panel("recent", "Requests by second", "t_ms", ("ok", "failed"), "time", "requests", "datetime"),
+    Panel("latency", "Response time by second", "t_ms", ("median", "longest"), "time", "ms", "datetime"),
+    Panel("minutes", "Response time by minute", "t_ms", ("p50", "p95", "p99"), "time", "ms", "datetime"),
+    Panel("hours", "Response time by hour", "t_ms", ("p50", "p95", "p99"), "time", "ms", "datetime"),
+)
+
+PAGES = {"run": PANELS, "monitor": MONITOR}
 """The charts of each kind of page."""
 
 

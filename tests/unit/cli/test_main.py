@@ -68,7 +68,6 @@ def test_no_command_is_a_mistake_and_version_is_not(capsys: pytest.CaptureFixtur
     [
         (["rnu"], "did you mean run?"),
         (["help", "rnu"], "did you mean run?"),
-        (["monitor"], "not in this version"),
         (["--phase", "load"], "perfsuite run --phase"),
         (["run", "--rtae", "5"], "unknown flag '--rtae'; did you mean --rate"),
         (["run", "--rate"], "expected one argument"),
