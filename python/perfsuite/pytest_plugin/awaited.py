@@ -54,7 +54,7 @@ def name_of(function: object) -> str:
 def look_after(value: object) -> None:
     """Makes a fixture of a plug-in that is known refuse coroutine functions; leaves any other alone."""
     known: Any = type(value)
-    if known.__module__.partition(".")[0] in PLUGINS and hasattr(known, "pedantic"):
+    if known.__module__.partition(".")[0] in PLUGINS and callable(value):
         # By object's own descriptor: one plug-in has a property in its place.
         object.__dict__["__class__"].__set__(value, _guarded(known))
 
@@ -82,7 +82,8 @@ def _guarded(known: type[Any]) -> type[Any]:
         _refuse_async(self, known, target)
         return _checked(self, target, known.pedantic(self, target, *args, **kwargs))
 
-    return type(known.__name__, (known,), {"__call__": called, "pedantic": pedantic, "__module__": __name__})
+    own = {"__call__": called, "__module__": __name__} | ({"pedantic": pedantic} if hasattr(known, "pedantic") else {})
+    return type(known.__name__, (known,), own)
 
 
 def _refuse_async(fixture: Any, known: type[Any], function: object) -> None:
