@@ -15,11 +15,15 @@ import msgspec
 import pytest
 
 import results_made
+import runs_made
 from browsing import PATIENCE_MS, NewPage, Visit, axe
 from perfsuite._core import Events
 from perfsuite.analysis.summary import summarise
+from perfsuite.analysis.trends import trends
+from perfsuite.api import compare
 from perfsuite.evidence import Samples
 from perfsuite.metric import metric
+from perfsuite.reports.beside import Beside
 from perfsuite.reports.html import render
 from perfsuite.result import PhaseResult, Result, dump
 from perfsuite.units import scale
@@ -61,15 +65,25 @@ RESULTS = {
 }
 
 
-def opened(new_page: NewPage, tmp_path: Path, result: Result, *, dark: bool = False) -> Visit:
+def opened(
+    new_page: NewPage, tmp_path: Path, result: Result, *, dark: bool = False, besides: Beside | None = None
+) -> Visit:
     """The page of a result, with every chart drawn."""
     path = tmp_path / "metrics.html"
-    path.write_text(render(result), encoding="utf-8")
+    path.write_text(render(result, besides), encoding="utf-8")
     visit = new_page(dark=dark, viewport={"width": 1000, "height": 800})
     visit.page.goto(path.as_uri())
     if visit.page.locator("[data-chart]").count():
         visit.page.wait_for_selector("html[data-charts=drawn]")
     return visit
+
+
+def beside() -> Beside:
+    """Past runs with a step among them, and an earlier run."""
+    values = [100.0, 101.0, 99.0, 100.5, 99.5, 100.2, 99.8, 100.1, 100.0, 99.9]
+    past = trends(runs_made.runs([*values, *(2 * value for value in values)]))
+    before, after = (runs_made.result(number, value) for number, value in ((0, 100.0), (1, 200.0)))
+    return Beside(trends=past, before=before, judgements=compare(before, after))
 
 
 def pixels(place: Locator) -> Counter[tuple[int, int, int]]:
@@ -100,6 +114,15 @@ def open_all(page: Page) -> None:
 @pytest.mark.parametrize("name", RESULTS)
 def test_nobody_complains_of_a_page(new_page: NewPage, tmp_path: Path, name: str, dark: bool) -> None:
     visit = opened(new_page, tmp_path, RESULTS[name](), dark=dark)
+    open_all(visit.page)
+    assert visit.complaints == []
+    assert axe(visit.page) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_nobody_complains_of_past_runs_and_a_comparison(new_page: NewPage, tmp_path: Path, dark: bool) -> None:
+    visit = opened(new_page, tmp_path, runs_made.result(20, 200.0), dark=dark, besides=beside())
+    assert visit.page.locator("figure", has_text="over 20 runs, stepped").count() > 0
     open_all(visit.page)
     assert visit.complaints == []
     assert axe(visit.page) == []

@@ -25,7 +25,8 @@ class Step(NamedTuple):
 
 class FigureTrend(NamedTuple):
     """One figure of a group of runs.  ``drift``: over all of them, as a share; ``suspicious``: the newest run is worse
-    than those before it let one expect."""
+    than those before it let one expect.  ``started``: when each run of ``values`` did; ``step_indices``: which of them
+    are the first of a new level."""
 
     figure: Figure
     values: tuple[float, ...]
@@ -35,6 +36,8 @@ class FigureTrend(NamedTuple):
     steps: tuple[Step, ...] = ()
     drift: float = 0.0
     suspicious: bool = False
+    started: tuple[str, ...] = ()
+    step_indices: tuple[int, ...] = ()
 
 
 def trends(runs: Sequence[RunFigures], *, gating: bool = True) -> list[FigureTrend]:
@@ -46,11 +49,12 @@ def trends(runs: Sequence[RunFigures], *, gating: bool = True) -> list[FigureTre
 def _trend(figure: Figure, runs: Sequence[RunFigures]) -> FigureTrend:
     having = [run for run in runs if figure.key in run.figures][-forecast.LONGEST :]
     values = tuple(run.figures[figure.key].value for run in having)
+    started = tuple(run.started for run in having)
     median, newest = _core.median(list(values)), values[-1]
     absolute = min(values) == 0.0 and max(values) <= 1.0
     whole = forecast.expect(values, absolute=absolute)
     if whole is None:
-        return FigureTrend(figure, values, median, newest, "too few runs")
+        return FigureTrend(figure, values, median, newest, "too few runs", started=started)
     before = forecast.expect(values[:-1], absolute=absolute)
     suspicious = (
         before is not None
@@ -68,4 +72,6 @@ def _trend(figure: Figure, runs: Sequence[RunFigures]) -> FigureTrend:
         for i, at in enumerate(whole.steps)
     )
     course: Course = "drifting" if whole.drifting else "stepped" if steps else "steady"
-    return FigureTrend(figure, values, median, newest, course, steps, whole.drifted, suspicious)
+    return FigureTrend(
+        figure, values, median, newest, course, steps, whole.drifted, suspicious, started, tuple(whole.steps)
+    )

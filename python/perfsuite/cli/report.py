@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from perfsuite.realtime.logs import Logs
+    from perfsuite.reports.beside import Beside
     from perfsuite.result import Result
     from perfsuite.suites.memory.comparison_result import Comparison
 
@@ -34,6 +35,11 @@ def configure(parser: ArgumentParser) -> None:
         metavar="|".join([*REPORTS, SCREEN, *EXPORTS]),
         help="what to write: md and html are files, terminal is the screen of the run [these three]; the others are "
         "for other programs (repeatable)",
+    )
+    parser.add_argument("--against", metavar="FILE", help="an earlier result that the page is to compare each with")
+    parser.add_argument("--history", metavar="URL|FILE", help="past runs over which the page is to show the figures")
+    parser.add_argument(
+        "--allow-different-host", action="store_true", help="compare with a result of another machine all the same"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
 
@@ -65,7 +71,9 @@ def execute(arguments: Namespace) -> int:
             elif comparison is not None:
                 render_comparison(comparison, path, folder, formats)
             else:
-                render(load(path), path, folder, formats, verbose=arguments.verbose)
+                result = load(path)
+                beside = beside_of(result, arguments)
+                render(result, path, folder, formats, verbose=arguments.verbose, beside=beside)
     for path, logs in sessions[1:]:
         folder = Path(arguments.output) if arguments.output else path.parent
         render_sessions(sessions[0], (path, logs), folder, formats)
@@ -145,17 +153,51 @@ def render_comparison(comparison: Comparison, path: Path, folder: Path, formats:
             print(write_atomically(folder / f"{path.stem}.{name}", one.render(comparison), replace=True))
 
 
-def render(result: Result, path: Path, folder: Path, formats: tuple[str, ...], *, verbose: bool) -> None:
+def beside_of(result: Result, arguments: Namespace) -> Beside | None:
+    """What the flags ask to be set beside a result.  Raises UsageError for what cannot be compared with it."""
+    if arguments.against is None and arguments.history is None:
+        return None
+    from dataclasses import replace
+
+    from perfsuite.reports.beside import Beside
+
+    found = Beside()
+    if arguments.history is not None:
+        from perfsuite.cli.history import place_of
+        from perfsuite.history.past import past_of
+        from perfsuite.history.store import History
+
+        with History(place_of(arguments.history)) as history:
+            found = replace(found, trends=past_of(history, result))
+    if arguments.against is not None:
+        from perfsuite.api import compare
+        from perfsuite.result import load
+
+        before = load(Path(arguments.against))
+        judged = compare(before, result, allow_different_host=arguments.allow_different_host)
+        found = replace(found, before=before, judgements=judged)
+    return found
+
+
+def render(
+    result: Result,
+    path: Path,
+    folder: Path,
+    formats: tuple[str, ...],
+    *,
+    verbose: bool,
+    beside: Beside | None = None,
+) -> None:
     """Writes the reports of one result; a report of that name is replaced, for it is made from the same figures."""
     from perfsuite.exports.files import write_atomically
     from perfsuite.exports.places import make_folder
     from perfsuite.reports import terminal
-    from perfsuite.reports.formats import EXPORTS, REPORTS, stem_of
+    from perfsuite.reports.formats import EXPORTS, reports_with, stem_of
 
     make_folder(folder)
     written = [
         write_atomically(one.path(folder, stem_of(path)), one.render(result), replace=True)
-        for name, one in (REPORTS | EXPORTS).items()
+        for name, one in (reports_with(beside) | EXPORTS).items()
         if name in formats
     ]
     if SCREEN in formats:

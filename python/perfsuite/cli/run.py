@@ -11,6 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.reports import Paths
+    from perfsuite.reports.beside import Beside
     from perfsuite.result import Result
     from perfsuite.suites.first_answer import First
 
@@ -59,7 +60,7 @@ def _measured(arguments: Namespace) -> int:
 
         result = drive(plan, saver.save, meter, interrupts, known, announce if asking else None, page)
         meter.clear()
-        paths, trouble = saver.finish(result)
+        paths, trouble = saver.finish(result, past(plan, result))
         if page is not None:
             page.end(result, None if paths is None else str(paths.metrics))
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
@@ -116,6 +117,22 @@ def check_inputs(plan: Plan) -> list[str]:
             mistakes.add(f"--pid {plan.pid}: no such process; give the id of the running system under test")
     mistakes.check()
     return notes
+
+
+def past(plan: Plan, result: Result) -> Beside | None:
+    """How the run's figures went over the history, for its page.  A history that cannot be read takes nothing along:
+    why is said where the run is to be put into it."""
+    if (plan.history is not None and plan.history.off) or not result.phases:
+        return None
+    from perfsuite.history.past import past_of
+    from perfsuite.history.store import History
+    from perfsuite.reports.beside import Beside
+
+    try:
+        with History(None if plan.history is None else plan.history.reveal()) as history:
+            return Beside(trends=past_of(history, result))
+    except PerfsuiteError:
+        return None
 
 
 def remember(plan: Plan, result: Result, arguments: Namespace) -> str | None:

@@ -14,6 +14,7 @@ from perfsuite.errors import PerfsuiteError
 
 if TYPE_CHECKING:
     from perfsuite.reports import FileSet, Paths
+    from perfsuite.reports.beside import Beside
     from perfsuite.result import Result
 
 
@@ -35,18 +36,18 @@ class Saver:
         except PerfsuiteError as error:
             raise OSError(str(error)) from error
 
-    def finish(self, result: Result) -> tuple[Paths | None, str | None]:
+    def finish(self, result: Result, beside: Beside | None = None) -> tuple[Paths | None, str | None]:
         """Writes the three files.  Where the folder takes them no longer they go to a temporary one, and what is wrong
         is the second value: nothing that was measured is lost to a full disk."""
         from perfsuite.reports import write
 
         try:
-            return write(result, self._folder, self._files), None
+            return write(result, self._folder, self._files, beside), None
         except PerfsuiteError as error:
             trouble = str(error)
         try:
             refuge = Path(tempfile.mkdtemp(prefix="perfsuite-results-"))
-            paths = write(result, refuge)
+            paths = write(result, refuge, beside=beside)
         except (PerfsuiteError, OSError) as error:
             left = f"; the last state saved is {self._files.partial}" if self._files is not None else ""
             return None, f"{trouble}; nor in a temporary folder: {error}{left}"

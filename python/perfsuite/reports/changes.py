@@ -36,7 +36,7 @@ LOOKS: dict[Verdict, Look] = {
     "improved": Look("🟢", "32;1"),
     "ok": Look("🟢", "32"),
 }
-_HEADER = ("figure", "before", "after", "change", "99 %", "p", "could have seen", "verdict")
+HEADER = ("figure", "before", "after", "change", "99 %", "p", "could have seen", "verdict")
 
 
 def lines(judgements: Sequence[Judgement], *, colour: bool = False, verbose: bool = False) -> Iterator[str]:
@@ -79,6 +79,11 @@ def markdown(title: str, judgements: Sequence[Judgement], notes: Sequence[str] =
     return "\n".join(parts).rstrip() + "\n"
 
 
+def rows(judged: Judgement) -> list[tuple[str, ...]]:
+    """A judgement's figures for a table under HEADER: those that decide, or all where none does."""
+    return [_cells(change) for change in _worth_showing(judged)]
+
+
 def append_step_summary(text: str) -> Path | None:
     """Adds it to the page of a GitHub job, where there is one.  Raises OSError when that cannot be written."""
     name = os.environ.get(STEP_SUMMARY, "")
@@ -104,7 +109,7 @@ def _worth_showing(judged: Judgement) -> list[Change]:
 
 
 def _table(changes: Sequence[Change]) -> Iterator[str]:
-    yield "| " + " | ".join(_HEADER) + " |"
+    yield "| " + " | ".join(HEADER) + " |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
     for change in changes:
         *cells, verdict = (escape(text) for text in _cells(change))

@@ -11,12 +11,15 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from perfsuite.exports.files import numbered, write_atomically, write_first_free
 from perfsuite.exports.places import make_folder
-from perfsuite.reports.formats import MEMORY, PARTIAL, REPORTS, SUITE, Format, What, results_of, stem_of
+from perfsuite.reports.formats import MEMORY, PARTIAL, REPORTS, SUITE, Format, What, reports_with, results_of, stem_of
 from perfsuite.result import PhaseResult, Result
+
+if TYPE_CHECKING:
+    from perfsuite.reports.beside import Beside
 
 
 class Paths(NamedTuple):
@@ -62,7 +65,7 @@ class FileSet:
         """Renews the partial file with what there is so far; its verdict is ``interrupted``."""
         return write_atomically(self.partial, _interrupted(result), replace=True)
 
-    def write(self, result: Result) -> Paths:
+    def write(self, result: Result, beside: Beside | None = None) -> Paths:
         """Writes the three files, the result first, and removes the partial one once the result is safe.
 
         Nothing is overwritten.  Raises PerfsuiteError; what was written before stays.
@@ -74,7 +77,10 @@ class FileSet:
                 write_atomically(MEMORY[phase.name].path(self.folder, self.stem), whole.render(_alone(result, phase)))
         with contextlib.suppress(FileNotFoundError):
             self.partial.unlink()
-        made = [write_atomically(one.path(self.folder, self.stem), one.render(result)) for one in REPORTS.values()]
+        made = [
+            write_atomically(one.path(self.folder, self.stem), one.render(result))
+            for one in reports_with(beside).values()
+        ]
         return Paths(results, *made)
 
     def _free_names(self, result: Result) -> Iterator[Path]:

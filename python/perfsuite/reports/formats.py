@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from perfsuite.exports.names import DOCUMENTED
 
 if TYPE_CHECKING:
+    from perfsuite.reports.beside import Beside
     from perfsuite.result import Result
     from perfsuite.suites.ab import AbReport
     from perfsuite.suites.memory.comparison_result import Comparison
@@ -40,10 +41,10 @@ def _markdown(result: Result) -> bytes:
     return render(result).encode("utf-8", "replace")
 
 
-def _html(result: Result) -> bytes:
+def _html(result: Result, beside: Beside | None = None) -> bytes:
     from perfsuite.reports.html import render
 
-    return render(result).encode("utf-8", "replace")
+    return render(result, beside).encode("utf-8", "replace")
 
 
 def _table(result: Result, *, form: str, what: str) -> bytes:
@@ -105,6 +106,13 @@ SUITE = Format("suite_full_suite_{}.json", _json)
 
 REPORTS = {"md": Format("report-{}.md", _markdown), "html": Format("metrics-{}.html", _html)}
 """What is made of a result, by the name that ``perfsuite report --format`` takes, in the order of ``Paths``."""
+
+
+def reports_with(beside: Beside | None) -> dict[str, Format[Result]]:
+    """REPORTS, of which the page has what is set beside the result too."""
+    page = REPORTS["html"]
+    return {**REPORTS, "html": page._replace(render=partial(_html, beside=beside))}
+
 
 EXPORTS = {
     "csv": Format("metrics-{}.csv", partial(_table, form="csv", what="metrics")),

@@ -38,25 +38,25 @@ def runs(found: Sequence[Past]) -> Iterator[str]:
 
 def trends(found: Sequence[FigureTrend]) -> Iterator[str]:
     """A table of figures, and a line below it for each step."""
-    rows = [("figure", "runs", "median", "newest", "", "course")]
-    for one in found:
-        unit = one.figure.unit
-        course = one.course + (f" {_percent(one.drift)}" if one.course == "drifting" else "")
-        rows.append(
-            (
-                labelled(one.figure.metric, one.figure.stat),
-                f"{len(one.values)}",
-                figure(one.median, unit),
-                figure(one.newest, unit),
-                bars(one.values),
-                course + ("; the newest is suspicious" if one.suspicious else ""),
-            )
-        )
-    yield from _table(rows)
+    yield from _table([("figure", "runs", "median", "newest", "", "course"), *map(course, found)])
     for one in found:
         for step in one.steps:
             name = labelled(one.figure.metric, one.figure.stat)
             yield f"  {name} {_percent(step.share)} since {step.started[:19].replace('T', ' ')} ({printable(step.run)})"
+
+
+def course(one: FigureTrend) -> tuple[str, str, str, str, str, str]:
+    """A figure's row: name, runs, median, newest, bars, course."""
+    unit = one.figure.unit
+    went = one.course + (f" {_percent(one.drift)}" if one.course == "drifting" else "")
+    return (
+        labelled(one.figure.metric, one.figure.stat),
+        f"{len(one.values)}",
+        figure(one.median, unit),
+        figure(one.newest, unit),
+        bars(one.values),
+        went + ("; the newest is suspicious" if one.suspicious else ""),
+    )
 
 
 def bars(values: Sequence[float]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import runs_made
 from perfsuite.cli import doctor, main
 from perfsuite.result import dump
 from played import a_result
@@ -89,6 +90,24 @@ def test_report_renders_beside_the_result_or_elsewhere(tmp_path: Path, capsys: p
     assert (tmp_path / "deep/er/report-T.md").read_bytes() == first
     assert main(["report", "there/results-T.json"]) == 0
     assert len(list((tmp_path / "there").iterdir())) == 3
+
+
+def test_report_sets_past_runs_and_an_earlier_result_beside(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = runs_made.written(tmp_path, [100.0, 140.0])
+    assert main(["history", "add", str(first), "--history", str(tmp_path / "h.db")]) == 0
+    page = tmp_path / f"metrics-{second.stem.removeprefix('results-')}.html"
+    asked = ["report", str(second), "-f", "html", "--against", str(first), "--history", str(tmp_path / "h.db")]
+    assert main(asked) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Run run-0 of reference" in text
+    assert "response_time p50 over 2 runs" in text
+    assert main(["report", str(second), "-f", "html"]) == 0
+    assert "Against an earlier run" not in page.read_text(encoding="utf-8")
+    (other,) = runs_made.written(tmp_path / "other", [100.0], host="elsewhere", cpu="Another CPU")
+    capsys.readouterr()
+    assert main(["report", str(second), "-f", "html", "--against", str(other)]) == 2
+    assert "--allow-different-host" in capsys.readouterr().err
+    assert main(["report", str(second), "-f", "html", "--against", str(other), "--allow-different-host"]) == 0
 
 
 def test_report_of_a_partial_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
