@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from perfsuite.chatloop.config import ChatLoopConfig as ChatLoopConfig
     from perfsuite.chatloop.loop import ChatLoop as ChatLoop
     from perfsuite.chatloop.monitor import PerformanceMonitor as PerformanceMonitor
+    from perfsuite.collectors.base import Collector as Collector
     from perfsuite.comparison_benchmark import ComparisonBenchmark as ComparisonBenchmark
     from perfsuite.compression import measure_compression as measure_compression
     from perfsuite.embeddings import EmbeddingCache as EmbeddingCache
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from perfsuite.memory.base import MemorySystem as MemorySystem
     from perfsuite.preservation import text_preservation as text_preservation
     from perfsuite.result import Result as Result
+    from perfsuite.targets.base import Target as Target
     from perfsuite.trimming import TrimPolicy as TrimPolicy
     from perfsuite.trimming import TrimReport as TrimReport
     from perfsuite.trimming import trim as trim
@@ -50,6 +52,7 @@ LAZY = {
     "BenchmarkRunner": "perfsuite.benchmarking",
     "ChatLoop": "perfsuite.chatloop.loop",
     "ChatLoopConfig": "perfsuite.chatloop.config",
+    "Collector": "perfsuite.collectors.base",
     "ComparisonBenchmark": "perfsuite.comparison_benchmark",
     "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
@@ -61,6 +64,7 @@ LAZY = {
     "RateLimiter": "perfsuite.limits",
     "Result": "perfsuite.result",
     "Stopwatch": "perfsuite._core",
+    "Target": "perfsuite.targets.base",
     "TokenBucket": "perfsuite.limits",
     "TrimPolicy": "perfsuite.trimming",
     "TrimReport": "perfsuite.trimming",

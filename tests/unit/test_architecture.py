@@ -27,7 +27,7 @@ LAYERS = [
     {"result", "evidence", "phases", "criteria", "plan", "exports"},
     {"metric", "settings"},
     {"units", "values", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
-    {"frames", "errors", "atomic", "heap", "process_tree", "pythonpath", "scratch", "tiktoken_files"}
+    {"frames", "plugins", "errors", "atomic", "heap", "process_tree", "pythonpath", "scratch", "tiktoken_files"}
     | {"_core", "__init__", "data"},
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""

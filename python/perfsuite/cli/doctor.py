@@ -81,6 +81,7 @@ def findings() -> Iterator[Finding]:
         _memory,
         _processor,
         _collectors,
+        _plugins,
     ):
         yield from _careful(check)
 
@@ -244,6 +245,19 @@ def _collectors() -> Iterator[Finding]:
     for name, said in said_of().items():
         absent = said.startswith("absent: ")
         yield Finding("absent" if absent else "ok", name, said.removeprefix("absent: "))
+
+
+def _plugins() -> Iterator[Finding]:
+    """Targets of other packages; their collectors are told with the others."""
+    from perfsuite.plugins import TARGETS, BrokenPlugin, plugins
+
+    for one in plugins(TARGETS):
+        try:
+            one.load()
+        except BrokenPlugin as error:
+            yield Finding("absent", f"target {one.name}:", str(error), f"update or remove {one.package}")
+        else:
+            yield Finding("ok", f"target {one.name}:", f"from {one.package}")
 
 
 def _processor() -> Iterator[Finding]:

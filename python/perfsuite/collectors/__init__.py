@@ -12,6 +12,7 @@ from perfsuite.collectors.base import Collector, Sampler
 from perfsuite.collectors.container import ContainerCollector
 from perfsuite.collectors.gpu import GpuCollector
 from perfsuite.collectors.host import HostCollector
+from perfsuite.collectors.plugged import plugged
 from perfsuite.collectors.processes import ProcessCollector
 from perfsuite.collectors.server import INTERVAL_S, ServerCollector
 from perfsuite.targets.base import ShowsMetrics
@@ -58,14 +59,18 @@ def collectors_for(process: ProcessCollector | None) -> list[Collector]:
 
 
 def present(process: ProcessCollector | None) -> list[Collector]:
-    """Those of what not every machine has: the container of the process, or of this one; GPUs."""
-    pid = "self" if process is None else process.first
-    return [one for one in (ContainerCollector(pid), GpuCollector()) if one.absent is None]
+    """Those of what not every machine has: the container of the process, or of this one; GPUs; what other packages
+    bring."""
+    pid = None if process is None else process.first
+    own: list[Collector] = [ContainerCollector("self" if pid is None else pid), GpuCollector()]
+    others = [one.collector for one in plugged(pid) if one.collector is not None]
+    return [*(one for one in own if one.absent is None), *others]
 
 
 def said_of() -> dict[str, str]:
     """What there is of them here, by name, or why they are absent."""
-    return {one.name: one.says() for one in (ContainerCollector(), GpuCollector())}
+    own = {one.name: one.says() for one in (ContainerCollector(), GpuCollector())}
+    return {**own, **{one.name: one.says() for one in plugged(None)}}
 
 
 def samplers_for(process: ProcessCollector | None, target: Target, duration_s: float) -> list[Sampler]:

@@ -7,7 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from perfsuite.errors import unknown
+from perfsuite.errors import PerfsuiteError, unknown
+from perfsuite.plugins import TARGETS, plugin
 from perfsuite.targets.http.dialects import DIALECTS, USUAL
 
 if TYPE_CHECKING:
@@ -64,9 +65,30 @@ def check_target(target: str) -> None:
         from perfsuite.targets.chatloop import find
 
         find(target.partition(":")[2])
-    if scheme in SCHEMES:
+    if scheme in SCHEMES or plugin(TARGETS, scheme) is not None:
         return
     raise unknown("target", target, SCHEMES)
+
+
+def _maker(scheme: str) -> Make:
+    """What makes the targets of a scheme: of the package's own, or of another package's."""
+    other = None if scheme in SCHEMES else plugin(TARGETS, scheme)
+    if other is None:
+        module, _, name = SCHEMES[scheme].partition(":")
+        return cast("Make", getattr(import_module(module), name))
+    make = other.load()
+    if not callable(make):
+        raise other.broken("it is no function make(plan, rest, workdir)")
+
+    def made(plan: Plan, rest: str, workdir: Path) -> Target:
+        try:
+            return cast("Make", make)(plan, rest, workdir)
+        except PerfsuiteError:
+            raise  # it says itself what is wrong with what was asked of it
+        except Exception as error:
+            raise other.broken(error) from error
+
+    return made
 
 
 async def open_target(plan: Plan, workdir: Path) -> Target:
@@ -76,8 +98,6 @@ async def open_target(plan: Plan, workdir: Path) -> Target:
     """
     check_target(plan.target)
     scheme, rest = scheme_of(plan.target)
-    module, _, name = SCHEMES[scheme].partition(":")
-    make = cast("Make", getattr(import_module(module), name))
-    target = make(plan, rest, workdir)
+    target = _maker(scheme)(plan, rest, workdir)
     await target.open()
     return target
