@@ -134,9 +134,12 @@ def test_a_server_that_ends_in_mid_run_fails_it_with_what_was_measured(
 
     monkeypatch.setattr(measuring.Study, "_look_up", and_gone)
     try:
-        phase = run(clean.url).phases[0]
+        result = run(clean.url)
     finally:
         clean.start()
+    (phase,) = result.phases
+    assert result.run.exit_code == 1
+    assert "see that the server runs" in str(result.run.error)
     assert phase.verdict == "failed"
     assert [error.kind for error in phase.errors] == ["refused"]
     assert metric(phase, "session_create_time").samples > 0
@@ -147,6 +150,29 @@ def test_a_server_that_ends_in_mid_run_fails_it_with_what_was_measured(
         patch.setattr(ground, "_runs", lambda process, started: False)
         assert run(clean.url).phases[0].verdict == "passed"
     assert tables(clean) == set()
+
+
+def test_a_server_that_ends_under_ones_own_queries_ends_the_run(
+    clean: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "queries.toml"
+    file.write_text("[[queries]]\nname = 'one'\nsql = 'SELECT 1'\n")
+    real, turns = Crew.run, iter([True])
+
+    def and_gone(self: Crew, *arguments: Any) -> Any:
+        done = real(self, *arguments)
+        if next(turns, False):
+            clean.stop()
+        return done
+
+    monkeypatch.setattr(Crew, "run", and_gone)
+    try:
+        result = run(clean.url, queries=file, rows=None)
+    finally:
+        clean.start()
+    assert result.run.exit_code == 1
+    assert {error.kind for error in result.phases[0].errors} <= {"refused", "dropped"}
+    assert metric(result.phases[0], "named_query_time").samples > 0
 
 
 def test_workers_whose_connections_are_cut_count_that_and_connect_again(clean: Postgres) -> None:

@@ -17,11 +17,13 @@ PATIENCE_S = 5.0
 """How long a statement waits for another connection's lock: what Python's sqlite3 waits by itself."""
 CONNECT_S = 10.0
 """How long a server may take to let a connection in."""
+_SQLITE_FILES = (".db", ".db3", ".sqlite", ".sqlite3")
 _DRIVERS = {"postgresql": "postgresql+psycopg"}
 
 
 class Opened:
-    """A database by its URL.  ``name`` is its URL without the password, ``file`` its file where it is an SQLite one."""
+    """A database by its URL.  ``name`` is its URL without the password, ``file`` its file where it is an SQLite one,
+    ``new`` whether that was not there."""
 
     def __init__(self, url: str, *, ours: bool = False) -> None:
         """``url``: an SQLAlchemy URL, or the path of an SQLite file.  ``ours``: made for this run, so that its settings
@@ -31,6 +33,7 @@ class Opened:
         self.file = Path(self._url.database) if self.dialect == "sqlite" and self._url.database else None
         if self.dialect == "sqlite" and (self.file is None or str(self.file) == ":memory:"):
             raise UsageError("each connection to an SQLite database in memory has its own: give a file, sqlite:///FILE")
+        self.new = self.file is not None and not self.file.exists()
         self.name = self._url.render_as_string(hide_password=True)
         self.ours = ours
         self.engine = self._make_engine()
@@ -109,6 +112,11 @@ def _read(url: str) -> sa.URL:
     import sqlalchemy as sa
 
     if "://" not in url:
+        if not _names_a_file(url):
+            raise UsageError(
+                "--url is neither a URL nor a file that is there: write sqlite:///FILE, ./FILE for a new one, or "
+                "postgresql://USER@HOST/NAME"
+            )
         return sa.URL.create("sqlite", database=str(Path(url).expanduser().absolute()))
     try:
         parsed = sa.make_url(url)
@@ -119,6 +127,13 @@ def _read(url: str) -> sa.URL:
     if parsed.drivername in ("postgres", "postgresql"):  # without a driver's name SQLAlchemy means psycopg2
         parsed = parsed.set(drivername=_DRIVERS["postgresql"])
     return parsed
+
+
+def _names_a_file(text: str) -> bool:
+    """A mistyped host or name is no path to make an SQLite file at."""
+    return (
+        text.startswith(("/", "./", "../", "~/")) or Path(text).suffix.lower() in _SQLITE_FILES or Path(text).is_file()
+    )
 
 
 def _as_a_service(connection: Any, _record: object) -> None:

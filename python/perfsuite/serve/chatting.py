@@ -129,6 +129,14 @@ class ChatSource:
         usage = self.usage
         usage.prompt, usage.completion = answer.prompt_tokens, answer.completion_tokens
         usage.cached = min(usage.cached, usage.prompt - 1)
+        usage.agents = {
+            one.agent: {
+                "model": one.model,
+                "prompt_tokens": one.prompt_tokens,
+                "completion_tokens": one.completion_tokens,
+            }
+            for one in answer.spent
+        }
         limit = self._exchange.asked.max_tokens
         if limit is not None and answer.completion_tokens >= limit:
             self._exchange.answer.finish = "length"

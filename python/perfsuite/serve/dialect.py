@@ -36,11 +36,13 @@ class Asked:
 
 @dataclass(slots=True)
 class Usage:
-    """The tokens of one answer; ``cached`` of the prompt's."""
+    """The tokens of one answer; ``cached`` of the prompt's.  ``agents``: whose they are and those of the model calls
+    around it, by the name of each of the system's agents."""
 
     prompt: int = 0
     cached: int = 0
     completion: int = 0
+    agents: dict[str, dict[str, object]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -65,7 +65,11 @@ class OpenAIChat(Dialect):
 
     @staticmethod
     def _usage(usage: Usage) -> object:
+        """As OpenAI has it; ``agents``, which OpenAI has not, tells the system's agents apart (the checkpoint reads
+        it)."""
+        more = {"agents": usage.agents} if usage.agents else {}
         return {
+            **more,
             "prompt_tokens": usage.prompt,
             "completion_tokens": usage.completion,
             "total_tokens": usage.prompt + usage.completion,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from perfsuite.analysis.checkpoint import requirements
 from perfsuite.analysis.verdict import phase_verdict
 from perfsuite.collectors import process_of, samplers_for, unit_of
+from perfsuite.errors import PerfsuiteError
 from perfsuite.evidence import Evidence, NotMeasured
 from perfsuite.loadgen import RawWriter
 from perfsuite.metric import metric
@@ -69,6 +70,7 @@ class PhaseRun:
         self._samplers = samplers_for(self._process, target, phase.duration_s)
         self._error = WireError(target)
         self._failures: list[str] = []
+        self._gone: list[PerfsuiteError] = []
         self._failed_calls = FailedCalls()
 
     async def run(self) -> None:
@@ -142,6 +144,7 @@ class PhaseRun:
             memory=overridden(self._plan.memory, self._phase),
             database=overridden(self._plan.database, self._phase),
             fail=self._failures.append,
+            gone=self._gone.append,
             count_failure=self._failed_calls.add,
             target=self._target,
             duration_s=self._phase.duration_s * share,
@@ -164,6 +167,8 @@ class PhaseRun:
             raise
         finally:
             self._session = None
+        if self._gone:
+            raise self._gone[0]
 
     def _add(self, found: Mapping[str, Evidence]) -> None:
         """Earlier evidence stands, unless it only says why there was none."""

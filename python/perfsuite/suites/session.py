@@ -16,6 +16,7 @@ from perfsuite.targets.base import MemoryUnderTest, OverWire
 from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
+    from perfsuite.errors import PerfsuiteError
     from perfsuite.loadgen import OnReply, RawWriter, Times
     from perfsuite.plan import DatabaseLoad, Load, MemoryLoad, Phase, Plan, Tuning, Workload
     from perfsuite.targets.base import Failure, Reply, Request, Target
@@ -77,6 +78,8 @@ class Session:
     progress: Callable[[float], None] = lambda share: None
     fail: Callable[[str], None] = lambda text: None
     """Tells what went wrong with the system under test as a whole: the phase fails, what was measured stays."""
+    gone: Callable[[PerfsuiteError], None] = lambda error: None
+    """Tells that the system under test is not there any more: what was measured stays, the run ends by that error."""
     count_failure: Callable[[str, str], None] = lambda kind, text: None
     """Counts a failed call that no stretch has, by its kind, with its text."""
     own_processes: set[int] = field(default_factory=set)

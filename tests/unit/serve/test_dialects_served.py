@@ -17,6 +17,7 @@ from perfsuite.serve.http import BadRequest
 from perfsuite.serve.paced import WORDS
 from perfsuite.serve.prompts import PromptCache
 from perfsuite.serve.server import DIALECTS
+from perfsuite.targets.http.dialect import agents_in
 from serving import CHAT, Client, Heard, chat, serving
 
 DEEP = b'{"messages":[{"role":"user","content":"x","tool_calls":%b%b}]}' % (b"[" * 980, b"]" * 980)
@@ -58,6 +59,20 @@ def test_openai_chat_streamed() -> None:
     assert usage["usage"]["prompt_tokens"] == prompt
     assert usage["usage"]["completion_tokens"] == count_text(heard.text()) == 10
     assert usage["usage"]["total_tokens"] == prompt + 10
+    assert "agents" not in usage["usage"], "this engine has none"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_systems_agents_are_told_apart(stream: bool) -> None:
+    """As the checkpoint reads it, beside what OpenAI has; they come to no less than the answer's own tokens."""
+    options = {"stream_options": {"include_usage": True}} if stream else {"stream": False}
+    heard = ask(CHAT, chat("hello there", **options), engine="reference")
+    usage = heard.events()[-2]["usage"] if stream else heard.json()["usage"]
+    told = {one.agent: one for one in agents_in(usage["agents"])}
+    assert set(told) == {"planner", "responder"}
+    assert told["responder"].prompt_tokens == usage["prompt_tokens"] > 0
+    assert told["responder"].completion_tokens == usage["completion_tokens"] > 0
+    assert told["planner"].model != told["responder"].model
 
 
 def test_usage_is_left_out_where_it_was_not_asked_for() -> None:

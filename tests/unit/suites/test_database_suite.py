@@ -21,7 +21,7 @@ from perfsuite.database import INDEXES
 from perfsuite.database import indexes as making
 from perfsuite.database.opening import Opened
 from perfsuite.database.queries import NamedQuery, Span
-from perfsuite.errors import UsageError
+from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.result import MetricResult, PhaseResult, Result
 from perfsuite.suites.database import ground, measuring
 from perfsuite.suites.database.crew import Crew, CrewLost
@@ -312,6 +312,27 @@ def test_a_full_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.Monk
     assert phase.verdict == "failed"
     assert kinds(phase) == {"full": 1}
     assert "the disk, or the database's quota, is full; free some" in phase.unhandled[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+def test_tables_that_cannot_be_dropped_go_with_the_file_that_the_run_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, theirs: bool
+) -> None:
+    """What a full disk does; a file that somebody else uses meanwhile stays."""
+    path = tmp_path / "new.db"
+
+    def full(connection: sa.Connection) -> None:
+        if theirs:
+            connection.execute(sa.text("CREATE TABLE orders (id INTEGER)"))
+            connection.commit()
+        raise PerfsuiteError("database or disk is full")
+
+    monkeypatch.setattr(ground, "_drop", full)
+    phase = measured(url=str(path), rows=200)
+    assert path.exists() == theirs
+    assert len(list(tmp_path.iterdir())) == theirs
+    assert not any("could not be taken away" in event.text for event in phase.events)
 
 
 def test_a_file_that_goes_in_mid_run_ends_it_with_what_was_measured(
@@ -397,6 +418,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ({"target": "database:x"}, "a database is named with --url"),
         ({"concurrency": 3}, "has no meaning for database"),
         ({"url": "sqlite://"}, "in memory"),
+        ({"url": "nonsense"}, "neither a URL nor a file that is there: write sqlite:///FILE"),
+        ({"url": "db.example.com:5432/chat"}, r"postgresql://USER@HOST/NAME"),
+        ({"url": ":memory:"}, "neither a URL nor a file"),
     ],
 )
 def test_what_does_not_go_together_is_refused(settings: dict[str, Any], words: str) -> None:

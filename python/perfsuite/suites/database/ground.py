@@ -20,6 +20,7 @@ from sqlalchemy.schema import CreateTable, DropTable
 
 from perfsuite.database import create_indexes, init_db
 from perfsuite.database.schema import TABLES, existing, tables
+from perfsuite.database.trouble import DatabaseError
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.suites.database.rows import Sizes
 
@@ -61,7 +62,20 @@ def own_tables(database: Opened, note: Callable[[str], None]) -> Iterator[None]:
             with database.connected() as connection:
                 _drop(connection)
         except PerfsuiteError as error:
-            note(f"the tables {PREFIX}… could not be taken away: {error}; the next run does that")
+            if not database.new:  # else the whole file goes
+                note(f"the tables {PREFIX}… could not be taken away: {error}; the next run does that")
+
+
+def take_away(database: Opened) -> None:
+    """Removes the file that this run made, unless somebody has put something into it meanwhile.  On a full disk its own
+    tables are still there, for to drop them takes room."""
+    assert database.file is not None
+    own = {MARKER, *(table.name for table in tables(PREFIX))}
+    with contextlib.suppress(DatabaseError):
+        if not database.file.exists() or not own.issuperset(database.tables()):
+            return
+        for end in ("", "-wal", "-shm", "-journal"):
+            database.file.with_name(database.file.name + end).unlink(missing_ok=True)
 
 
 def fill(database: Opened, sizes: Sizes, seed: int, go_on: Callable[[], bool]) -> bool:

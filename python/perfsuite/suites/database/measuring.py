@@ -41,6 +41,8 @@ CREATING, LOOKING_UP = 0.2, 0.5
 """When the shares of the time for making sessions and messages, and for the look-ups with all indexes, are over."""
 LEAST_SHARE = 0.3
 """Of the time, for all that; to fill the tables may have taken the rest."""
+GONE = ("refused", "dropped")
+"""What a server that has ended says to who connects."""
 ROUNDS = 3
 """As often each comes in turn, where there is time for that; once at least."""
 SIDES = 8
@@ -51,17 +53,23 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     """Evidence for all that its row in ``suites/probes`` lists; of a user's own queries where the plan names some."""
     with scratch_folder("database") as folder:
         async with opened(session, folder) as database:
-            if session.database.queries is not None:
-                return await measure_named(session, database)
-            study = Study(session, database)
-            try:
-                await study.make()
-            except UsageError:
-                raise
-            except PerfsuiteError as error:
-                study.tallies.lost(error)
-                session.fail(str(error))
-            return study.evidence()
+            found = await _measured(session, database)
+            await asyncio.to_thread(_look_again, session, database)
+            return found
+
+
+async def _measured(session: Session, database: Opened) -> Mapping[str, Evidence]:
+    if session.database.queries is not None:
+        return await measure_named(session, database)
+    study = Study(session, database)
+    try:
+        await study.make()
+    except UsageError:
+        raise
+    except PerfsuiteError as error:
+        study.tallies.lost(error)
+        session.fail(str(error))
+    return study.evidence()
 
 
 @contextlib.asynccontextmanager
@@ -72,20 +80,23 @@ async def opened(session: Session, folder: Path) -> AsyncIterator[Opened]:
     place = session.database.url
     url = str(folder / "chat.db") if place is None else place.reveal()
     database = await asyncio.to_thread(Opened, url, ours=place is None)
-    made = database.file is not None and not database.file.exists()
     try:
         yield database
     finally:
         database.close()
-        if made and place is not None:
-            await asyncio.to_thread(_take_away, database)
+        if database.new and place is not None:
+            await asyncio.to_thread(ground.take_away, database)
 
 
-def _take_away(database: Opened) -> None:
-    """The file that this run made, unless somebody has put something into it meanwhile."""
-    with contextlib.suppress(DatabaseError):
-        if database.file is not None and database.file.exists() and not database.tables():
-            database.file.unlink(missing_ok=True)
+def _look_again(session: Session, database: Opened) -> None:
+    """A server that is not there any more is no result of a measurement: the run ends with that."""
+    if database.file is not None or session.stop.is_set():
+        return
+    try:
+        database.version()
+    except DatabaseError as error:
+        if error.trouble.kind in GONE:
+            session.gone(error)
 
 
 class Study:
