@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from perfsuite._core import Events, Row
 from perfsuite.errors import MissingExtra, PerfsuiteError, UsageError
@@ -254,7 +255,6 @@ def test_what_is_no_websocket(answer: bytes, kind: str) -> None:
         with pytest.raises(PerfsuiteError, match=f"ws://127.0.0.1:{port}/v1/realtime"):
             await target.open()
         listening.close()
-        await listening.wait_closed()
         with pytest.raises(Failure) as caught:
             await ask(target, request("hello"))
         assert caught.value.kind == "connect"
@@ -304,9 +304,34 @@ def test_a_key_is_sent_and_shown_to_nobody_else() -> None:
             assert key not in text
             assert "very-secret" not in text
         listening.close()
-        await listening.wait_closed()
 
     asyncio.run(run())
+
+
+def test_a_key_that_an_event_repeats_is_masked() -> None:
+    key = "sk-very-secret-key-0123456789"
+
+    async def handle(wire: ServerConnection) -> None:
+        assert wire.request is not None
+        await wire.send(json.dumps({"type": "session.created", "session": {"model": "m"}}))
+        async for message in wire:
+            if json.loads(message)["type"] == "response.create":
+                said = f"no credit left on {wire.request.headers['Authorization']}"
+                await wire.send(json.dumps({"type": "error", "error": {"message": said}}))
+
+    async def run() -> str:
+        async with serve(handle, "127.0.0.1", 0) as listening:
+            port = next(iter(listening.sockets)).getsockname()[1]
+            target = RealtimeTarget(split_target(f"realtime+ws://127.0.0.1:{port}"), Secret(key))
+            await target.open()
+            with pytest.raises(Failure) as failed:
+                await ask(target, request("hello"))
+            await target.close()
+            return str(failed.value)
+
+    said = asyncio.run(run())
+    assert "no credit left on Bearer •••" in said
+    assert "very-secret" not in said
 
 
 @pytest.mark.parametrize(
