@@ -1,7 +1,9 @@
 """What engines are fed with: requests written ahead of their time, as many as there is room for.
 
 Closed loop: an engine has as many connections as there are slots, and its queue is kept as full as that again, so that
-a slot finds its next request there; a single slot, or slots of several engines, are given theirs as the last one ends.
+a slot finds its next request there; where answers take longer than AHEAD_S, with what ends in that time, for as many
+long conversations would lie there in vain.  A single slot, or slots of several engines, are given theirs as the last
+one ends.
 Open loop: a request is queued AHEAD_NS before it is due.  What Python brings later than it was due is counted, as late
 or as missed, and so is a slot that found nothing: none of it is the system's time.
 """
@@ -29,6 +31,8 @@ AHEAD_NS = 250_000_000
 """How long before it is due a request of an open loop is queued, at most."""
 BACKLOG = 8192
 """Requests, beside those on connections, that engines hold at most; more wait here, as stamps."""
+AHEAD_S = 2.0
+FEWEST_AHEAD = 32
 AT_ONCE = 128
 """Requests written before the event loop has its turn again."""
 
@@ -68,6 +72,8 @@ class Feeder:
         self._broken = broken
         self._engines: list[Engine] = []
         self._room = 0
+        self._slots = 0
+        """Of a closed loop whose requests are written ahead."""
         self._each: int | None = None
         """How many of one user may be on their way; None: as many as there is room."""
         self._taken: dict[int, int] = {}
@@ -99,13 +105,16 @@ class Feeder:
         self._fill(slots)  # first: no slot waits until the others' requests are written
         begin()
         if slots > 1 and len(engines) == 1 and self._spec.think_s == 0.0:
-            self._room = 2 * slots
+            self._slots = slots
         with Alarm() as self.alarm:
             self.feed()
             await self._until(self._tally.end_ns)
 
     def feed(self) -> None:
         """Fills the room that there is in a closed loop, a part of it at a time."""
+        if self._slots:
+            ended = self.pulled - self.outstanding
+            self._room = self._slots + ahead(self._slots, ended, (time.monotonic_ns() - self._tally.start_ns) / 1e9)
         if self._spec.due_rate is None and not self._fill(AT_ONCE) and not self._soon:
             self._soon = True
             asyncio.get_running_loop().call_soon(self._feed_on)
@@ -315,3 +324,10 @@ class Feeder:
             call(*arguments)
         except Exception as error:  # noqa: BLE001  raised by whoever runs the load
             self._broken(error)
+
+
+def ahead(slots: int, ended: int, seconds: float) -> int:
+    """How many requests a closed loop has ready for its slots, when so many have ended in its time so far."""
+    if ended < slots or seconds <= 0.0:
+        return slots  # they began together, and may end together
+    return min(slots, max(FEWEST_AHEAD, round(ended / seconds * AHEAD_S)))
