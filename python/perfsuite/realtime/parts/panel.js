@@ -2,7 +2,7 @@
 // set, so neither a strict Content Security Policy nor Trusted Types stand in the way.
 
 const STYLE = `
-:host { all: initial; position: fixed; right: 8px; bottom: 8px; z-index: 2147483647; color-scheme: light dark;
+:host { all: initial; contain: layout style; position: fixed; right: 8px; bottom: 8px; z-index: 2147483647; color-scheme: light dark;
   font: 12px/1.4 system-ui, sans-serif; max-width: min(46ch, calc(100vw - 16px)); }
 section { background: #ffffff; color: #1b1b1b; border: 1px solid #767676; border-radius: 6px; padding: 6px; }
 .buttons { display: flex; flex-wrap: wrap; gap: 4px; }

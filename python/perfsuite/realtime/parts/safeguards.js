@@ -98,6 +98,10 @@ function mayWarn(name, pauseMs) {
   return true;
 }
 
+/** What looks at many samples, and at what changes slowly, does so every so many seconds. */
+const SELDOM = 5;
+let checks = 0;
+
 /** @param {any} seen the sample of this second */
 function check(seen) {
   for (const socket of open) {
@@ -123,6 +127,8 @@ function check(seen) {
   if (recently.length === RULES.recent && mean > thresholds.latencyMs && mayWarn("latency", 10000)) {
     warn("latency", `Message latency: the last ${RULES.recent} messages took ${FORMS.ms(mean)} on average`);
   }
+  checks += 1;
+  if (checks % SELDOM) return;
   foresee();
   if (settings.adapt) adapt(seen);
 }
