@@ -3,6 +3,7 @@ its safeguard; with nothing wrong nothing is said."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.resources import files
@@ -80,7 +81,9 @@ class Conversation:
 
     def until_heard(self, word: str) -> None:
         """Waits until the server has heard of it."""
+        give_up = time.monotonic() + 60
         while not any(word in str(message) for message in self.talk.heard):
+            assert time.monotonic() < give_up, f"the server never heard of {word}"
             self.page.evaluate("fetch('/').then(answer => answer.text()).then(() => 0)")
 
 
