@@ -62,7 +62,8 @@ def found(phase: PhaseResult, name: str) -> MetricResult:
     [(repeats_all, "passed"), (repeats_the_last, "failed"), (says_ok, "not measured")],
 )
 def test_what_a_black_box_remembers(answer: Answer, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = found(measured(answer, "baseline", monkeypatch), "context_preservation")
+    phase = measured(answer, "baseline", monkeypatch, duration=60.0, max_requests=400)  # as many, however quick it is
+    kept = found(phase, "context_preservation")
     assert kept.verdict == verdict, kept
     if verdict == "not measured":
         assert "same message in 0 of" in kept.reason
@@ -105,7 +106,7 @@ def test_a_limit_is_of_the_whole_run_and_leaves_each_phase_its_part(
         await asyncio.sleep(0.001)
         return "ok"
 
-    baseline, load = run_of(counts, ["baseline", "load"], monkeypatch, **limit).phases
+    baseline, load = run_of(counts, ["baseline", "load"], monkeypatch, duration=60.0, **limit).phases
     sent = next(seen)
     if "max_requests" in limit:
         assert sent == 25, "of both phases together"
