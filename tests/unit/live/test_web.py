@@ -7,11 +7,13 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.resources import files
 
 import pytest
 
 from perfsuite.live import web
 from perfsuite.live.board import Board
+from perfsuite.live.making import browser_monitor
 from perfsuite.live.opening import TOKEN_VARIABLE, opened
 from perfsuite.live.web import Resource, Server
 
@@ -72,6 +74,15 @@ def test_the_page_and_its_headers() -> None:
         assert asked(server, "/", "POST")[0] == 405
         assert asked(server, "/", "HEAD")[0] == 200
         assert asked(server, "/", Accept_Encoding="gzip")[1]["content-encoding"] == "gzip"
+
+
+def test_the_browser_monitor_is_for_pages_of_any_origin() -> None:
+    script = files("perfsuite.realtime").joinpath("monitor.js").read_bytes()
+    made = browser_monitor()
+    assert made["perfsuite-monitor.js"].body == script
+    assert made["perfsuite-monitor.js"].anyone
+    assert not made["realtime"].anyone
+    assert b'src="/perfsuite-monitor.js"' in made["realtime"].body
 
 
 @pytest.mark.parametrize("path", ["/", "/stream", "/monitor.js"])
