@@ -86,6 +86,13 @@ class Conversation:
             assert time.monotonic() < give_up, f"the server never heard of {word}"
             self.page.evaluate("fetch('/').then(answer => answer.text()).then(() => 0)")
 
+    def until_reconnected(self) -> None:
+        """Waits until the monitor has noted it: a socket opens in the browser's time, not in the test's."""
+        give_up = time.monotonic() + 60
+        while not self.logs()["totals"]["reconnections"]:
+            assert time.monotonic() < give_up, "never connected again"
+            self.page.evaluate("fetch('/').then(answer => answer.text()).then(() => 0)")
+
 
 @contextmanager
 def conversing(new_page: NewPage, answer: Answer) -> Iterator[Conversation]:
@@ -301,6 +308,7 @@ def test_a_plain_socket_is_connected_again_with_its_context(new_page: NewPage) -
         page.evaluate("window.again = new Promise(resolve => { client.done = resolve }); 0")
         conversation.pass_ms(100)
         page.evaluate("window.again.then(() => 0)")  # what was said before is said again, and answered
+        conversation.until_reconnected()
         conversation.turns(2)  # by the old socket, which hands on
         logs = conversation.logs()
         assert len(conversation.talk.connections) == 2
@@ -328,6 +336,7 @@ def test_a_page_connects_again_in_its_own_way_with_growing_pauses(new_page: NewP
             "client.socket.readyState === 1 ? 0 : "
             "new Promise(resolve => client.socket.addEventListener('open', () => resolve(0)))"
         )
+        conversation.until_reconnected()
         page.evaluate("client.ask()")
         calls = page.evaluate("window.calls")
         pauses = [round(after["at"] - before["at"]) for before, after in pairwise(calls)]
@@ -344,6 +353,7 @@ def test_a_long_conversation_is_connected_again_in_a_pause(new_page: NewPage) ->
         conversation.turns(20, turn_ms=20_000)
         assert len(conversation.talk.connections) == 1
         conversation.turns(2, turn_ms=20_000)
+        conversation.until_reconnected()
         conversation.page.evaluate("client.ask()")
         logs = conversation.logs()
         assert len(conversation.talk.connections) == 2

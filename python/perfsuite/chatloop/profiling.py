@@ -1,8 +1,9 @@
 """Where the time of some code goes: a table of its functions, and a flame graph of its stacks.
 
-``call_profile`` is cProfile's: every call is counted, and calls look dearer than they are.  ``stack_samples`` looks at
-the running thread from another one a thousand times a second: it costs little and shows what is slow inside, but misses
-what is rare, and sees C only as the Python that called it.
+``call_profile`` is cProfile's: every call is counted, and calls look dearer than they are; since CPython 3.12 it hears
+all threads of the process, whose calls mix into one stack.  ``stack_samples`` looks at the running thread from another
+one a thousand times a second: it costs little and shows what is slow inside, but misses what is rare, and sees C only
+as the Python that called it.
 """
 
 from __future__ import annotations
