@@ -516,6 +516,9 @@ def test_stamps_taken_late_are_seen_by_the_truth() -> None:
     claims a slow service (the negative control)."""
     with serving(paces_ms=[60.0], tokens=8, tokens_per_chunk=1, tls=False, longest_s=60.0) as server:
         found = {kernel: stopped_again_and_again(server, kernel) for kernel in (True, False)}
+        for _ in range(4):  # a machine that let it stand still for longer had two tokens come meanwhile, read as one
+            if found[True]["coalesced_reads"]:
+                found[True] = stopped_again_and_again(server, True)
     assert found[True]["kernel_reads"] >= 0.99 * found[True]["reads"]
     assert found[False]["kernel_reads"] == 0
     assert "not by the kernel" in found[False]["warnings"]
@@ -556,7 +559,7 @@ def main(url: str, stamps: str) -> None:
         for i in range(len(told.offsets_ns))
     ]
     errors.sort()
-    reads = {name: delivered.wire[name] for name in ("reads", "kernel_reads")}
+    reads = {name: delivered.wire[name] for name in ("reads", "kernel_reads", "coalesced_reads")}
     print(json.dumps({"p99": errors[-len(errors) // 100], "warnings": "; ".join(delivered.warnings), **reads}))
 
 

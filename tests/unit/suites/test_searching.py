@@ -108,7 +108,7 @@ def test_a_stop_keeps_the_levels_that_were_tried(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_limit_ends_the_search_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    phase, found = highest(searched(slots(2, 0.02), monkeypatch, max_requests=400, rate=40.0))
+    phase, found = highest(searched(slots(2, 0.02), monkeypatch, max_requests=400, rate=40.0, duration=120.0))
     assert phase.delivered["requests"] <= 400
     assert "limit of 400 requests was reached" in str(found.details.get("ended") or found.reason)
 
