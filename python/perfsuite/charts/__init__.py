@@ -3,7 +3,8 @@
 One file for each kind of chart.  Each takes pieces of a result (lines, histograms, a phase) and gives a `Chart`: a
 Bokeh figure, the sources that it is drawn from, and the same figures as a table.  Nothing here computes.
 
-A page embeds them by `embed.py`; what it needs besides Bokeh's script is in `page.js` (colours, keys, drawing in turn).
+A page embeds them by `embed.py`; what it needs besides Bokeh's script is in `paint.js` (colours) and `page.js` (keys,
+drawing in turn).
 """
 
 from __future__ import annotations

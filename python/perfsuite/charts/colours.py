@@ -2,7 +2,7 @@
 
 Both sets are Okabe and Ito's, the light one darkened until it stands out from white: every line keeps 3:1 against its
 background (WCAG 1.4.11), and any two are told apart without red, without green or without blue vision.  Lines differ in
-their dashes as well.  A figure is made in the light set; `page.js` changes the colours by their places in these rows.
+their dashes as well.  A figure is made in the light set; `paint.js` changes the colours by their places in these rows.
 """
 
 from __future__ import annotations

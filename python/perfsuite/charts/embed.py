@@ -22,6 +22,10 @@ MATHJAX = "https://cdn.jsdelivr.net/npm/mathjax@3/es5/tex-svg.js"
 """From where Bokeh's script would load MathJax for a label with TeX in it: no label of these has."""
 
 
+COLOURS = {"swaps": SWAPS, "heat": [HEAT_LIGHT, HEAT_DARK]}
+"""What `paint.js` is told."""
+
+
 class Embedded(NamedTuple):
     """Charts as parts of a page: ``data`` is the text of script#charts and ``about`` its attribute data-about;
     ``roots``: for each chart, in order, what its element names in data-chart."""
@@ -50,15 +54,24 @@ def embedded(groups: Sequence[Sequence[Chart]]) -> Embedded:
         text = json.dumps(document.to_json(deferred=False), separators=(",", ":"))
         documents.append(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii"))
         document.clear()  # the figures may go into another
-    about = json.dumps({"where": where, "swaps": SWAPS, "heat": [HEAT_LIGHT, HEAT_DARK]}, separators=(",", ":"))
+    about = json.dumps({"where": where, "colours": COLOURS}, separators=(",", ":"))
     return Embedded("\n".join(documents), about, roots)
 
 
 @cache
-def scripts() -> tuple[str, ...]:
-    """Bokeh's core, without widgets, tables and maps, and what of a page is ours."""
+def bokeh() -> tuple[str, ...]:
+    """Bokeh's core, without widgets, tables and maps."""
     from bokeh.resources import Resources
 
     resources = Resources(mode="inline", components=["bokeh"], log_level="error")
-    own = files("perfsuite.charts").joinpath("page.js").read_text(encoding="utf-8")
-    return (*(script.replace(MATHJAX, "data:,") for script in resources.js_raw), own)
+    return tuple(script.replace(MATHJAX, "data:,") for script in resources.js_raw)
+
+
+def script(name: str) -> str:
+    """A script of this room: `paint.js` or `page.js`."""
+    return files("perfsuite.charts").joinpath(name).read_text(encoding="utf-8")
+
+
+def scripts() -> tuple[str, ...]:
+    """Those of a page, in their order: Bokeh's, and ours."""
+    return (*bokeh(), script("paint.js"), script("page.js"))

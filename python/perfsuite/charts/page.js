@@ -1,17 +1,16 @@
-// Draws the charts of a page one after another, those in view first; swaps their colours with the page's; moves them by
+// Draws the charts of a page one after another, those in view first, in the page's colours (see paint.js); moves them by
 // keys and buttons.  The data is in script#charts (see embed.py): a line for each document, gzipped and in base64; a chart
 // goes into its [data-chart].
 (() => {
   "use strict"
   const place = document.getElementById("charts")
   if (place === null) return
-  const {where, swaps, heat} = JSON.parse(place.dataset.about)
+  const {where, colours} = JSON.parse(place.dataset.about)
   const {Document} = Bokeh.require("document")
   const documents = place.textContent.trim().split(/\s+/)
-  const dark = matchMedia("(prefers-color-scheme: dark)")
+  const paint = painter(colours)
   const opened = []
   const drawn = new Map()
-  const back = Object.fromEntries(Object.entries(swaps).map(([light, other]) => [other, light]))
 
   // A document is read without its roots: each is put back when its chart is drawn, and goes into the element of its turn.
   async function open(i) {
@@ -24,20 +23,6 @@
     const elements = []
     await Bokeh.embed.add_document_standalone(doc, document.body, elements)
     return {doc, roots, elements}
-  }
-
-  function paint(doc) {
-    const table = dark.matches ? swaps : back
-    for (const model of doc._all_models.values()) {
-      if (model.name === "heat" && model.palette) model.palette = heat[dark.matches ? 1 : 0]
-      for (const name of Object.keys(model.attributes ?? {})) {
-        if (!name.endsWith("_color")) continue
-        const value = model[name]
-        const colour = typeof value === "string" ? value : value?.value
-        const other = typeof colour === "string" ? table[colour.toUpperCase()] : undefined
-        if (other !== undefined) model[name] = typeof value === "string" ? other : {...value, value: other}
-      }
-    }
   }
 
   const turn = []
@@ -110,7 +95,7 @@
       void next()
     })
     elements.forEach((element) => seen.observe(element))
-    dark.addEventListener("change", async () => {
+    paint.changed(async () => {
       for (const one of opened) if (one !== undefined) paint((await one).doc)
     })
   }

@@ -16,7 +16,7 @@ def blank(
     x_label: str,
     y_label: str,
     *,
-    x_axis: Literal["linear", "log"] = "linear",
+    x_axis: Literal["linear", "log", "datetime"] = "linear",
     y_axis: Literal["linear", "log"] = "linear",
     x_range: Any = None,
     height: int = HEIGHT,

@@ -83,7 +83,8 @@
   }
 
   async function begin() {
-    const items = await (await fetch("charts.json")).json();
+    const { items, colours } = await (await fetch("charts.json")).json();
+    const paint = painter(colours);
     for (const item of items) {
       await Bokeh.embed.embed_item(item);
     }
@@ -93,7 +94,9 @@
         const source = doc.get_model_by_name(part);
         if (source) sources.set(part, source);
       }
+      paint(doc);
     }
+    paint.changed(() => Bokeh.documents.forEach(paint));
     const stream = new EventSource("stream");
     stream.onmessage = (event) => {
       const state = JSON.parse(event.data);
