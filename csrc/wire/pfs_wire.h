@@ -30,7 +30,8 @@
  * So where chunks of many streams come closer together than PFS_WIRE_NAP_NS, the engine lets so
  * much time pass before it looks again (counted: naps).  Not so while something waits to be
  * written, where answers are so short that their slots would idle, nor where chunks of one stream
- * come that close: they would share a stamp.  What is due or submitted ends a nap.
+ * come that close: they would share a stamp; nor of raw text, whose pieces are what was read at
+ * once, so that nothing would tell.  What is due or submitted ends a nap.
  *
  * Keep-alive: a connection that the server closed while it was idle is found out by a request that
  * gets no byte of an answer; that one is sent again, once, on a new connection, and counted.

@@ -420,9 +420,9 @@ static bool may_nap(pfs_wire *w, int64_t began, const pfs_wire_counts *before)
     if (w->napped_ns != 0) {
         w->blurred += counts->coalesced_reads - before->coalesced_reads;
     }
-    return w->spec.kernel && !w->spec.sealed && w->writing == 0 &&
-           began - w->turned_ns < PFS_WIRE_NAP_NS && counts->reads >= FEW * w->blurred &&
-           counts->reads >= MANY * (counts->ended + 1) &&
+    return w->spec.kernel && !w->spec.sealed && w->spec.stream != PFS_STREAM_TEXT &&
+           w->writing == 0 && began - w->turned_ns < PFS_WIRE_NAP_NS &&
+           counts->reads >= FEW * w->blurred && counts->reads >= MANY * (counts->ended + 1) &&
            counts->reads - before->reads == counts->kernel_reads - before->kernel_reads;
 }
 
