@@ -275,6 +275,10 @@ static int pour_iterator(sink *to, PyObject *iterator)
         int failed = pfs_py_double(item, &to->values[to->count]);
         Py_DECREF(item);
         if (failed) {
+            if (PyErr_ExceptionMatches(PyExc_OverflowError)) {
+                PyErr_Format(PyExc_OverflowError, "record_many: item %zd is too large for a float",
+                             i);
+            }
             return -1;
         }
         if (++to->count == to->limit) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +25,9 @@ def run(names: str | Sequence[str] | None = None, target: str | None = None, **s
 
     ``target`` is ``reference`` unless a file or a variable says otherwise; ``settings`` are those of the command line
     by name: ``duration="10s"``, ``concurrency=8``, ``threshold={"ttft.p95": "500ms"}``.  pyproject.toml, perfsuite.toml
-    and PERFSUITE_… count as they do there.  Files are written only when ``output`` names a folder.  A criterion that
-    fails is in the result's verdict.  Raises UsageError for what cannot be run; in a running event loop too: await
-    ``arun`` there.
+    and PERFSUITE_… count as they do there.  Files are written only when ``output`` names a folder; then, or when
+    ``history`` is set, the run goes into the history too.  A criterion that fails is in the result's verdict.  Raises
+    UsageError for what cannot be run; in a running event loop too: await ``arun`` there.
     """
     try:
         asyncio.get_running_loop()
@@ -60,7 +61,20 @@ async def arun(names: str | Sequence[str] | None = None, target: str | None = No
         from perfsuite.reports import write
 
         await asyncio.to_thread(write, result, plan.output)
+    if settings.get("output") is not None or plan.history is not None:
+        await asyncio.to_thread(_remember, plan, result)
     return result
+
+
+def _remember(plan: Plan, result: Result) -> None:
+    """Puts the run into the history; one that cannot be written costs a warning, not the result."""
+    from perfsuite.errors import PerfsuiteError
+    from perfsuite.history.store import remember
+
+    try:
+        remember(result, plan.history)
+    except PerfsuiteError as error:
+        warnings.warn(f"the run is not in the history: {error}", RuntimeWarning, stacklevel=2)
 
 
 def load(path: str | os.PathLike[str]) -> Result:

@@ -9,6 +9,7 @@ import pytest
 
 import perfsuite
 from perfsuite import UsageError
+from perfsuite.history.store import History
 
 
 @pytest.fixture(autouse=True)
@@ -32,6 +33,22 @@ def test_files_are_written_only_where_they_are_asked_for(tmp_path: Path) -> None
     (file,) = (tmp_path / "out").glob("results-*.json")
     assert perfsuite.load(file).run.id == written.run.id
     assert len(list((tmp_path / "out").iterdir())) == 3
+
+
+def test_a_run_is_remembered_where_that_is_asked_for(tmp_path: Path) -> None:
+    def kept() -> list[str]:
+        with History(str(tmp_path / "h.db")) as history:
+            return [run.id for run in history.runs()]
+
+    perfsuite.run("token", duration=0.05)
+    assert not (tmp_path / "h.db").exists()
+    first = perfsuite.run("token", duration=0.05, history=str(tmp_path / "h.db"))
+    assert kept() == [first.run.id]
+    perfsuite.run("token", duration=0.05, output=str(tmp_path / "out"), history="off")
+    assert kept() == [first.run.id]
+    with pytest.warns(RuntimeWarning, match="not in the history"):
+        result = perfsuite.run("token", duration=0.05, history=str(tmp_path))
+    assert result.phases, "what was measured is there all the same"
 
 
 def test_what_a_file_of_conversations_leaves_out_is_in_the_result(tmp_path: Path) -> None:

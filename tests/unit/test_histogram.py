@@ -236,6 +236,9 @@ class TestRecording:
         assert histogram.count == 6002
         with pytest.raises(OverflowError):
             histogram.record(10**400)
+        with pytest.raises(OverflowError, match="record_many: item 2 is too large for a float"):
+            histogram.record_many([1, 2, 10**400])
+        assert histogram.count == 6002
 
     def test_weights(self) -> None:
         histogram = Histogram()

@@ -65,7 +65,7 @@ def _measured(arguments: Namespace) -> int:
             page.end(result, None if paths is None else str(paths.metrics))
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
         trouble = write_junit(plan, result) or trouble
-        forgotten = remember(plan, result, arguments)
+        forgotten = recorded(plan, result, arguments)
     for text in [result.run.error, trouble, forgotten, *result.run.notes]:
         if text and text not in known:
             print(f"perfsuite: {text}", file=sys.stderr)
@@ -135,20 +135,14 @@ def past(plan: Plan, result: Result) -> Beside | None:
         return None
 
 
-def remember(plan: Plan, result: Result, arguments: Namespace) -> str | None:
+def recorded(plan: Plan, result: Result, arguments: Namespace) -> str | None:
     """Puts the run into the history; why that failed, or None.  Its files are written by now, and its exit code stays:
     a history is for later."""
-    if (plan.history is not None and plan.history.off) or not result.phases:
-        return None
-    from pathlib import Path
-
     from perfsuite.cli.options import command_of
-    from perfsuite.history.store import History
+    from perfsuite.history.store import remember
 
-    url = None if plan.history is None else plan.history.reveal()
     try:
-        with History(url) as history:
-            history.record(result, command=command_of(arguments), folder=Path.cwd())
+        remember(result, plan.history, command_of(arguments))
     except PerfsuiteError as error:
         return f"the run is not in the history: {error}; its files are; perfsuite history add FILE… tries again"
     return None

@@ -26,8 +26,17 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from perfsuite.result import Result
+    from perfsuite.values import Place
 
 SCHEMA_VERSION = 1
+
+
+def remember(result: Result, place: Place | None, command: Sequence[str] = ()) -> None:
+    """Puts a run into the history at ``place`` (None: the user's own), unless that is off or nothing was measured.
+    Raises HistoryError."""
+    if (place is None or not place.off) and result.phases:
+        with History(None if place is None else place.reveal()) as history:
+            history.record(result, command=command, folder=Path.cwd())
 
 
 class Past(NamedTuple):

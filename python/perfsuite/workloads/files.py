@@ -165,11 +165,14 @@ class ConversationFile:
             return None
         content = item.get("content", item.get("value"))
         if isinstance(content, list):
-            texts = [part.get("text") for part in content if isinstance(part, Mapping)]
-            content = "".join(text for text in texts if isinstance(text, str))
-            if not content and texts:
+            told = (part.get("text") for part in content if isinstance(part, Mapping))
+            texts = [text for text in told if isinstance(text, str)]
+            if content and not any(texts):
                 self._report(line, f"{where}no text among its parts")
                 return None
+            if others := len(content) - len(texts):
+                self._report(line, f"{where}{others:,} of its {len(content):,} parts no text, and left out")
+            content = "".join(texts)
         if content is None and item.get("tool_calls"):
             content = ""
         if not isinstance(content, str):

@@ -182,7 +182,9 @@ def test_parts_tools_and_names(tmp_path: Path) -> None:
     ]
     path = tmp_path / "a.json"
     path.write_text(json.dumps({"messages": messages}))
-    (one,) = ConversationFile(path)
+    file = ConversationFile(path)
+    (one,) = file
+    assert [part.reason for part in file.unusable] == ["message 1: 1 of its 2 parts no text, and left out"]
     assert one.messages[0] == {"role": "user", "content": "a", "name": "Bo"}
     assert one.messages[1]["tool_calls"] == [{"id": "1"}]
     assert one.messages[2]["tool_call_id"] == "1"

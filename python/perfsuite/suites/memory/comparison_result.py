@@ -191,11 +191,12 @@ def parse(data: bytes, where: str) -> Comparison | None:
     try:
         if msgspec.json.decode(data, type=_Kind).kind != "comparison":
             return None
-        found = msgspec.json.decode(data, type=Comparison)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{where} is no comparison of this version: {error}") from error
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
+    try:
+        found = msgspec.json.decode(data, type=Comparison)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{where} is no comparison of this version: {error}") from error
     if found.schema_version != SCHEMA_VERSION:
         raise UsageError(f"{where} is of schema version {found.schema_version}; this is for {SCHEMA_VERSION}")
     return found
