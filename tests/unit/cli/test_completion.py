@@ -62,7 +62,7 @@ def test_the_script_is_one_of_its_shell(shell: str, tmp_path: Path) -> None:
     assert all(f"{word}" in text for word in ("chat-loop", "profile", "quick", "baseline"))
     found = shutil.which(shell)
     if found is None:
-        pytest.skip(f"{shell} is not installed: its script is made, and not read by it")
+        pytest.skip(f"{shell} is not installed: apt-get install {shell}")
     path = tmp_path / "script"
     path.write_text(text, encoding="utf-8")
     assert subprocess.run([found, "-n", str(path)], capture_output=True, check=False).stderr == b""
