@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterator
-from itertools import count, pairwise
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -21,13 +22,14 @@ MODEL = (ModelDelays("slow", 8, 2),)
 TOKENS = 12
 
 
-def requests(fault: str, conversations: int) -> Iterator[Request]:
+def requests(fault: str, said: dict[str, list[str]], free: deque[str]) -> Iterator[Request]:
+    """Each is the next message of a conversation that is ``free``: whose last one was answered."""
     headers = (("x-perfsuite-fault", fault),) if fault else ()
-    for number in count():
-        name = f"{number % conversations}"
-        said = [f"message {earlier}" for earlier in range(number // conversations + 1)]
-        messages = [{"role": "user", "content": text} for text in said]
-        yield Request(message=said[-1], messages=messages, user_id=name, conversation_id=name, headers=headers)
+    while True:
+        name = free.popleft()
+        said[name].append(f"message {len(said[name])}")
+        messages = [{"role": "user", "content": text} for text in said[name]]
+        yield Request(message=said[name][-1], messages=messages, user_id=name, conversation_id=name, headers=headers)
 
 
 def drive_it(
@@ -40,14 +42,17 @@ def drive_it(
             target = RealtimeTarget(split_target("realtime+" + server.url.replace("http", "ws", 1)))
             await target.open()
             replies: list[Reply] = []
+            said: dict[str, list[str]] = {f"{number}": [] for number in range(conversations)}
+            free = deque(said)
 
             def heard(request: Request, reply: Reply | None, failure: Failure | None, times: object) -> None:
+                free.append(request.conversation_id)
                 if reply is not None:
                     replies.append(reply)
 
             events = Events(raw=True)
             spec = LoadSpec(duration_s=120.0, concurrency=conversations, max_requests=most, request_timeout_s=timeout_s)
-            delivered = await drive(target, requests(fault, conversations), spec, events, on_reply=heard)
+            delivered = await drive(target, requests(fault, said, free), spec, events, on_reply=heard)
             await target.close()
             async with Client(server) as client:
                 return delivered, events, await truth(client), replies

@@ -72,7 +72,10 @@ def test_a_client_left_alone_is_within_limits_and_one_slowed_on_purpose_is_not(t
 @pytest.mark.parametrize("engine", ["asyncio", pytest.param("wire", marks=LINUX)])
 def test_both_engines_are_checked_over_tls(tmp_path: Path, engine: str) -> None:
     arguments = ["--engine", engine, "--scheme", "https", "--streams", "4", "--tokens-per-chunk", "4"]
-    code, found, errors = selfcheck(tmp_path, *arguments, "--duration", "1s")
+    for _ in range(3):  # a machine that is busy for a moment adds to an error, and takes nothing from it
+        code, found, errors = selfcheck(tmp_path, *arguments, "--duration", "1s")
+        if code == 0:
+            break
     assert code == 0, (errors, found)
     (one,) = found["checks"]
     assert (one["load"]["engine"], one["load"]["scheme"]) == (engine, "https")
