@@ -4,7 +4,8 @@ A hit counts for a memory when its text carries the memory's marker, so that a s
 judged by what it would give a model to read.  Memories without markers (published sets) are recognised by their text,
 or by the ids that the system itself gave for them.
 
-Ranks alone can be won by one giant hit that holds everything.  So recall is also taken within a number of returned
+One giant hit that holds everything wins nothing.  In a ranking it takes as many places as memories of the longest
+stored length would, each with what that part of its text carries; and recall is also taken within a number of returned
 tokens: the hits in their order, cut where the budget ends.
 """
 
@@ -22,10 +23,11 @@ from perfsuite.workloads.memories import Memory, Question
 
 BUDGETS = (500, 2_000)
 FLOOR = 0.8
-"""Recall on verbatim questions below which a latency says nothing: finding nothing is quick."""
+"""Recall on verbatim questions below which a latency says nothing: answers without the facts may take any time."""
 LONGEST_TOKEN = 24
 """Characters, in text that is not made to mislead: it bounds how much of a giant hit is counted."""
 _WORD = re.compile(r"\w+")
+_FIRST = re.compile(r"\w+|.", re.DOTALL)
 
 
 class Measure(NamedTuple):
@@ -55,14 +57,17 @@ MEASURES: Mapping[str, Measure] = {
         "recall in 500 tokens", "relevant memories within 500 returned tokens / relevant memories", "higher", kept=True
     ),
     "recall_2000": Measure("recall in 2,000 tokens", "the same within 2,000 returned tokens", "higher", kept=False),
-    "recall_1": Measure("recall@1", "relevant memories in the first hit / relevant memories", "higher", kept=False),
-    "recall_k": Measure("recall@k", "relevant memories in the first k hits / relevant memories", "higher", kept=True),
+    "recall_1": Measure("recall@1", "relevant memories in the first place / relevant memories", "higher", kept=False),
+    "recall_k": Measure("recall@k", "relevant memories in the first k places / relevant memories", "higher", kept=True),
     "precision_k": Measure(
-        "precision@k", "hits that carry a relevant memory / hits returned; 0 where none was", "higher", kept=False
+        "precision@k",
+        "places with a relevant memory / places taken, of k; 0 where nothing was returned",
+        "higher",
+        kept=False,
     ),
-    "mrr": Measure("MRR", "1 / rank of the first relevant hit; 0 where there is none", "higher", kept=True),
-    "ndcg_k": Measure("nDCG@k", "discounted gain of the relevant hits / the most there could be", "higher", kept=True),
-    "noise": Measure("noise", "hits that carry none of the planted facts / hits returned", "lower", kept=False),
+    "mrr": Measure("MRR", "1 / place of the first relevant memory; 0 where it is after k", "higher", kept=True),
+    "ndcg_k": Measure("nDCG@k", "discounted gain of relevant places / the most there could be", "higher", kept=True),
+    "noise": Measure("noise", "places with none of the planted facts / places taken, of k", "lower", kept=False),
     "stale": Measure("stale", "of updated facts that were found: the replaced value came first", "lower", kept=True),
     "abstention": Measure(
         "abstention",
@@ -81,6 +86,7 @@ MEASURES: Mapping[str, Measure] = {
     "tokens": Measure("tokens returned", "tokens returned for a question", "lower", kept=False, unit="tokens"),
 }
 """By name, the headline first."""
+PLACES = "A hit takes one place in a ranking; one that is longer than the longest memory takes as many as it fills."
 
 
 class Recogniser:
@@ -135,46 +141,90 @@ class Scored:
     best: float | None
 
 
+def longest(memories: Iterable[Memory], count: Callable[[str], int]) -> int:
+    """Tokens of the longest memory: as much as one place of a ranking holds."""
+    return max((count(memory.text) for memory in memories), default=0) or 1
+
+
 def score(
     question: Question,
     hits: Sequence[Hit],
     recogniser: Recogniser,
     *,
     k: int,
+    place: int,
     count: Callable[[str], int],
 ) -> Scored:
-    """One answer.  ``count`` counts the tokens of a text.  An answer that failed is one without hits."""
+    """One answer.  ``count`` counts the tokens of a text; ``place``: those of the ``longest`` memory.  An answer that
+    failed is one without hits."""
     hits = hits[:k]
     carried = [recogniser.in_hit(hit) for hit in hits]
+    places = _places(hits, carried, recogniser, place, k, count)
     values: dict[str, float] = {"tokens": float(sum(count(hit.text) for hit in hits))}
     if hits and recogniser.has_markers:
-        values["noise"] = sum(not keys for keys in carried) / len(hits)
+        values["noise"] = sum(not keys for keys in places) / len(places)
     scores = [hit.score for hit in hits]
     best = None if any(math.isnan(one) for one in scores) else max(scores, default=-math.inf)
     if not question.relevant:
         values["abstention"] = float(not hits)
         return Scored(question.kind, question.cluster, values, best)
     relevant = set(question.relevant)
-    new = _first_seen(carried, relevant)
-    values["recall_1"] = len(set().union(*carried[:1]) & relevant) / len(relevant)
-    values["recall_k"] = len(set().union(*carried) & relevant) / len(relevant)
-    values["precision_k"] = sum(bool(keys & relevant) for keys in carried) / len(hits) if hits else 0.0
-    values["mrr"] = next((1.0 / rank for rank, keys in enumerate(carried, 1) if keys & relevant), 0.0)
+    new = _first_seen(places, relevant)
+    values["recall_1"] = len(set().union(*places[:1]) & relevant) / len(relevant)
+    values["recall_k"] = len(set().union(*places) & relevant) / len(relevant)
+    values["precision_k"] = sum(bool(keys & relevant) for keys in places) / len(places) if places else 0.0
+    values["mrr"] = next((1.0 / rank for rank, keys in enumerate(places, 1) if keys & relevant), 0.0)
     values["ndcg_k"] = _gain(new) / _gain([1] * min(len(relevant), k))
     for budget in BUDGETS:
         found = _within(hits, carried, recogniser, budget, count)
         values[f"recall_{budget}"] = len(found & relevant) / len(relevant)
-    stale = _stale(carried, relevant, set(question.stale))
+    stale = _stale(places, relevant, set(question.stale))
     if stale is not None:
         values["stale"] = float(stale)
     return Scored(question.kind, question.cluster, values, best)
 
 
-def _first_seen(carried: Sequence[set[str]], relevant: set[str]) -> list[int]:
-    """1 for each hit that brings a relevant memory which no earlier one had: the same again earns nothing."""
+def _places(
+    hits: Sequence[Hit],
+    carried: Sequence[set[str]],
+    recogniser: Recogniser,
+    place: int,
+    k: int,
+    count: Callable[[str], int],
+) -> list[set[str]]:
+    """What the first k places of the ranking carry.  A hit of more tokens than a place holds goes on in the next ones;
+    what only the whole of it is known to carry stands where it ends."""
+    places: list[set[str]] = []
+    for hit, keys in zip(hits, carried, strict=True):
+        if _fits(hit.text, place, count):
+            places.append(keys)
+            continue
+        rest = hit.text
+        while rest and len(places) < k:
+            piece = rest if _fits(rest, place, count) else _prefix(rest, place, count) or _first(rest)
+            rest = rest[len(piece) :]
+            places.append(recogniser.in_text(piece))
+        if not rest:
+            places[-1] |= keys - recogniser.in_text(hit.text)
+    return places[:k]
+
+
+def _fits(text: str, tokens: int, count: Callable[[str], int]) -> bool:
+    return len(text) <= tokens * LONGEST_TOKEN and count(text) <= tokens
+
+
+def _first(text: str) -> str:
+    """Its first word, or first other character: more tokens than one place holds, and no sense in a part of it."""
+    found = _FIRST.match(text)
+    assert found is not None
+    return found.group()
+
+
+def _first_seen(places: Sequence[set[str]], relevant: set[str]) -> list[int]:
+    """1 for each place that brings a relevant memory which no earlier one had: the same again earns nothing."""
     seen: set[str] = set()
     out = []
-    for keys in carried:
+    for keys in places:
         fresh = (keys & relevant) - seen
         seen |= fresh
         out.append(int(bool(fresh)))
@@ -192,9 +242,9 @@ def _within(
     found: set[str] = set()
     left = budget
     for hit, keys in zip(hits, carried, strict=True):
-        if len(hit.text) <= left * LONGEST_TOKEN and (tokens := count(hit.text)) <= left:
+        if _fits(hit.text, left, count):
             found |= keys
-            left -= tokens
+            left -= count(hit.text)
             continue
         return found | recogniser.in_text(_prefix(hit.text, left, count))
     return found
@@ -215,12 +265,12 @@ def _prefix(text: str, budget: int, count: Callable[[str], int]) -> str:
     return text[:low]
 
 
-def _stale(carried: Sequence[set[str]], relevant: set[str], stale: set[str]) -> bool | None:
+def _stale(places: Sequence[set[str]], relevant: set[str], stale: set[str]) -> bool | None:
     """Whether the replaced value comes before the current one; None where neither was found, or nothing was replaced.
-    A hit that carries both says which is current."""
+    A place that has both says which is current."""
     if not stale:
         return None
-    for keys in carried:
+    for keys in places:
         if keys & relevant:
             return False
         if keys & stale:

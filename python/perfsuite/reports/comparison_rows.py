@@ -129,7 +129,7 @@ COLUMNS = (
     ),
     Column(
         MEASURES["recall_k"].title,
-        "relevant memories among the first k hits",
+        "relevant memories in the first k places of the ranking",
         lambda _, group: value(_figure(group.quality, "all", "recall_k")),
     ),
     Column(
@@ -140,7 +140,7 @@ COLUMNS = (
     ),
     Column(
         MEASURES["mrr"].title,
-        "1 / rank of the first relevant hit",
+        "1 / place of the first relevant memory",
         lambda _, group: value(_figure(group.quality, "all", "mrr")),
     ),
     Column(
@@ -211,7 +211,7 @@ def _of(comparison: Comparison, name: str) -> Iterator[tuple[SystemResult, Group
 def _why(one: SystemResult, group: Group) -> str:
     reasons = []
     if one.status == "failed":
-        reasons.append(f"it failed, and these are the rounds before: {one.reason}")
+        reasons.append(f"it failed, and these are the rounds that it came through: {one.reason}")
     if group.recall.void:
         reasons.append(f"latencies void: {group.recall.void}")
     for name, timing in (("store", group.store), ("recall", group.recall)):

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from perfsuite import stats
-from perfsuite.analysis.retrieval import FLOOR, HEADLINE, by_cluster
+from perfsuite.analysis.retrieval import FLOOR, HEADLINE, PLACES, by_cluster
 from perfsuite.analysis.tokens import Tokenizer, tokenizer
 from perfsuite.environment import environment
 from perfsuite.errors import Mistakes, PerfsuiteError, UsageError
@@ -47,6 +47,7 @@ RULES = (
     "latencies too.",
     "The two baselines (full-text search and vector search in SQLite) are always there, or it is said why not.",
     "A canned model ranks no quality: what rests on the stand-in is headed as plumbing only.",
+    PLACES,
     "A hit counts by the marker of the fact in its text, or by the label of the published set: no model judges.",
 )
 Say = Callable[[str], object]
@@ -184,6 +185,7 @@ class _Work:
             async with Models(self._settings.model, self._settings.dim) as self._models:
                 try:
                     await self._rounds(folder)
+                    self._drop_failed()
                     if self._settings.lasting:
                         await self._lasting(folder)
                 finally:
@@ -223,6 +225,15 @@ class _Work:
         tally = self._tallies.setdefault((entrant.name, case.group), Tally(name=case.group))
         tally.digest = seen if tally.digest in ("", seen) else "several"
         tally.add(case.name, number, taken)
+
+    def _drop_failed(self) -> None:
+        """A system of which every call failed has failed; it found nothing because it was not there to look."""
+        for (name, of), tally in list(self._tallies.items()):
+            if failure := tally.failure():
+                del self._tallies[name, of]
+                result = self._results[name]
+                if result.status == "measured":
+                    result.status, result.reason = "failed", f"{of}: {failure}"
 
     @asynccontextmanager
     async def _start(self, entrant: Entrant, place: Path) -> AsyncIterator[System]:
@@ -281,6 +292,7 @@ class _Work:
 
     def result(self) -> Comparison:
         """What there is by now."""
+        self._drop_failed()
         for (name, _), tally in self._tallies.items():
             self._results[name].groups.append(tally.group())
         for one in self._results.values():

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from perfsuite import stats
-from perfsuite.analysis.retrieval import FLOOR, MEASURES, Recogniser, Scored, by_cluster, score
+from perfsuite.analysis.retrieval import FLOOR, MEASURES, Recogniser, Scored, by_cluster, longest, score
 from perfsuite.memory.base import Hit
 from perfsuite.memory.operations import Item, Outcome, Overhead
 from perfsuite.memory.usage import Usage
@@ -93,10 +93,11 @@ async def take(system: System, case: Case, *, k: int, count: Callable[[str], int
     flush_ms = await system.flush()
     usage = system.rusage()
     questions = case.questions()
+    place = longest(case.memories(), count)
     outcome = await system.recall([question.text for question in questions], k)
     recall.add(outcome)
     scored = [
-        score(question, hits or (), recogniser, k=k, count=count)
+        score(question, hits or (), recogniser, k=k, place=place, count=count)
         for question, hits in zip(questions, outcome.results, strict=True)
     ]
     store.measuring_ms = (await system.overhead("store", count=500)).sample_ms
@@ -154,6 +155,16 @@ class Tally:
         else:
             self.same_answers = self.same_answers is not False and first == taken.answers
 
+    def failure(self) -> str:
+        """Why there is nothing to judge: every call of one kind failed; empty where some did not."""
+        for name, rounds in (("store", self.stores), ("recall", self.recalls)):
+            every = [calls for one in rounds.values() for calls in one]
+            made = sum(len(calls.samples_ms) for calls in every)
+            if made and made == sum(len(calls.failed) for calls in every):
+                first = next(text for calls in every for text in calls.errors)
+                return f"every one of {made:,} calls of {name} failed: {first}"
+        return ""
+
     def group(self) -> Group:
         """The figures."""
         quality = qualities(self.scored)
@@ -206,7 +217,7 @@ def voided(quality: Mapping[str, Mapping[str, Figure]]) -> str:
     if figure.value < FLOOR:
         return (
             f"recall on verbatim questions is {figure.value:.2f} within 2,000 returned tokens, below the floor of "
-            f"{FLOOR:g}: finding nothing is quick"
+            f"{FLOOR:g}: answers without the facts may take any time"
         )
     return ""
 
