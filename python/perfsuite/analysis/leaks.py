@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from statistics import median
 
 from perfsuite import stats
 
@@ -11,6 +13,9 @@ SETTLING = 0.3
 """Of the iterations, those at first that are left out: caches fill, the history grows to where it is trimmed."""
 FEWEST = 12
 """Readings below which nothing is said."""
+STEPS = 3
+"""As many of the largest steps between two readings are not taken for a leak: an arena, a table that doubles, a page
+of some other thread's.  What leaks goes on between them."""
 
 Points = Sequence[tuple[float, float]]
 """(iterations so far, bytes), in order."""
@@ -30,18 +35,33 @@ def leak(points: Points) -> Leak | None:
     """Theil and Sen's slope of the settled readings; None for too few.
 
     Readings depend on one another (memory comes in pages and arenas), so that the interval is that of as many as their
-    residuals are worth: a single step is no leak.
+    residuals are worth; and its lower bound is not above that of the readings without their few largest steps.
     """
     settled = settle(points)
     if len(settled) < FEWEST:
         return None
-    iterations = [at for at, _ in settled]
-    sizes = [size for _, size in settled]
+    whole = _line(settled)
+    even = _line(_without_steps(settled))
+    return Leak(whole.slope, min(whole.low, even.low), whole.high, len(settled))
+
+
+def _line(points: Points) -> stats.Trend:
+    """Through readings that depend on one another."""
+    iterations = [at for at, _ in points]
+    sizes = [size for _, size in points]
     line = stats.trend(sizes, iterations)
-    residuals = [size - line.intercept - line.slope * at for at, size in settled]
-    worth = stats.effective_size(residuals)
-    wide = stats.trend(sizes, iterations, n_effective=max(3.0, worth))
-    return Leak(line.slope, wide.low, wide.high, len(settled))
+    residuals = [size - line.intercept - line.slope * at for at, size in points]
+    return stats.trend(sizes, iterations, n_effective=max(3.0, stats.effective_size(residuals)))
+
+
+def _without_steps(points: Points) -> list[tuple[float, float]]:
+    """The readings as if their largest steps had been steps of the usual height: what grows evenly keeps its slope."""
+    heights = [after - before for (_, before), (_, after) in pairwise(points)]
+    usual = median(heights)
+    for largest in sorted(range(len(heights)), key=heights.__getitem__)[-STEPS:]:
+        heights[largest] = min(heights[largest], usual)
+    sizes = accumulate(heights, initial=points[0][1])
+    return [(at, size) for (at, _), size in zip(points, sizes, strict=True)]
 
 
 def settle(points: Points) -> list[tuple[float, float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from itertools import accumulate
 
 import pytest
 
@@ -35,11 +36,29 @@ def test_a_leak_of_a_kilobyte_is_found_within_a_thousand_iterations(seed: int) -
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("steps", [0, 1, 2])
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 4])
 def test_what_does_not_leak_is_not_said_to(seed: int, steps: int) -> None:
     found = leak(readings(0, steps=steps, seed=seed))
     assert found is not None
     assert found.low <= LIMIT
+
+
+def test_a_few_small_steps_are_no_leak() -> None:
+    """Memory of a loop that keeps nothing: 120 KB in four steps, late."""
+    heights = {35: 12, 42: 68, 58: 4, 70: 36, 93: 4}
+    sizes = accumulate((heights.get(at, 0) * 1024.0 for at in range(100)), initial=30e6)
+    found = leak([(at * 10.0, size) for at, size in enumerate(sizes)])
+    assert found is not None
+    assert found.low <= LIMIT < found.bytes_each
+
+
+@pytest.mark.parametrize("each", [1, 2, 5])
+def test_what_leaks_in_large_blocks_is_found(each: int) -> None:
+    """A megabyte every so many readings, and nothing between."""
+    sizes = accumulate((1e6 * (at % each == 0) for at in range(1, 100)), initial=30e6)
+    found = leak([(at * 10.0, size) for at, size in enumerate(sizes)])
+    assert found is not None
+    assert found.low > LIMIT
 
 
 def test_filling_at_the_beginning_is_no_leak() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from perfsuite import ChatLoop, PerformanceMonitor
-from perfsuite.chatloop import workers
+from perfsuite.chatloop import calls, workers
 from perfsuite.chatloop.calls import Outcome
 from perfsuite.chatloop.loop import TurnRunning
 from perfsuite.chatloop.model import ModelFailed, ModelReply, ModelTimeout, SimulatedModel
@@ -242,7 +242,7 @@ def test_a_system_without_more_threads_refuses_the_call(monkeypatch: pytest.Monk
         raise RuntimeError("can't start new thread")
 
     monkeypatch.setattr(threading.Thread, "start", none)
-    monkeypatch.setattr(workers.WORKERS, "_idle", [])
+    monkeypatch.setattr(calls, "WORKERS", workers.Workers())  # none is idle, and none of another test becomes so
     with pytest.raises(ModelFailed, match="no worker free: the system starts no more threads"):
         ChatLoop("production", model=lambda messages: "fine").run_iteration("hello")
 
