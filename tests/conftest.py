@@ -13,6 +13,18 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machine")
 
+RERUNS, IN_ALL = 2, 6
+"""A test that fails is run again so often, with so many in all; it is named RERUN at the end, with its traceback: on a
+machine that others share, one in some thousands is late.  A defect fails every time, and many at once are no noise."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where pytest-rerunfailures is installed, and nothing else is asked for."""
+    if config.pluginmanager.hasplugin("rerunfailures") and config.getoption("reruns") is None:
+        config.option.reruns = RERUNS
+        config.option.max_suite_reruns = IN_ALL
+        config.option.rerun_show_tracebacks = True
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _history_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
