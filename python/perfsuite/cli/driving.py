@@ -91,17 +91,13 @@ def drive(
     What a target's code prints meanwhile goes to stderr.
     """
 
-    phase = ""
-
     def progress(far: Progress) -> None:
-        nonlocal phase
-        phase = far.phase
         meter.show(far)
         if showing is not None:
             showing.progress(far)
 
     def watch(stretch: Stretch) -> None:
-        meter.watch(phase, stretch)
+        meter.watch(stretch)
         if showing is not None:
             showing.watch(stretch)
 

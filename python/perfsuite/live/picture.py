@@ -5,6 +5,7 @@ It costs the same however long the load runs: the latest windows only, at most 6
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ def picture(stretch: Stretch) -> Picture:
     events = stretch.events
     windows = events.windows(SECONDS)
     window_s = events.window_s
-    whole = slice(-RATE_WINDOWS - 1, -1)
-    finished = windows["finished"][whole]
     return {
         "stretch": stretch.name,
         "asked": str(stretch.spec),
@@ -42,7 +41,7 @@ def picture(stretch: Stretch) -> Picture:
             "waiting": events.waiting,
         },
         "errors": dict(events.errors),
-        "rate": sum(finished) / (len(finished) * window_s) if finished else None,
+        "rate": rate(windows["finished"], window_s),
         "requests": {
             "t_s": windows["t_s"],
             **{name: [value / window_s for value in windows[name]] for name in ("due", "ok", "failed", "over_limit")},
@@ -56,6 +55,12 @@ def picture(stretch: Stretch) -> Picture:
         "distribution": _curves(stretch),
         "table": _table(stretch),
     }
+
+
+def rate(finished: Sequence[float], window_s: float) -> float | None:
+    """Requests a second that came to an end lately, by window; None before the first whole one."""
+    whole = finished[-RATE_WINDOWS - 1 : -1]
+    return sum(whole) / (len(whole) * window_s) if whole else None
 
 
 def _slices(stretch: Stretch) -> dict[str, Column]:
