@@ -30,6 +30,7 @@ class Totals(NamedTuple):
 
     sent: int
     warmup: int
+    warmup_failed: int
     failed: int
     delivered: float | None
     wanted: float | None
@@ -71,7 +72,8 @@ def totals(phases: Sequence[PhaseResult]) -> Totals:
         if p.requested.get("rate")
     ]
     delivered, wanted = rates[0] if len(rates) == 1 else (None, None)
-    return Totals(_sum(phases, "requests"), _sum(phases, "warmup"), _sum(phases, "failed"), delivered, wanted)
+    sent, warmup, lost, failed = (_sum(phases, name) for name in ("requests", "warmup", "warmup_failed", "failed"))
+    return Totals(sent, warmup, lost, failed, delivered, wanted)
 
 
 def _sum(phases: Iterable[PhaseResult], name: str) -> int:

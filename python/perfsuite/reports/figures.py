@@ -9,6 +9,7 @@ from perfsuite.metric import labelled
 from perfsuite.units import digits_of, figure, goal, number, scale, with_unit
 
 if TYPE_CHECKING:
+    from perfsuite.analysis.ranking import Totals
     from perfsuite.result import ErrorBars, MetricResult, PhaseResult
 
 MOST_TIMES = 1_000
@@ -55,6 +56,13 @@ def row_of(m: MetricResult) -> MetricRow:
         target += f" ({number(times, 2) if times <= MOST_TIMES else f'over {MOST_TIMES:,}'} × within)"
     verdict = m.verdict if not m.reason else f"{m.verdict}: {printable(m.reason)}"
     return MetricRow(label(m), value, interval, error, target, verdict)
+
+
+def requests(sums: Totals, sent: str = "sent") -> str:
+    """What was sent, what of it to warm up, and what failed, told apart: a warm-up that fails counts in no figure."""
+    lost = f", of which {sums.warmup_failed:,} failed" if sums.warmup_failed else ""
+    warmup = f" and {sums.warmup:,} to warm up{lost}" if sums.warmup else ""
+    return f"{sums.sent:,} {sent}{warmup}{';' if lost else ','} {sums.failed:,} failed"
 
 
 def error_bars(phase: PhaseResult) -> list[str]:

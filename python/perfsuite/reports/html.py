@@ -16,7 +16,7 @@ from perfsuite.analysis.bottlenecks import stages as stages_of
 from perfsuite.reports.beside import Beside
 from perfsuite.reports.changes import HEADER, rows
 from perfsuite.reports.content import content
-from perfsuite.reports.figures import label, printable, samples, stat
+from perfsuite.reports.figures import label, printable, requests, samples, stat
 from perfsuite.reports.past import course
 from perfsuite.result import Result
 from perfsuite.units import figure, number
@@ -89,6 +89,7 @@ def _template() -> Template:
         "said": lambda text: printable(text, 2000),
         "count": lambda value: f"{value:,}",
         "plain": number,
+        "requests": requests,
         "cell": lambda value: value if isinstance(value, str) else number(value, 5),
         "seconds": lambda value: figure(value, "s"),
         "label": label,

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from perfsuite.reports.content import content
-from perfsuite.reports.figures import label, printable, samples, stat
+from perfsuite.reports.figures import label, printable, requests, samples, stat
 from perfsuite.result import Result
 from perfsuite.units import figure, number
 
@@ -41,6 +41,7 @@ def _template() -> Template:
         "md": escape,
         "count": lambda value: f"{value:,}",
         "plain": number,
+        "requests": requests,
         "seconds": lambda value: figure(value, "s"),
         "label": label,
         "samples": samples,

@@ -11,7 +11,7 @@ from typing import TextIO
 from perfsuite.analysis.ranking import Placed, ordered, totals
 from perfsuite.analysis.verdict import tally
 from perfsuite.reports import checkpoint, database
-from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, row_of
+from perfsuite.reports.figures import MetricRow, error_bar, error_bars, printable, requests, row_of
 from perfsuite.reports.tables import folded, padded
 from perfsuite.result import PhaseResult, Result
 from perfsuite.units import number
@@ -107,8 +107,7 @@ def write(result: Result, files: Sequence[Path] | None, stream: TextIO, *, verbo
 
 def _headline(result: Result, colour: bool) -> str:
     sums = totals(result.phases)
-    warmup = f" and {sums.warmup:,} to warm up" if sums.warmup else ""
-    parts = [f"{sums.sent:,} sent{warmup}, {sums.failed:,} failed"] if sums.sent or sums.warmup else []
+    parts = [requests(sums)] if sums.sent or sums.warmup else []
     if sums.delivered is not None and sums.wanted is not None:
         parts.append(f"{number(sums.delivered)} of {number(sums.wanted)} requests/s delivered")
     verdict = _paint(result.verdict.upper(), result.verdict, colour)

@@ -83,6 +83,7 @@ def delivered(stretches: list[Stretch]) -> dict[str, object]:
         "rate": sum(row.rate * row.duration_s for row in asked) / seconds if seconds else 0.0,
         "due_rate": sum(number for number, _ in due) / sum(length for _, length in due) if due else None,
         "warmup": sum(row.warmup for row in rows),
+        "warmup_failed": sum(one.events.warmup_failed for one in ended),
         "requests": sum(row.requests for row in rows),
         "completed": sum(row.completed for row in rows),
         "failed": sum(row.failed for row in rows),

@@ -51,12 +51,12 @@ def test_totals_add_the_phases_up() -> None:
     delivered = {"rate": 9.9, "requests": 5, "failed": 1}
     one = PhaseResult(name="a", verdict="passed", requested={"rate": 10.0}, delivered=delivered)
     two = PhaseResult(name="b", verdict="passed", requested={"rate": None}, delivered={"requests": 7, "failed": 0})
-    assert totals([one, two]) == (12, 0, 1, 9.9, 10.0)
-    assert totals([one, one]) == (10, 0, 2, None, None)
-    assert totals([]) == (0, 0, 0, None, None)
+    assert totals([one, two]) == (12, 0, 0, 1, 9.9, 10.0)
+    assert totals([one, one]) == (10, 0, 0, 2, None, None)
+    assert totals([]) == (0, 0, 0, 0, None, None)
 
 
 def test_a_ramp_is_held_against_what_fell_due_of_it() -> None:
-    delivered = {"rate": 9.9, "due_rate": 10.0, "requests": 50, "warmup": 6, "failed": 0}
+    delivered = {"rate": 9.9, "due_rate": 10.0, "requests": 50, "warmup": 6, "warmup_failed": 2, "failed": 0}
     ramp = PhaseResult(name="a", verdict="passed", requested={"rate": 20.0}, delivered=delivered)
-    assert totals([ramp]) == (50, 6, 0, 9.9, 10.0)
+    assert totals([ramp]) == (50, 6, 2, 0, 9.9, 10.0)

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 import results_made
-from perfsuite.reports import terminal
+from perfsuite.reports import html, markdown, terminal
 from perfsuite.result import ErrorCount, MetricResult, PhaseResult, Result
 
 
@@ -54,6 +54,23 @@ def test_the_headline_tells_the_warm_up_apart() -> None:
     load = msgspec.structs.replace(load, delivered={**load.delivered, "warmup": 40})
     text = screen(msgspec.structs.replace(results_made.full(), phases=[load]))
     assert text.splitlines()[0].endswith("412 sent and 40 to warm up, 7 failed")
+
+
+def test_a_warm_up_that_failed_is_not_said_to_have_gone_well() -> None:
+    load = results_made.full().phases[0]
+    for sent, warmup, lost, failed, told in (
+        (0, 2, 2, 0, "0 sent and 2 to warm up, of which 2 failed; 0 failed"),
+        (412, 40, 3, 7, "412 sent and 40 to warm up, of which 3 failed; 7 failed"),
+        (0, 2, 0, 0, "0 sent and 2 to warm up, 0 failed"),
+    ):
+        came = {"requests": sent, "warmup": warmup, "warmup_failed": lost, "failed": failed}
+        result = msgspec.structs.replace(
+            results_made.full(), phases=[msgspec.structs.replace(load, requested={}, delivered=came)]
+        )
+        assert screen(result).splitlines()[0].endswith(f"   {told}")
+        everywhere = told.replace(" sent", " requests sent", 1)
+        assert everywhere in markdown.render(result)
+        assert everywhere in html.render(result)
 
 
 def test_verbose_lists_what_was_not_measured_and_why() -> None:

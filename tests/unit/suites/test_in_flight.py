@@ -56,3 +56,13 @@ def test_the_rate_delivered_is_what_was_sent_in_time_and_stands_beside_what_fell
     told = delivered([ramp])
     assert (told["rate"], told["due_rate"], told["warmup"]) == (8.0, 10.0, 6)
     assert delivered([stretch(5, concurrency=5)])["due_rate"] is None
+
+
+def test_requests_of_warm_up_that_failed_are_told_apart() -> None:
+    warm, lost, good = (stretch(5, concurrency=5) for _ in range(3))
+    for one, status in ((lost, 1), (warm, 0)):
+        one.events = Events(warmup_ns=10**9, start_ns=0)
+        for _ in range(2):
+            one.events.begin(0).end(status=status, at_ns=1000)
+    assert delivered([lost, warm, good])["warmup_failed"] == 2
+    assert delivered([warm, good])["warmup_failed"] == 0
