@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from perfsuite.targets.base import Inspection, MetricsPage
+from perfsuite.targets.base import Failure, Inspection, MetricsPage
 from perfsuite.targets.http.address import Address, metrics_pages
 from perfsuite.targets.http.client import Client, DirectClient
 from perfsuite.targets.http.counting import Counter, counter_for
+from perfsuite.targets.http.dialect import bearer
+from perfsuite.targets.http.failures import masked
 from perfsuite.targets.http.listening import listeners
+from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.wired import Endpoint, own_stamps, why_not_driven, wire_stamps, wire_transport
 
 
@@ -97,3 +100,57 @@ class Behind(ABC):
         if model not in self._counters:  # made once: it may read a tokenizer's file
             self._counters[model] = counter_for(model, self._tokenizer)
         return self._counters[model]
+
+
+class Keyed(Behind):
+    """A service of a known API: one key, and models of which each may live at an address of its own."""
+
+    def __init__(
+        self,
+        name: str,
+        address: Address,
+        key: Secret | None,
+        key_name: str,
+        models: Mapping[str, Address] | None = None,
+        tokenizer: Path | None = None,
+    ) -> None:
+        super().__init__(name, tokenizer)
+        self.address = address
+        self._key = key
+        self._key_name = key_name
+        self._models: dict[str, Address] = dict(models or {})
+        if tokenizer is not None:
+            self._counter(None)  # a file that cannot be used is told before anything is sent
+
+    @property
+    def addresses(self) -> Sequence[Address]:
+        """Those of its models."""
+        return list(self._models.values()) or [self.address]
+
+    @property
+    def models(self) -> Sequence[str]:
+        """Those that were named, else those that the service tells once it is open."""
+        return tuple(self._models)
+
+    def credentials(self) -> Sequence[tuple[str, str]]:
+        """The key, which some want for their metrics too."""
+        return bearer(self._key)
+
+    def _at(self, model: str | None) -> Address:
+        return self._models.get(model or "", self.address)
+
+    def _asked(self, model: str | None) -> str | None:
+        """The model that a request is for: where it names none, the first."""
+        return model or next(iter(self._models), None)
+
+    def _of(self, address: Address) -> str | None:
+        """A model that lives there."""
+        return next((name for name, at in self._models.items() if at == address), None)
+
+    def _about_key(self) -> str:
+        if self._key is None:
+            return f"put its key in {self._key_name}, or name the variable that holds it with --api-key-env"
+        return f"the key in {self._key_name} is not accepted"
+
+    def _mask(self, failure: Failure) -> Failure:
+        return masked(failure, () if self._key is None else (self._key,))

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.targets.base import Failure, Message, Reply, Request, Target
 from perfsuite.targets.http.address import Address, parse_address
-from perfsuite.targets.http.behind import Behind
+from perfsuite.targets.http.behind import Keyed
 from perfsuite.targets.http.client import Call, Client, rendered
 from perfsuite.targets.http.counting import reply_of
-from perfsuite.targets.http.dialect import Dialect, WrongShape, bearer
+from perfsuite.targets.http.dialect import Dialect, WrongShape
 from perfsuite.targets.http.dialects import DIALECTS, USUAL, dialect_at
-from perfsuite.targets.http.failures import HttpFailure, masked, remedy, status_failure
+from perfsuite.targets.http.failures import HttpFailure, remedy, status_failure
 from perfsuite.targets.http.hearing import converse, read_all
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
@@ -92,7 +92,7 @@ class _Served:
         return adapted is not None
 
 
-class ChatTarget(Behind):
+class ChatTarget(Keyed):
     """A service behind one of the dialects."""
 
     def __init__(
@@ -106,34 +106,15 @@ class ChatTarget(Behind):
         key_name: str | None = None,
         tokenizer: Path | None = None,
     ) -> None:
-        super().__init__(name or address.url, tokenizer)
-        self.address = address
+        variable = key_name or DIALECTS[dialect].key or "OPENAI_API_KEY"
+        super().__init__(name or address.url, address, key, variable, models, tokenizer)
         self._dialect = dialect
-        self._key = key
-        self._key_name = key_name or DIALECTS[dialect].key
-        self._models: dict[str, Address] = dict(models or {})
         self._served: dict[Address, _Served] = {}
-        if tokenizer is not None:
-            self._counter(None)  # a file that cannot be used is told before anything is sent
-
-    @property
-    def addresses(self) -> Sequence[Address]:
-        """Those of its models."""
-        return list(self._models.values()) or [self.address]
 
     @property
     def clients(self) -> Sequence[Client]:
         """While it is open."""
         return [served.client for served in self._served.values()]
-
-    def credentials(self) -> Sequence[tuple[str, str]]:
-        """The key, which some want for their metrics too."""
-        return bearer(self._key)
-
-    @property
-    def models(self) -> Sequence[str]:
-        """Those that were named, else those that it lists."""
-        return tuple(self._models)
 
     async def open(self) -> None:
         """Asks the service which models it has, unless they were named.  Raises PerfsuiteError when nobody is there,
@@ -159,15 +140,15 @@ class ChatTarget(Behind):
                 found = await self._listed(served)
             except HttpFailure as failure:
                 if failure.status in (401, 403):
-                    raise UsageError(self._masked(f"{failure}; {self._about_key()}")) from failure
+                    raise UsageError(f"{self._mask(failure)}; {self._about_key()}") from failure
                 if not named:
                     raise UsageError(
-                        self._masked(f"{failure}: which models it has is not to be seen; name one with --model, or ")
-                        + f"let perfsuite init {address.url} find out what answers there"
+                        f"{self._mask(failure)}: which models it has is not to be seen; name one with --model, or "
+                        f"let perfsuite init {address.url} find out what answers there"
                     ) from failure
                 continue
             except Failure as failure:
-                raise PerfsuiteError(self._masked(f"{failure}; {remedy(failure)}")) from failure
+                raise PerfsuiteError(f"{self._mask(failure)}; {remedy(failure)}") from failure
             except WrongShape as error:
                 if not named:
                     raise UsageError(
@@ -198,19 +179,10 @@ class ChatTarget(Behind):
             raise UsageError(f"{address.url} has several models ({few}): choose with --model NAME")
         self._models = dict.fromkeys(chat[:ROTATION], address)
 
-    def _about_key(self) -> str:
-        if self._key is None:
-            variable = self._key_name or "OPENAI_API_KEY"
-            return f"put its key in {variable}, or name the variable that holds it with --api-key-env"
-        return f"the key in {self._key_name} is not accepted"
-
-    def _masked(self, text: str) -> str:
-        return self._key.hidden_in(text) if self._key is not None else text
-
     async def send(self, request: Request, row: Row) -> Reply:
         """One message.  Its tokens are stamped as they arrive; Failure says what went wrong."""
-        model = request.model or next(iter(self._models), None)
-        served = self._served[self._models.get(model or "", self.address)]
+        model = self._asked(request.model)
+        served = self._served[self._at(model)]
         first = True
 
         def sent() -> None:
@@ -238,9 +210,6 @@ class ChatTarget(Behind):
         call = served.dialect.call(request, model)
         return replace(call, headers=(*call.headers, *request.headers)) if request.headers else call
 
-    def _mask(self, failure: Failure) -> Failure:
-        return masked(failure, () if self._key is None else (self._key,))
-
     def counter(self, model: str | None) -> tuple[str, Callable[[Sequence[Message]], int]] | None:
         """The model's own tokenizer with its chat template, where their files are at hand."""
         found = self._counter(model)
@@ -260,7 +229,7 @@ class ChatTarget(Behind):
     async def ready(self) -> None:
         """Sends each address a message of its own, once, where its dialect knows a way out of a refusal."""
         for address, served in self._served.items():
-            model = next((name for name, at in self._models.items() if at == address), None)
+            model = self._of(address)
             if not served.tried and served.dialect.adaptable and model is not None:
                 served.tried = True
                 with suppress(TimeoutError):
@@ -296,8 +265,8 @@ class ChatTarget(Behind):
 
     def written(self, request: Request) -> tuple[int, bytes]:
         """The endpoint's index and the request's bytes."""
-        model = request.model or next(iter(self._models), None)
-        address = self._models.get(model or "", self.address)
+        model = self._asked(request.model)
+        address = self._at(model)
         served = self._served[address]
         call = self._call(served, request, model)
         served.where = f"{call.method} {call.path}"
@@ -305,17 +274,17 @@ class ChatTarget(Behind):
 
     def reply(self, request: Request, ended: WireReply) -> Reply:
         """An engine's answer; with its text where the body was kept."""
-        model = request.model or next(iter(self._models), None)
+        model = self._asked(request.model)
         if ended.body is None:
             return told(ended, model)
-        dialect = self._served[self._models.get(model or "", self.address)].dialect
+        dialect = self._served[self._at(model)].dialect
         heard = read_back(dialect.reader(request), dialect.stream, ended.body)
         return reply_of(heard, request, model, self._counter)
 
     def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
         """What went wrong; a refusal that can be met is met from the next request on."""
-        model = request.model or next(iter(self._models), None)
-        served = self._served[self._models.get(model or "", self.address)]
+        model = self._asked(request.model)
+        served = self._served[self._at(model)]
         failure = failure_of(ended, served.where, timeout_s)
         served.adapt(failure)
         return self._mask(failure)

@@ -17,12 +17,12 @@ from urllib.parse import quote
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.targets.base import Failure, Message, MetricsPage, Reply, Request, Target
 from perfsuite.targets.http.address import SECURE, SOCKETS, VERSION, Address, metrics_pages, parse_address
-from perfsuite.targets.http.behind import Behind
+from perfsuite.targets.http.behind import Keyed
 from perfsuite.targets.http.client import Client
 from perfsuite.targets.http.dialect import bearer
 from perfsuite.targets.http.dialects import USUAL
 from perfsuite.targets.http.dialling import Dialler
-from perfsuite.targets.http.failures import HttpFailure, masked, remedy
+from perfsuite.targets.http.failures import HttpFailure, remedy
 from perfsuite.targets.http.proxied import proxy_for
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.target import OPENING_S, key_for
@@ -81,7 +81,7 @@ def make(plan: Plan, rest: str, workdir: Path) -> Target:
     )
 
 
-class RealtimeTarget(Behind):
+class RealtimeTarget(Keyed):
     """A service that is spoken to in realtime events."""
 
     def __init__(
@@ -95,11 +95,7 @@ class RealtimeTarget(Behind):
         tokenizer: Path | None = None,
         modality: Modality = "audio",
     ) -> None:
-        super().__init__(name or f"{SCHEME}+{address.url}", tokenizer)
-        self.address = address
-        self._key = key
-        self._key_name = key_name or KEY
-        self._models: dict[str, Address] = dict(models or {})
+        super().__init__(name or f"{SCHEME}+{address.url}", address, key, key_name or KEY, models, tokenizer)
         self._modality = modality
         self._diallers: dict[Address, Dialler] = {}
         self._idle: OrderedDict[Place, RealtimeSession] = OrderedDict()
@@ -107,15 +103,8 @@ class RealtimeTarget(Behind):
         self._retried = 0
         self.reconnected = 0
         """Connections made for conversations that had one before."""
-        if tokenizer is not None:
-            self._counter(None)  # a file that cannot be used is told before anything is sent
 
     # ── what is said of it ────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def addresses(self) -> Sequence[Address]:
-        """Those of its models."""
-        return list(self._models.values()) or [self.address]
 
     @property
     def clients(self) -> Sequence[Client]:
@@ -125,10 +114,6 @@ class RealtimeTarget(Behind):
     def endpoints(self) -> Sequence[Endpoint]:
         """None: the engine in C speaks HTTP."""
         return ()
-
-    def credentials(self) -> Sequence[tuple[str, str]]:
-        """The key, which some want for their metrics too."""
-        return bearer(self._key)
 
     @property
     def metrics_pages(self) -> Sequence[Sequence[MetricsPage]]:
@@ -157,11 +142,6 @@ class RealtimeTarget(Behind):
         """Messages sent again because a kept connection turned out to be closed."""
         return self._retried
 
-    @property
-    def models(self) -> Sequence[str]:
-        """Those that were named, else the one that its session has."""
-        return tuple(self._models)
-
     # ── life ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def open(self) -> None:
@@ -173,7 +153,7 @@ class RealtimeTarget(Behind):
                     f"{address.url} would be reached through the proxy that the environment names, which realtime "
                     f"targets are not: put {address.host} into NO_PROXY"
                 )
-            model = next((name for name, at in self._models.items() if at == address), None)
+            model = self._of(address)
             try:
                 async with asyncio.timeout(OPENING_S):
                     session = await self._begin(Place("", model))
@@ -190,14 +170,6 @@ class RealtimeTarget(Behind):
             if model is None and session.model:
                 self._models = {session.model: address}
 
-    def _about_key(self) -> str:
-        if self._key is None:
-            return f"put its key in {self._key_name}, or name the variable that holds it with --api-key-env"
-        return f"the key in {self._key_name} is not accepted"
-
-    def _mask(self, failure: Failure) -> Failure:
-        return masked(failure, () if self._key is None else (self._key,))
-
     async def close(self) -> None:
         """Closes the connections."""
         idle, self._idle = self._idle, OrderedDict()
@@ -210,7 +182,7 @@ class RealtimeTarget(Behind):
 
     async def send(self, request: Request, row: Row) -> Reply:
         """One message.  Its deltas are stamped as they arrive; Failure says what went wrong."""
-        model = request.model or next(iter(self._models), None)
+        model = self._asked(request.model)
         place = Place(request.conversation_id, model, tuple(request.headers))
         messages = request.messages or [{"role": "user", "content": request.message}]
         self._leave(request.user_id, place)
@@ -256,7 +228,7 @@ class RealtimeTarget(Behind):
             return heard
 
     async def _begin(self, place: Place) -> RealtimeSession:
-        address = self._models.get(place.model or "", self.address)
+        address = self._at(place.model)
         dialler = self._diallers.setdefault(address, Dialler(address))
         path = address.path if place.model is None else f"{address.path}?model={quote(place.model, safe='')}"
         where = url_of(address, address.path)
