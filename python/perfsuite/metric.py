@@ -26,7 +26,9 @@ class Metric:
     target when a criterion does not say: ``mean``, ``p50``, ``p95``, ``p99``, ``max``, ``min`` or ``value``.
     ``comparison``: the one used by a criterion that gives a number alone.  ``streamed``: every probe that drives a
     target shows it; ``sampled``: the collectors do.  ``objective``: a criterion on it is what a single response has to
-    meet to count as goodput.  ``failures_slower``: a failed request counts as slower than any answer.
+    meet to count as goodput.  ``failures``: the share of what failed of the same calls: a mean, which is of
+    answers only, does not pass while that share fails.  ``failures_slower``: a failed request counts as slower than any
+    answer.
     ``incidental``: it occurs in some systems only; where it does not, it is left out unless it was asked for.
 
     ``stamp``: the client's stamp (or count: ``rate``) that its figures are no better than, where one is; error bars go
@@ -49,6 +51,7 @@ class Metric:
     streamed: bool = False
     sampled: bool = False
     objective: bool = False
+    failures: str | None = None
     failures_slower: bool = False
     incidental: bool = False
     stamp: Stamp | None = None

@@ -31,6 +31,9 @@ def test_a_row_says_what_its_columns_can_mean(row: Metric) -> None:
     assert all(type(getattr(row, name)) is bool for name in switches)
     assert not (row.workload and (row.essential or row.signed)), "the workload is never judged"
     assert not row.essential or row.streamed, "essential says which of the streamed ones count"
+    assert row.failures is None or (row.kind == "histogram" and metric(row.failures).unit == "ratio")
+    assert row.failures is None or any({row.name, row.failures} <= {*one.provides} for one in PROBES.values())
+    assert row.failures is not None or not row.streamed or row.kind != "histogram"
 
 
 def test_every_sampled_metric_has_its_evidence_from_the_collectors() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from perfsuite.analysis.feasibility import as_many, remedy
-from perfsuite.metric import labelled, meets
+from perfsuite.metric import catalogue, labelled, meets
 from perfsuite.plan import STABLE_MEMORY, Criterion
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Verdict
 from perfsuite.units import figure
@@ -58,18 +58,21 @@ def judge(
 def settle(metrics: Iterable[MetricResult]) -> list[MetricResult]:
     """The metrics of a phase, each judged, judged together.
 
-    A mean is of answers only, so it does not pass while error_rate fails; where error_rate has no criterion, the load
-    phase's 1 % stands for it.
+    A mean is of answers only, so it does not pass while the share of failures that is its own (``failures`` in the
+    catalogue) fails; where that has no criterion, the load phase's 1 % stands for it.
     """
     metrics = list(metrics)
-    failing = next((m for m in metrics if m.name == "error_rate" and _errors_fail(m)), None)
-    if failing is None or failing.value is None:
-        return metrics
-    why = f"a mean is of answers only, and {figure(failing.value, 'ratio')} of the requests failed"
-    return [
-        msgspec.structs.replace(m, verdict="failed", reason=why) if m.stat == "mean" and m.verdict == "passed" else m
-        for m in metrics
-    ]
+    shares = {name: row.failures for name, row in catalogue().items() if row.failures is not None}
+    failing = {m.name: m for m in metrics if m.name in shares.values() and _errors_fail(m)}
+
+    def settled(m: MetricResult) -> MetricResult:
+        share = failing.get(shares.get(m.name, ""))
+        if share is None or m.stat != "mean" or m.verdict != "passed":
+            return m
+        why = f"a mean is of answers only, and {share.name} is {figure(share.value, share.unit)}"
+        return msgspec.structs.replace(m, verdict="failed", reason=why)
+
+    return [settled(m) for m in metrics]
 
 
 def phase_verdict(
@@ -210,7 +213,7 @@ def _errors_fail(errors: MetricResult) -> bool:
     if errors.target is not None:
         return errors.verdict == "failed"
     low, _ = _bounds(errors)
-    return low >= 0.01
+    return errors.value is not None and low >= 0.01
 
 
 def _failures(

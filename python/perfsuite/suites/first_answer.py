@@ -10,7 +10,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
+from perfsuite.errors import UsageError
 from perfsuite.targets.base import Failure, Reply
+from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure
 from perfsuite.workloads.requests import requests
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ def characters(request: Request) -> int:
 
 async def first_answer(target: Target, plan: Plan, stop: asyncio.Event) -> tuple[First, int] | None:
     """Sends a typical message; what came of it, and the tokens that were spent.  None when it was stopped meanwhile, or
-    there is no message."""
+    there is no message.  Raises UsageError where the service wants another key: all messages would be refused."""
     one = typical(plan)
     if one is None:
         return None
@@ -80,6 +82,8 @@ async def first_answer(target: Target, plan: Plan, stop: asyncio.Event) -> tuple
             return First(seconds=seconds, failure=f"no answer within {plan.request_timeout_s:g} s"), 0
         reply = asking.result()
     except Failure as failure:
+        if isinstance(failure, HttpFailure) and failure.status in UNAUTHORIZED:
+            raise UsageError(str(failure)) from failure
         return First(seconds=seconds, failure=str(failure)), 0
     finally:
         asking.cancel()

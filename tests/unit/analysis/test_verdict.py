@@ -258,10 +258,24 @@ def test_a_mean_does_not_pass_while_error_rate_fails() -> None:
     fine = measured(0.0, 0.0, 0.005, **errors)  # type: ignore[arg-type]
     settled = settle([mean, quantile, failing])
     assert [m.verdict for m in settled] == ["failed", "passed", "informative"]
-    assert "50 % of the requests failed" in settled[0].reason
+    assert "error_rate is 50 %" in settled[0].reason
     assert [m.verdict for m in settle([mean, quantile, fine])] == ["passed", "passed", "informative"]
     judged = judge(failing, criterion(0.7, "<", metric="error_rate", stat="value"))
     assert settle([mean, judged])[0].verdict == "passed", "a criterion of the user's own is the one that counts"
+
+
+def test_a_mean_goes_by_the_failures_of_its_own_calls() -> None:
+    share = {"unit": "ratio", "kind": "ratio", "stat": "value"}
+    requests = measured(1.0, 0.9, 1.0, name="error_rate", **share)
+    statements = measured(1.0, 0.9, 1.0, name="database_errors", **share)
+    sound = measured(0.0, 0.0, 0.005, name="database_errors", **share)
+    asked = critical("passed", stat="mean", name="query_time")
+    answered = critical("passed", stat="mean", name="simple_response_time")
+    free = critical("passed", stat="mean", name="truncation_time")  # nothing fails that it is the rest of
+    assert [m.verdict for m in settle([asked, answered, free, requests, sound])[:3]] == ["passed", "failed", "passed"]
+    settled = settle([asked, answered, free, statements])
+    assert [m.verdict for m in settled[:3]] == ["failed", "passed", "passed"]
+    assert settled[0].reason == "a mean is of answers only, and database_errors is 100 %"
 
 
 PLAN = Plan()

@@ -21,9 +21,11 @@ from perfsuite.cli import main
 from perfsuite.reference.configuration import ReferenceConfig
 from perfsuite.reports.checkpoint import summary
 from perfsuite.result import MetricResult, PhaseResult, Requirement, Result
+from perfsuite.suites.checkpoint.enforcing import about_size
 from perfsuite.suites.checkpoint.scenarios import TOLD, TURNS_BEFORE, Scenarios, about
 from perfsuite.targets import reference
-from perfsuite.targets.base import Message, Reply
+from perfsuite.targets.base import Failure, Message, Reply
+from perfsuite.targets.http.failures import HttpFailure
 
 QUICK = {"duration": "1s", "rows": 1000, "workers": 2}
 
@@ -233,13 +235,19 @@ class Service(http.server.BaseHTTPRequestHandler):
         "writer": {"model": "large", "prompt_tokens": 300, "completion_tokens": 30},
     }
     keys: ClassVar[set[str | None]] = set()
+    wanted: ClassVar[str | None] = None
+    posts: ClassVar[int] = 0
 
     def do_GET(self) -> None:
         self._answer(json.dumps({"object": "list", "data": [{"id": "large"}]}).encode(), "application/json")
 
     def do_POST(self) -> None:
         self.keys.add(self.headers["Authorization"])
+        type(self).posts += 1
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        if self.wanted is not None and self.headers["Authorization"] != f"Bearer {self.wanted}":
+            self._answer(b'{"error": {"message": "no token"}}', "application/json", 401)
+            return
         size = len(json.dumps(asked["messages"])) // 4
         usage = {"prompt_tokens": size, "completion_tokens": 3, "agents": self.told}
         events: list[dict[str, Any]] = [
@@ -249,8 +257,8 @@ class Service(http.server.BaseHTTPRequestHandler):
         body = b"".join(b"data: " + json.dumps(event).encode() + b"\n\n" for event in events) + b"data: [DONE]\n\n"
         self._answer(body, "text/event-stream")
 
-    def _answer(self, body: bytes, kind: str) -> None:
-        self.send_response(200)
+    def _answer(self, body: bytes, kind: str, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -284,11 +292,90 @@ def test_a_service_that_tells_its_agents_apart_is_heard_and_its_key_is_read_from
     assert "sk-of-the-file" not in str(phase)
     found = metric(phase, "tokens_per_message")
     assert found.value == 372
-    assert {row["agent"]: row["calls"] for row in found.details["by_agent"]} == {"planner": 5, "writer": 5}
+    messages = 3 * 6 + TOLD // 10  # all that were sent, each read whole
+    assert found.details["messages"] == messages
+    assert {row["agent"]: row["calls"] for row in found.details["by_agent"]} == {
+        "planner": messages,
+        "writer": messages,
+    }
+    assert metric(phase, "tokens_total").value == messages * 372
     on_model = metric(phase, "agents_on_model")
     assert (on_model.value, on_model.details["wrong"]) == (0.5, ["writer on large"])
     enforced = metric(phase, "budget_enforced")
     assert (enforced.verdict, enforced.details["refused"]) == ("passed", 0)  # by what it says of its agents
+
+
+@pytest.mark.parametrize("announced", [True, False], ids=["on the command line", "from Python"])
+def test_a_missing_key_ends_the_run_at_its_first_refusal_with_what_to_do(
+    service: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    announced: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setattr(Service, "wanted", "sk-right")
+    monkeypatch.setattr(Service, "posts", 0)
+    if announced:
+        words = ["checkpoint", "--target", service, "--model", "large", "-o", str(tmp_path), "--history", "off"]
+        assert main(words) == 2
+        said = capsys.readouterr().err
+        assert len([one for one in said.splitlines() if "401" in one]) == 1
+    else:
+        said = str(asyncio.run(arun("checkpoint", service, **{**QUICK, "model": ["large"]})).run.error)
+    assert "401 Unauthorized: no token; put its key in OPENAI_API_KEY, or name the variable that holds it with" in said
+    assert "--api-key-env" in said
+    assert Service.posts <= 2  # with the one that asks what it takes
+
+
+@pytest.mark.parametrize(
+    ("failure", "of_size"),
+    [
+        (HttpFailure("http_4xx", "", 413, ""), True),
+        (HttpFailure("http_4xx", "", 400, "This model's maximum context length is 4096 tokens"), True),
+        (HttpFailure("http_4xx", "", 400, "the request exceeds the available context size"), True),
+        (HttpFailure("http_4xx", "", 422, "body.message: String should have at most 10000 characters"), True),
+        (HttpFailure("http_4xx", "", 400, "prompt is too long: 7000 tokens > 5000"), True),
+        (HttpFailure("http_429", "", 429, "Request too large for gpt-x on tokens per min"), True),
+        (Failure("target", "ValueError: the message needs 6,000 tokens; the budget is 5000"), True),
+        (HttpFailure("http_4xx", "", 401, "invalid token: the limit of its length is 40"), False),
+        (HttpFailure("http_4xx", "", 403, "quota exceeded"), False),
+        (HttpFailure("http_4xx", "", 404, "no such route"), False),
+        (HttpFailure("http_4xx", "", 400, "unknown field: user"), False),
+        (HttpFailure("http_429", "", 429, "you exceeded your current quota; limit of tokens a minute"), False),
+        (HttpFailure("http_5xx", "", 500, "message too long"), False),
+        (Failure("too_large", "the answer's text is longer than 16 Mi characters"), False),
+        (Failure("target", "KeyError: 'user'"), False),
+        (Failure("timeout", "no answer within 60 s"), False),
+    ],
+    ids=str,
+)
+def test_a_refusal_counts_for_the_budget_only_where_it_is_about_size(failure: Failure, *, of_size: bool) -> None:
+    assert about_size(failure) is of_size
+
+
+def broken(messages: Sequence[Message]) -> str:
+    """A service that fails on a long message, for no reason that it gives."""
+    if len(str(messages[-1]["content"])) > 20_000:
+        raise KeyError("user")
+    return "yes"
+
+
+def strict(messages: Sequence[Message]) -> str:
+    """A service that refuses a long message."""
+    if len(str(messages[-1]["content"])) > 20_000:
+        raise ValueError("this message is too long")
+    return "yes"
+
+
+def test_a_service_that_breaks_on_a_large_message_enforces_no_budget() -> None:
+    enforced = metric(measured("python:test_checkpoint:broken"), "budget_enforced")
+    assert enforced.verdict == "not measured"
+    assert "was refused for its size, or answered with a count, but failed (target: KeyError: 'user'" in enforced.reason
+    kept = metric(measured("python:test_checkpoint:strict"), "budget_enforced")
+    assert (kept.verdict, kept.details["refused"]) == ("passed", 2)
 
 
 def test_the_scenarios_go_on_from_the_answers() -> None:

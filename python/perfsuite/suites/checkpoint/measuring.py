@@ -7,26 +7,23 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from perfsuite._core import Histogram
-from perfsuite.evidence import Evidence, Exact, NotMeasured, Samples, Share
+from perfsuite.errors import UsageError
+from perfsuite.evidence import Evidence, NotMeasured, Samples, Share
+from perfsuite.suites.checkpoint.enforcing import measure_budget
 from perfsuite.suites.checkpoint.remembering import measure_memories, unseen
 from perfsuite.suites.checkpoint.scenarios import BUDGET, COUNTS, MEMORIES, OVERSIZED, TOLD, TURNS_BEFORE, Scenarios
-from perfsuite.suites.checkpoint.tokens import Tokens, total_of
-from perfsuite.suites.probes.counting import ask
+from perfsuite.suites.checkpoint.tokens import Tokens
 from perfsuite.suites.streaming import samples, streaming_evidence
-from perfsuite.targets.base import Reply
+from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure
 
 if TYPE_CHECKING:
     from perfsuite.loadgen import Times
     from perfsuite.suites.session import Session, Stretch
-    from perfsuite.targets.base import Failure, Request
+    from perfsuite.targets.base import Failure, Reply, Request
 
 FEWEST_BLOCKS = 4
 """Answers that fall into fewer slices of time tell nothing of how they depend on one another (``effective_size`` takes
 so few for independent as well): a handful of quick ones, asked one after another, are taken as they come."""
-
-TOLD_APART = 2
-REFUSALS = ("target", "http_4xx", "http_429", "too_large")
-"""Kinds of failures by which a service may refuse a message that is too large."""
 
 
 async def measure(session: Session) -> Mapping[str, Evidence]:
@@ -46,7 +43,7 @@ class _Study:
         self.tokens = Tokens(target, {**meant, **session.plan.agent_models})
         self.driven: list[Stretch] = []
         self.right = self.asked = 0
-        self.apart = False
+        self.answered = False
 
     async def make(self) -> dict[str, Evidence]:
         """Everything, one after the other."""
@@ -71,12 +68,11 @@ class _Study:
         found["long_conversation_response_time"] = await self._timed(
             "long conversations", long, {"messages_before": TURNS_BEFORE}
         )
-        if inside is None:
-            await self._tell_agents_apart()
         await self.tokens.settle()
         if inside is None:
             memories["memories_found"] = self._by_answers()
-        return {**found, **memories, **self.tokens.evidence(), **await self._budget(), **merged(self.driven)}
+        budget = await measure_budget(self.session, scenarios.oversized(BUDGET, OVERSIZED), BUDGET)
+        return {**found, **memories, **self.tokens.evidence(), **budget, **merged(self.driven)}
 
     async def _timed(self, name: str, requests: Iterator[Request], details: Mapping[str, object]) -> Evidence:
         stretch = await self._drive(name, requests)
@@ -98,6 +94,9 @@ class _Study:
         markers = {memory.key: memory.marker or memory.text for memory in self.scenarios.memories}
 
         def heard(request: Request, reply: Reply | None, failure: Failure | None, times: Times) -> None:
+            if isinstance(failure, HttpFailure) and failure.status in UNAUTHORIZED and not self.answered:
+                raise UsageError(str(failure))  # as all that follow would be
+            self.answered = self.answered or reply is not None
             self.tokens.heard(request, reply)
             self.scenarios.answered(request, reply)
             question = wanted.get(request.message)
@@ -116,62 +115,10 @@ class _Study:
         self.driven.append(stretch)
         return stretch
 
-    async def _tell_agents_apart(self) -> None:
-        """The engines that drive a load keep two counts of each answer.  Where a service tells more, its tokens are
-        those of some further messages, a few of each scenario, which are read whole."""
-        scenarios = self.scenarios
-        for requests in (scenarios.simple(1), scenarios.asked(TOLD_APART, told=True), scenarios.longer(TOLD_APART)):
-            for request in requests:
-                if self.session.stop.is_set() or self.session.budget.reached is not None:
-                    return
-                reply = await ask(self.session, request)
-                if isinstance(reply, str) or "agents" not in reply.extra:
-                    return
-                if not self.apart:
-                    self.apart = True
-                    self.tokens.start_anew()
-                self.tokens.heard(request, reply)
-                scenarios.answered(request, reply)
-
     def _by_answers(self) -> Evidence:
         if not self.asked:
             return NotMeasured("no question about a memory was answered")
         return Share(hits=self.right, trials=self.asked, details={"by": "the answers that have what was asked for"})
-
-    async def _budget(self) -> dict[str, Evidence]:
-        """Messages that are too large on purpose: refused, or answered within the budget, else it is not enforced."""
-        kept = tried = refused = 0
-        largest = 0
-        texts: list[str] = []
-        for request in self.scenarios.oversized(BUDGET, OVERSIZED):
-            if self.session.stop.is_set() or self.session.budget.reached is not None:
-                break
-            reply = await ask(self.session, request)
-            if isinstance(reply, str):
-                refusal = reply.partition(":")[0] in REFUSALS
-                texts.append(reply)
-                refused += refusal
-                kept += refusal
-                tried += refusal
-                continue
-            total = total_of(reply)
-            if total is not None:
-                tried += 1
-                kept += total <= BUDGET
-                largest = max(largest, total)
-        details: dict[str, object] = {"budget_tokens": BUDGET, "oversized_messages": tried, "refused": refused}
-        if largest:
-            details["largest_answered"] = largest
-        if texts:
-            details["said"] = list(dict.fromkeys(texts))
-        if not tried:
-            return {
-                "budget_enforced": NotMeasured("no oversized message was refused, or answered with a count", details)
-            }
-        return {
-            "budget_enforced": Exact(value=kept / tried, samples=tried, details=details),
-            "budget_refusals": Exact(value=float(refused), samples=tried),
-        }
 
 
 def merged(stretches: list[Stretch]) -> dict[str, Evidence]:

@@ -81,11 +81,6 @@ class Scenarios:
         said = self._said[self.conversation("long")] = []
         for number in range(TURNS_BEFORE // 2):
             said += [_user(next(prose)), _assistant(acknowledgement(number))]
-        yield from self.longer(count)
-
-    def longer(self, count: int) -> Iterator[Request]:
-        """More messages of the long conversation."""
-        prose = sentences(self._seed + 2)
         for _ in range(count):
             text = f"{next(prose)} What do you make of that?"
             yield self._request(text, "long", user=f"{self.user}-long")

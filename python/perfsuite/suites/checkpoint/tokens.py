@@ -35,10 +35,6 @@ class Tokens:
         if reply is not None:
             self._answered.setdefault(request.conversation_id, []).append(reply)
 
-    def start_anew(self) -> None:
-        """Forgets what was heard: what comes now tells more."""
-        self._answered.clear()
-
     async def settle(self) -> None:
         """When all messages are answered: what each agent spent, as far as the target shows it."""
         for conversation, replies in self._answered.items():

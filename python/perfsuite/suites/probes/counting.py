@@ -43,8 +43,9 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         if session.budget.reached is not None or (number and session.remaining_s() == 0.0):
             break
         reply = await ask(session, request)
-        if isinstance(reply, str):
-            unusable[reply] = unusable.get(reply, 0) + 1
+        if isinstance(reply, Failure):
+            why = f"{reply.kind}: {reply}"
+            unusable[why] = unusable.get(why, 0) + 1
         elif reply.counted_by != "usage" or not reply.prompt_tokens:
             unusable["the server tells no usage"] = unusable.get("the server tells no usage", 0) + 1
         else:
@@ -53,8 +54,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         session.progress((number + 1) / PROMPTS)
     if not true:
         reasons = [f"{reason} ({times} times)" for reason, times in unusable.items()]
-        why = "; ".join(reasons) or session.budget.reached or "the run ended before a prompt was sent"
-        return {"token_counting_accuracy": NotMeasured(why)}
+        reason = "; ".join(reasons) or session.budget.reached or "the run ended before a prompt was sent"
+        return {"token_counting_accuracy": NotMeasured(reason)}
     details: dict[str, object] = {"requests": len(true), "counted_by": name, "true_by": "the server's usage"}
     if unusable:
         details["not_compared"] = unusable
@@ -83,8 +84,8 @@ def prompts(seed: int, model: str | None) -> Iterator[Request]:
         number += 1
 
 
-async def ask(session: Session, request: Request) -> Reply | str:
-    """The reply, or why there is none."""
+async def ask(session: Session, request: Request) -> Reply | Failure:
+    """The reply, or what went wrong."""
     row = Events().begin(time.monotonic_ns())
     tokens = 0
     try:
@@ -93,8 +94,10 @@ async def ask(session: Session, request: Request) -> Reply | str:
         tokens = (reply.prompt_tokens or 0) + (reply.completion_tokens or row.tokens)
         return reply
     except Failure as failure:
-        return f"{failure.kind}: {failure}"
+        return failure
     except TimeoutError:
-        return f"no answer within {session.plan.request_timeout_s:g} s"
+        return Failure("timeout", f"no answer within {session.plan.request_timeout_s:g} s")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a system raises is its failure, as under load
+        return Failure("target", f"{type(error).__name__}: {error}")
     finally:
         session.budget.spend(1, tokens)

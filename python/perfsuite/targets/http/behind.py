@@ -11,7 +11,7 @@ from perfsuite.targets.http.address import Address, metrics_pages
 from perfsuite.targets.http.client import Client, DirectClient
 from perfsuite.targets.http.counting import Counter, counter_for
 from perfsuite.targets.http.dialect import bearer
-from perfsuite.targets.http.failures import masked
+from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure, masked
 from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.wired import Endpoint, own_stamps, why_not_driven, wire_stamps, wire_transport
@@ -153,4 +153,7 @@ class Keyed(Behind):
         return f"the key in {self._key_name} is not accepted"
 
     def _mask(self, failure: Failure) -> Failure:
+        """As it is told: without the key; with what to do about it where the service wants another."""
+        if isinstance(failure, HttpFailure) and failure.status in UNAUTHORIZED:
+            failure.args = (f"{failure}; {self._about_key()}",)
         return masked(failure, () if self._key is None else (self._key,))

@@ -12,6 +12,8 @@ from perfsuite.targets.base import Failure
 from perfsuite.targets.http.secret import Secret
 
 LONGEST_MESSAGE = 300
+UNAUTHORIZED = (401, 403)
+"""Statuses of a service that wants another key."""
 
 
 class HttpFailure(Failure):

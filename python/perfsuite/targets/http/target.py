@@ -17,7 +17,7 @@ from perfsuite.targets.http.client import Call, Client, rendered
 from perfsuite.targets.http.counting import reply_of
 from perfsuite.targets.http.dialect import Dialect, WrongShape
 from perfsuite.targets.http.dialects import DIALECTS, USUAL, dialect_at
-from perfsuite.targets.http.failures import HttpFailure, remedy, status_failure
+from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure, remedy, status_failure
 from perfsuite.targets.http.hearing import converse, read_all
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
@@ -139,8 +139,8 @@ class ChatTarget(Keyed):
             try:
                 found = await self._listed(served)
             except HttpFailure as failure:
-                if failure.status in (401, 403):
-                    raise UsageError(f"{self._mask(failure)}; {self._about_key()}") from failure
+                if failure.status in UNAUTHORIZED:
+                    raise UsageError(str(self._mask(failure))) from failure
                 if not named:
                     raise UsageError(
                         f"{self._mask(failure)}: which models it has is not to be seen; name one with --model, or "

@@ -22,7 +22,7 @@ from perfsuite.targets.http.client import Client
 from perfsuite.targets.http.dialect import bearer
 from perfsuite.targets.http.dialects import USUAL
 from perfsuite.targets.http.dialling import Dialler
-from perfsuite.targets.http.failures import HttpFailure, remedy
+from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure, remedy
 from perfsuite.targets.http.proxied import proxy_for
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.target import OPENING_S, key_for
@@ -161,8 +161,8 @@ class RealtimeTarget(Keyed):
                 hint = "does it speak TLS?" if address.scheme in SECURE else "is it a realtime service?"
                 raise PerfsuiteError(f"{address.url} opens no session within {OPENING_S:g} s; {hint}") from error
             except HttpFailure as failure:
-                if failure.status in (401, 403):
-                    raise UsageError(f"{self._mask(failure)}; {self._about_key()}") from failure
+                if failure.status in UNAUTHORIZED:
+                    raise UsageError(str(self._mask(failure))) from failure
                 raise UsageError(f"{self._mask(failure)}: is the path right?") from failure
             except Failure as failure:
                 raise PerfsuiteError(f"{self._mask(failure)}; {remedy(failure)}") from failure
