@@ -7,7 +7,6 @@ figures at hand as attributes.  A benchmark of one's own extends ``BenchmarkBase
 from __future__ import annotations
 
 import inspect
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.scratch import scratch_folder
 
 if TYPE_CHECKING:
     import os
@@ -221,7 +221,7 @@ class BenchmarkBase(ABC):
         from perfsuite.memory import registry
 
         system = registry.find(self.config.system)
-        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="perfsuite-benchmark-")))
+        folder = self._open.enter_context(scratch_folder("benchmark"))
         model_url = await self._model()
         if registry.shares_this_environment(system):
             adapter = _made(system.factory)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def scratch_folder(kind: str) -> Iterator[Path]:
-    """An empty folder in the place for temporary files, gone afterwards as far as that can be done; ``kind`` says in
-    its name what it is for.  Takes those of that kind away first whose owner has ended.  Raises OSError."""
+def scratch_folder(kind: str, place: Path | None = None) -> Iterator[Path]:
+    """An empty folder in ``place`` [the one for temporary files], gone afterwards as far as that can be done; ``kind``
+    says in its name what it is for.  Takes those of that kind away first whose owner has ended.  Raises OSError."""
     prefix = f"perfsuite-{kind}."
-    _sweep(Path(tempfile.gettempdir()), prefix)
-    folder, held = _made(prefix)
+    place = Path(tempfile.gettempdir()) if place is None else place
+    _sweep(place, prefix)
+    folder, held = _made(place, prefix)
     try:
         yield folder
     finally:
@@ -30,10 +31,10 @@ def scratch_folder(kind: str) -> Iterator[Path]:
             os.close(held)
 
 
-def _made(prefix: str) -> tuple[Path, int | None]:
+def _made(place: Path, prefix: str) -> tuple[Path, int | None]:
     """A new folder and the lock on it; None where the file system has no locks: no sweep finds it free there either."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=place))
         try:
             held = _locked(folder)
         except BlockingIOError:

@@ -32,7 +32,7 @@ LAYERS = [
 ]
 """From the top to the bottom: a module imports only from its own layer and from those below."""
 
-REFERENCE_MAY_KNOW = {"_core", "errors", "trimming", "limits", "embeddings", "compression"}
+REFERENCE_MAY_KNOW = {"_core", "errors", "scratch", "trimming", "limits", "embeddings", "compression"}
 C_MAY_KNOW = {
     "pfs_events": {"pfs_bytes", "pfs_histogram"},
     "pfs_hdr": {"pfs_histogram"},

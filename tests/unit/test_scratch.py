@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from perfsuite import scratch
 from perfsuite.scratch import scratch_folder
 
+PACKAGE = Path(scratch.__file__).parent
 OWNER = """
 import sys
 from perfsuite.scratch import scratch_folder
@@ -61,6 +63,36 @@ def test_what_a_killed_process_left_goes_at_the_next_start(
         assert left.exists()
     with scratch_folder("kind") as folder:
         assert list(place.iterdir()) == [folder]
+
+
+def test_so_does_what_a_killed_reference_system_left(place: Path) -> None:
+    code = (
+        "import asyncio, sys; from perfsuite.reference.system import ChatSystem\nsystem = ChatSystem()\n"
+        "asyncio.run(system.open()); print(flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        (left,) = place.iterdir()
+        process.kill()
+    assert list(left.iterdir())
+    with scratch_folder("reference") as folder:
+        assert list(place.iterdir()) == [folder]
+
+
+def test_one_of_a_place_is_swept_there(place: Path) -> None:
+    other = place / "disk"
+    left = other / "perfsuite-kind.left"
+    left.mkdir(parents=True)
+    with scratch_folder("kind", other) as folder:
+        assert list(other.iterdir()) == [folder]
+
+
+def test_every_temporary_folder_of_the_package_is_one_that_is_swept() -> None:
+    own = re.compile(r"tempfile\.(TemporaryDirectory|mkdtemp\((?!prefix=f?\"[^\"]*\", dir=folder))|NamedTemporaryFile")
+    meant_to_stay = {"scratch.py", "cli/saving.py"}
+    found = {str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py") if own.search(path.read_text())}
+    assert found == meant_to_stay
 
 
 def test_what_a_running_process_has_stays(place: Path, owner: tuple[subprocess.Popen[str], Path]) -> None:

@@ -142,9 +142,9 @@ class _Again(contextlib.AbstractContextManager["_Again"]):
     def _laid_out(self, base: str, folder: Path) -> tuple[Side, Side]:
         """Both versions, as ``ab`` has them: a revision is one of the repository that the run was made in."""
         import os
-        import tempfile
         from pathlib import Path
 
+        from perfsuite.scratch import scratch_folder
         from perfsuite.suites.sides import check_origin, laid_out
 
         target = self._first.result.run.target
@@ -154,7 +154,7 @@ class _Again(contextlib.AbstractContextManager["_Again"]):
             )
         if Path(base).is_dir():
             base = str(Path(base).absolute())
-        scratch = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="perfsuite-base-")))
+        scratch = self._open.enter_context(scratch_folder("base"))
         with self._explained("base"), contextlib.chdir(folder):
             one = self._open.enter_context(_in_folder(folder, laid_out(base, "base", scratch)))
             other = self._open.enter_context(laid_out(os.fspath(folder), "head", scratch))

@@ -96,17 +96,16 @@ def execute(arguments: Namespace) -> int:
 async def _watched(watch: Watch, store: Store, board: object, teller: Teller) -> None:
     import asyncio
     import signal
-    import tempfile
-    from pathlib import Path
 
     from perfsuite.live.watching import Monitor
+    from perfsuite.scratch import scratch_folder
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    with tempfile.TemporaryDirectory(prefix="perfsuite-", ignore_cleanup_errors=True) as folder:
-        await Monitor(watch, store, board, teller).run(stop, Path(folder))  # type: ignore[arg-type]
+    with scratch_folder("monitor") as folder:
+        await Monitor(watch, store, board, teller).run(stop, folder)  # type: ignore[arg-type]
 
 
 def watch_of(arguments: Namespace) -> Watch:

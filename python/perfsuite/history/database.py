@@ -185,7 +185,8 @@ def _uri_of_unwritable(file: Path) -> Iterator[str]:
     """
     import shutil
     import sqlite3
-    import tempfile
+
+    from perfsuite.scratch import scratch_folder
 
     plain = f"{file.as_uri()}?mode=ro"
     try:
@@ -200,8 +201,8 @@ def _uri_of_unwritable(file: Path) -> Iterator[str]:
     if not (log.exists() and log.stat().st_size):
         yield f"{plain}&immutable=1"
         return
-    with tempfile.TemporaryDirectory(prefix="perfsuite-history-") as folder:
-        copy = Path(folder, file.name)
+    with scratch_folder("history") as folder:
+        copy = folder / file.name
         try:
             shutil.copyfile(file, copy)
             shutil.copyfile(log, copy.with_name(log.name))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Coroutine
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from perfsuite._core import ERROR_KINDS, Events, Histogram
 from perfsuite.configuration import configure
 from perfsuite.evidence import Samples
+from perfsuite.scratch import scratch_folder
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Failure, Message, Reply, Request
 
@@ -45,7 +45,8 @@ class ChatTarget:
         self.name = self.plan.target
         self._events = Events(blocks=64)
         self._said: dict[str, list[Message]] = {}
-        self._workdir = Path(tempfile.mkdtemp(prefix="perfsuite-pytest-"))
+        self._holding = ExitStack()
+        self._workdir = self._holding.enter_context(scratch_folder("pytest"))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="perfsuite-chat-target", daemon=True)
         self._thread.start()
@@ -122,4 +123,4 @@ class ChatTarget:
         self._thread.join(END_S)
         if not self._thread.is_alive():  # one that holds its loop up is left to itself
             self._loop.close()
-        shutil.rmtree(self._workdir, ignore_errors=True)
+        self._holding.close()

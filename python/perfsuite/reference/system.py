@@ -16,12 +16,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import shutil
-import tempfile
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from perfsuite._core import RateLimiter
 from perfsuite.compression import codec_at
@@ -35,6 +32,7 @@ from perfsuite.reference.memory import Memories, Tier
 from perfsuite.reference.model import ModelPool, SimulatedModel
 from perfsuite.reference.store import Store
 from perfsuite.reference.tokenizer import count_prompt, render
+from perfsuite.scratch import scratch_folder
 from perfsuite.trimming import TrimPolicy, trim
 
 ARCHIVE_KEEPS = 12
@@ -99,7 +97,7 @@ class ChatSystem:
         self.refused_budget = 0
         self.refused_rate = 0
         self._conversations: OrderedDict[str, Conversation] = OrderedDict()
-        self._folder: str | None = None
+        self._holding = contextlib.ExitStack()
         self._store: Store | None = None
         self._memories: Memories | None = None
 
@@ -123,8 +121,7 @@ class ChatSystem:
             return
         path = self.config.path
         if path is None:
-            self._folder = tempfile.mkdtemp(prefix="perfsuite-reference-")
-            path = Path(self._folder) / "reference.sqlite"
+            path = self._holding.enter_context(scratch_folder("reference")) / "reference.sqlite"
         self._store = Store(path, self.config, self.codec)
         self._memories = Memories(self._store, self.config)
         await self.utility.load()
@@ -145,9 +142,7 @@ class ChatSystem:
             self._store = self._memories = None
             self.pool.close()
             self.utility.release()
-            if self._folder is not None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder = None
+            self._holding.close()
         for result in results:
             if isinstance(result, Exception):
                 raise result

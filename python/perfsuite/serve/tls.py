@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-import tempfile
 from pathlib import Path
 
 from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.scratch import scratch_folder
 
 DAYS = 7
 
@@ -21,8 +21,8 @@ def context(certificate: Path | None, key: Path | None, out: Path | None = None)
     if certificate is not None:
         _load(made, certificate, key)
         return made
-    with tempfile.TemporaryDirectory(prefix="perfsuite-tls-") as folder:
-        pem, secret = Path(folder, "certificate.pem"), Path(folder, "key.pem")
+    with scratch_folder("tls") as folder:
+        pem, secret = folder / "certificate.pem", folder / "key.pem"
         _make(pem, secret)
         _load(made, pem, secret)
         if out is not None:

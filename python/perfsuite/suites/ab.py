@@ -7,10 +7,8 @@ Then runs are compared with runs (``analysis.regression``).
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -21,6 +19,7 @@ from perfsuite.analysis.regression import FEWEST_RUNS, Verdict, worst
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.history.baselines import check_units
 from perfsuite.result import Environment, Result
+from perfsuite.scratch import scratch_folder
 from perfsuite.suites.fresh import RunFailed, Stopped, measure
 from perfsuite.suites.sides import Side, check_origin, laid_out
 
@@ -97,9 +96,9 @@ def compare(
     PerfsuiteError where one of them does not run."""
     started = _now()
     with (
-        tempfile.TemporaryDirectory(prefix="perfsuite-ab-", ignore_cleanup_errors=True) as scratch,
-        laid_out(base, "base", Path(scratch), build=build) as one,
-        laid_out(head, "head", Path(scratch), build=build) as other,
+        scratch_folder("ab") as scratch,
+        laid_out(base, "base", scratch, build=build) as one,
+        laid_out(head, "head", scratch, build=build) as other,
     ):
         bench = _Bench((one, other), words, run_s, stopped)
         bench.warm(lambda side: progress(Step(0, pairs, side)))

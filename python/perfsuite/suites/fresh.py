@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from perfsuite import pythonpath
 from perfsuite.errors import PerfsuiteError, UsageError
+from perfsuite.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from perfsuite.result import Result
@@ -52,10 +52,10 @@ def measure(
     """
     from perfsuite.result import parse
 
-    with tempfile.TemporaryDirectory(prefix="perfsuite-run-") as scratch:
-        command = [sys.executable, "-m", "perfsuite", "run", *words, "--json", "-", "--output", scratch]
+    with scratch_folder("fresh") as scratch:
+        command = [sys.executable, "-m", "perfsuite", "run", *words, "--json", "-", "--output", str(scratch)]
         variables = _findable({**os.environ, **(environment or {}), "PERFSUITE_HISTORY": "off"})
-        with open(Path(scratch, "out"), "w+b") as out, open(Path(scratch, "err"), "w+b") as err:
+        with open(scratch / "out", "w+b") as out, open(scratch / "err", "w+b") as err:
             # In a session of its own: Ctrl-C is for this process, which ends the run itself.
             process = subprocess.Popen(
                 command, cwd=folder, env=variables, stdin=subprocess.DEVNULL, stdout=out, stderr=err,

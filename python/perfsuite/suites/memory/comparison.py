@@ -12,7 +12,7 @@ import secrets
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import combinations
@@ -25,6 +25,7 @@ from perfsuite.analysis.tokens import Tokenizer, tokenizer
 from perfsuite.environment import environment
 from perfsuite.errors import Mistakes, PerfsuiteError, UsageError
 from perfsuite.memory.host import Hosted
+from perfsuite.scratch import scratch_folder
 from perfsuite.suites.memory import lasting
 from perfsuite.suites.memory.comparison_result import PLUMBING, Comparison, Paired, SystemResult
 from perfsuite.suites.memory.lasting import WAIT_S
@@ -180,7 +181,8 @@ class _Work:
                 self._results[one.name].reason = one.missing
 
     async def run(self) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="perfsuite-compare-", dir=self._settings.folder))
+        holding = ExitStack()
+        folder = holding.enter_context(scratch_folder("compare", self._settings.folder))
         try:
             async with Models(self._settings.model, self._settings.dim) as self._models:
                 try:
@@ -194,7 +196,7 @@ class _Work:
                         result.trouble += [text for text in self._models.trouble(name) if text not in result.trouble]
                         result.rests_on_stand_in = self._models.rests_on_stand_in(name)
         finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+            await asyncio.to_thread(holding.close)
 
     def _running(self) -> list[Entrant]:
         return [one for one in self._systems if self._results[one.name].status == "measured"]

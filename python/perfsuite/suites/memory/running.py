@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from perfsuite._core import Histogram
 from perfsuite.evidence import Samples
 from perfsuite.memory.host import Hosted, Item, SystemFailed
+from perfsuite.scratch import scratch_folder
 from perfsuite.suites.pieces import Pieces
 from perfsuite.targets.base import MemoryUnderTest
 
@@ -42,9 +41,8 @@ async def running(session: Session, options: Mapping[str, object] | None = None)
 
     target = session.target
     assert isinstance(target, MemoryUnderTest)
-    folder = await asyncio.to_thread(
-        tempfile.TemporaryDirectory, prefix="perfsuite-memory-", ignore_cleanup_errors=True
-    )
+    holding = ExitStack()
+    folder = await asyncio.to_thread(holding.enter_context, scratch_folder("memory"))
     try:
         async with StandIn(dim=session.memory.dimension) as model:
 
@@ -54,7 +52,7 @@ async def running(session: Session, options: Mapping[str, object] | None = None)
                 return {"calls": asked.calls, "characters": characters, "wait_ms": asked.busy_ms}
 
             async with target.started(
-                workdir=Path(folder.name),
+                workdir=folder,
                 model_url=model.url_of(CLIENT),
                 dim=session.memory.dimension,
                 timeout_s=session.plan.request_timeout_s,
@@ -65,7 +63,7 @@ async def running(session: Session, options: Mapping[str, object] | None = None)
             if model.counts(CLIENT).calls and STANDS_IN not in target.simulated:
                 target.simulated = (*target.simulated, STANDS_IN)
     finally:
-        await asyncio.to_thread(folder.cleanup)
+        await asyncio.to_thread(holding.close)
 
 
 def tell(session: Session, error: SystemFailed) -> None:

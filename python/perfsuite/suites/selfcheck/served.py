@@ -8,7 +8,6 @@ import os
 import ssl
 import subprocess
 import sys
-import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -20,6 +19,7 @@ from typing import Any
 
 from perfsuite import pythonpath
 from perfsuite.errors import PerfsuiteError
+from perfsuite.scratch import scratch_folder
 
 STARTS_S = 20.0
 ENDS_S = 5.0
@@ -100,7 +100,7 @@ def serving(
 
     Whatever becomes of this process, it ends by itself after ``longest_s``.  Raises PerfsuiteError when it does not
     come up."""
-    with tempfile.TemporaryDirectory(prefix="perfsuite-selfcheck-") as folder:
+    with scratch_folder("selfcheck") as folder:
         certificate = Path(folder, "certificate.pem") if tls else None
         command = [
             sys.executable, "-m", "perfsuite", "serve", "--engine", "paced", "--port", "0",
