@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from perfsuite.memory.base import MemorySystem as MemorySystem
     from perfsuite.preservation import text_preservation as text_preservation
     from perfsuite.result import Result as Result
+    from perfsuite.suites.benchmarks import Benchmark as Benchmark
+    from perfsuite.suites.probes import Probe as Probe
     from perfsuite.targets.base import Target as Target
     from perfsuite.trimming import TrimPolicy as TrimPolicy
     from perfsuite.trimming import TrimReport as TrimReport
@@ -46,6 +48,7 @@ __version__ = "0.1.0"
 # Public name → the module that has it; a name that is itself a module maps to that module.
 LAZY = {
     "Alert": "perfsuite.chatloop.alerts",
+    "Benchmark": "perfsuite.suites.benchmarks",
     "BenchmarkBase": "perfsuite.benchmarking",
     "BenchmarkConfig": "perfsuite.benchmarking",
     "BenchmarkResult": "perfsuite.benchmarking",
@@ -61,6 +64,7 @@ LAZY = {
     "MissingExtra": "perfsuite.errors",
     "PerformanceMonitor": "perfsuite.chatloop.monitor",
     "PerfsuiteError": "perfsuite.errors",
+    "Probe": "perfsuite.suites.probes",
     "RateLimiter": "perfsuite.limits",
     "Result": "perfsuite.result",
     "Stopwatch": "perfsuite._core",

@@ -115,6 +115,7 @@ def values_of(
 def _ambient(root: Path, environment: Mapping[str, str]) -> Reading:
     """What is set without being asked for in a command: by the folder's files and the variables."""
     reading = Reading()
+    reading.add_installed()
     read_file(reading, root / "pyproject.toml", "tool", "perfsuite")
     read_file(reading, root / "perfsuite.toml")
     read_variables(reading, environment)
@@ -219,6 +220,8 @@ class _Builder:
             request_timeout_s=cast("float", value["request_timeout"]),
             output=self._output(phases),
             metrics=self._metrics(),
+            collectors=tuple(self.reading.collectors),
+            notes=tuple(self.reading.broken.values()),
             **{name: cast("Any", value[name]) for name in AS_GIVEN},
             settings=tuple(
                 Setting(name=option.name, value=value[option.name], origin=self.origins[option.name])
@@ -330,6 +333,8 @@ class _Builder:
                 chosen[name] = known[name]
             elif name == "compare":
                 self.mistakes.add("'compare' runs by itself: perfsuite compare, or perfsuite.ComparisonBenchmark")
+            elif name in self.reading.broken:
+                self.mistakes.add(self.reading.broken[name])
             else:
                 where = "" if self.origins["phase"] == "--phase" else self.origins["phase"]
                 self.mistakes.add(str(unknown("phase", name, [*known, *GROUPS], where)))

@@ -7,6 +7,7 @@ import platform
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -14,13 +15,14 @@ import psutil
 
 from perfsuite import __version__
 from perfsuite.collectors import said_of
+from perfsuite.plugins import Plugin
 from perfsuite.result import Environment
 
 PACKAGES = ("bokeh", "msgspec", "psutil", "SQLAlchemy", "zstandard", "lz4", "brotli", "tiktoken")
 
 
-def environment(stamps: str) -> Environment:
-    """This machine and this Python.  ``stamps``: where the times of a run come from."""
+def environment(stamps: str, named: Sequence[Plugin] = ()) -> Environment:
+    """This machine and this Python.  ``stamps``: where the times of a run come from; ``named``: a plan's collectors."""
     resolution = time.get_clock_info("monotonic").resolution
     return Environment(
         host=socket.gethostname(),
@@ -34,7 +36,7 @@ def environment(stamps: str) -> Environment:
         clock=f"CLOCK_MONOTONIC, resolution {resolution * 1e9:.0f} ns",
         stamps=stamps,
         packages=versions(),
-        collectors=said_of(),
+        collectors=said_of(named),
     )
 
 

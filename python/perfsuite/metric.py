@@ -5,11 +5,13 @@ The catalogue is data (``data/metrics.toml``); a metric is added by a row there 
 
 from __future__ import annotations
 
+import re
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast, get_args
 
 from perfsuite.errors import unknown
 
@@ -61,6 +63,17 @@ class Metric:
     signed: bool = False
 
 
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "unit": ("ms", "bytes", "ratio", "1/s", "tokens", "count"),
+    "kind": get_args(Kind),
+    "stat": ("mean", "p50", "p95", "p99", "max", "min", "value"),
+    "comparison": get_args(Comparison),
+}
+_SWITCHES = ("failures_slower", "incidental", "workload", "signed")
+"""What a plug-in may say of a metric besides; the other columns are of what the suite itself measures."""
+_ADDED: set[str] = set()
+
+
 def lower_is_better(comparison: Comparison) -> bool:
     """Whether a smaller value is the better one."""
     return comparison in ("<", "<=")
@@ -91,6 +104,43 @@ def _document() -> tuple[dict[str, Metric], dict[str, str]]:
 def catalogue() -> dict[str, Metric]:
     """All metrics by name."""
     return _document()[0]
+
+
+def built_in() -> frozenset[str]:
+    """The names of the package's own metrics, and their aliases."""
+    metrics, aliases = _document()
+    return frozenset({*metrics, *aliases} - _ADDED)
+
+
+def add(rows: Mapping[str, Mapping[str, object]]) -> None:
+    """Adds metrics that a plug-in brings, or changes those that one brought.  Raises ValueError that says what is wrong
+    with a row, and adds none then."""
+    made = {name: _row(name, row) for name, row in rows.items()}
+    catalogue().update(made)
+    _ADDED.update(made)
+
+
+def drop(names: Iterable[str]) -> None:
+    """Takes away metrics that were added."""
+    for name in _ADDED.intersection(names):
+        _ADDED.discard(name)
+        del catalogue()[name]
+
+
+def _row(name: str, row: Mapping[str, object]) -> Metric:
+    if name in built_in() or not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ValueError(f"no metric of a plug-in can be named {name!r}")
+    lacking = [key for key in (*_CHOICES, "definition") if key not in row]
+    if lacking:
+        raise ValueError(f"the metric {name} has no {' and no '.join(lacking)}")
+    for key, value in row.items():
+        if key not in (*_CHOICES, "definition", *_SWITCHES):
+            raise ValueError(f"the metric {name} cannot have {key!r}")
+        if key in _CHOICES and value not in _CHOICES[key]:
+            raise ValueError(f"the metric {name} has {key} = {value!r}; it is one of {', '.join(_CHOICES[key])}")
+        if key in _SWITCHES and not isinstance(value, bool):
+            raise ValueError(f"the metric {name} has {key} = {value!r}; it is true or false")
+    return Metric(name=name, **cast("dict[str, Any]", row))
 
 
 def streamed() -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from perfsuite.metric import Comparison, labelled, lower_is_better
+from perfsuite.plugins import Plugin
 from perfsuite.units import TokenLength
 from perfsuite.values import Place
 
@@ -184,7 +185,8 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Everything a run needs, validated once.  Durations in seconds."""
+    """Everything a run needs, validated once.  Durations in seconds.  ``collectors`` are those that a file names,
+    ``notes`` what a reader of the result has to know of how the plan came to be."""
 
     target: str = "reference"
     phases: tuple[Phase, ...] = ()
@@ -209,6 +211,8 @@ class Plan:
     strict: bool = False
     metrics: tuple[str, ...] = ()
     pid: int | None = None
+    collectors: tuple[Plugin, ...] = ()
+    notes: tuple[str, ...] = ()
     api_key_env: str | None = None
     tokenizer: Path | None = None
     modality: Modality | None = None

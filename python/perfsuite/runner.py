@@ -96,11 +96,11 @@ class _Run:
         self._save = save
         self._done: list[PhaseResult] = []
         self._current: PhaseRun | None = None
-        self._notes = list(notes)
+        self._notes = [*plan.notes, *notes]
         self._error: str | None = None
         self._started = time.time()
         self._id = _identity(self._started)
-        self._environment = environment(stamps="none: no target was opened")
+        self._environment = environment("none: no target was opened", plan.collectors)
         self._target: Target | None = None
         self._raw: RawWriter | None = None
         self._outlets: list[Outlet] = []

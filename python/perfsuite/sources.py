@@ -11,6 +11,7 @@ from typing import cast
 
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.phases import KnownPhases, built_in
+from perfsuite.plugins import BENCHMARKS, BrokenPlugin, Plugin, plugins
 from perfsuite.settings import BY_NAME, OPTIONS
 
 LARGEST_FILE = 4 << 20
@@ -38,6 +39,55 @@ class Reading:
     known: KnownPhases = field(default_factory=lambda: KnownPhases(dict(built_in())))
     sources: list[Source] = field(default_factory=list)
     plan_phases: tuple[str, ...] = ()
+    broken: dict[str, str] = field(default_factory=dict)
+    """Why what is installed cannot be used, by the plug-in's name."""
+    collectors: list[Plugin] = field(default_factory=list)
+    """Those that the files name."""
+    _taken: dict[str, str] = field(default_factory=dict)
+
+    def add_installed(self) -> None:
+        """The benchmarks of other packages; one that is broken takes nothing else along."""
+        for one in plugins(BENCHMARKS):
+            try:
+                self.add_benchmark(one)
+            except BrokenPlugin as error:
+                self.broken[one.name] = str(error)
+
+    def add_benchmark(self, one: Plugin) -> None:
+        """One more.  Raises BrokenPlugin."""
+        from perfsuite.suites.benchmarks import adopt
+
+        adopt(one, self.known, self._taken)
+
+    def add_named(self, tables: object, file: Path, where: str) -> None:
+        """What a file names under [plugins]; what cannot be loaded is a mistake of the file."""
+        adding = {"benchmarks": self.add_benchmark, "collectors": self._add_collector}
+        if not isinstance(tables, Mapping):
+            self.mistakes.add(
+                f"{where}: plugins: {shown(tables)} is no table; write [plugins.benchmarks] and "
+                'NAME = "module:object" below it'
+            )
+            return
+        for kind, table in tables.items():
+            with self.mistakes.noted():
+                if kind not in adding:
+                    raise unknown("kind of plug-in", kind, adding, f"{where}: plugins")
+                for name, value in (table if isinstance(table, Mapping) else {"": table}).items():
+                    at = f"{where}: plugins.{kind}{'.' if name else ''}{name}"
+                    with self.mistakes.noted():
+                        if not name or not isinstance(value, str) or not all(value.rpartition(":")):
+                            raise UsageError(
+                                f'{at}: {shown(value)} names no object; write NAME = "module:object", or '
+                                '"file.py:object"'
+                            )
+                        try:
+                            adding[kind](Plugin(name, str(file), value, str(file.resolve().parent)))
+                        except BrokenPlugin as error:
+                            raise UsageError(f"{at}: {error}") from error
+
+    def _add_collector(self, one: Plugin) -> None:
+        one.load()
+        self.collectors.append(one)
 
 
 def read_toml(path: Path) -> dict[str, object]:
@@ -80,8 +130,12 @@ def read_file(reading: Reading, path: Path, *keys: str, required: bool = False) 
         return None
     values: dict[str, object] = {}
     names: tuple[str, ...] = ()
+    if "plugins" in table:  # before the phases, which may be of what they bring
+        reading.add_named(table["plugins"], path, where)
     for key, value in table.items():
         name = key.replace("-", "_")
+        if name == "plugins":
+            continue
         if name == "phases":
             names = reading.known.read(value, where, where, reading.mistakes)
         elif name == "template" and isinstance(value, Mapping):
@@ -90,7 +144,7 @@ def read_file(reading: Reading, path: Path, *keys: str, required: bool = False) 
             values[name] = value
         else:
             usable = [option.name for option in OPTIONS if option.scope != "flag"]
-            reading.mistakes.add(str(unknown("key", key, [*usable, "phases"], where)))
+            reading.mistakes.add(str(unknown("key", key, [*usable, "phases", "plugins"], where)))
     source = Source(values=values, place=lambda name: f"{where}: {name}", origin=lambda name: where, phases=names)
     if not required:
         reading.sources.append(source)

@@ -36,6 +36,8 @@ NOT_CONDITIONS = frozenset(
         "strict",
         "verbose",
         "pid",
+        "collectors",
+        "notes",
         "settings",
         "api_key_env",
         "metrics",

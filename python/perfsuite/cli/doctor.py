@@ -10,7 +10,10 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from perfsuite.plugins import Plugin
 
 BASE = ("msgspec", "psutil", "rich", "Jinja2", "SQLAlchemy", "bokeh", "pytest-benchmark", "packaging")
 EXTRAS = {
@@ -147,9 +150,18 @@ def _extras() -> Iterator[Finding]:
 def _systems() -> Iterator[Finding]:
     """The memory systems that can be measured, here or in an environment of their own."""
     from perfsuite.memory import environments, registry
+    from perfsuite.plugins import MEMORY, BrokenPlugin, plugins
 
+    others = {one.name: one for one in plugins(MEMORY)}
     for name, system in registry.known().items():
-        if registry.shares_this_environment(system):
+        if name in others and system.factory == others[name].value:
+            why = None
+            try:
+                others[name].load()
+            except BrokenPlugin as error:
+                why = str(error)
+            yield _plugged(f"memory:{name}", others[name], why)
+        elif registry.shares_this_environment(system):
             yield Finding("ok", f"memory:{name}", f"here: {system.note}")
         elif (python := environments.python_of(system)) is not None:
             yield Finding("ok", f"memory:{name}", f"in an environment of its own: {python}")
@@ -248,16 +260,27 @@ def _collectors() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    """Targets of other packages; their collectors are told with the others."""
-    from perfsuite.plugins import TARGETS, BrokenPlugin, plugins
+    """Targets and benchmarks of other packages; their collectors and memory systems are told with the others."""
+    from perfsuite.plugins import BENCHMARKS, TARGETS, BrokenPlugin, plugins
+    from perfsuite.sources import Reading
 
+    reading = Reading()
+    reading.add_installed()
+    for one in plugins(BENCHMARKS):
+        yield _plugged(f"benchmark {one.name}", one, reading.broken.get(one.name))
     for one in plugins(TARGETS):
+        why = None
         try:
             one.load()
         except BrokenPlugin as error:
-            yield Finding("absent", f"target {one.name}:", str(error), f"update or remove {one.package}")
-        else:
-            yield Finding("ok", f"target {one.name}:", f"from {one.package}")
+            why = str(error)
+        yield _plugged(f"target {one.name}:", one, why)
+
+
+def _plugged(name: str, one: Plugin, why: str | None) -> Finding:
+    if why is None:
+        return Finding("ok", name, f"from {one.package}")
+    return Finding("absent", name, why, f"update or remove {one.package}")
 
 
 def _processor() -> Iterator[Finding]:

@@ -26,6 +26,8 @@ def execute(arguments: Namespace) -> int:
     from perfsuite.cli.screen import put
 
     plan = plan_of(arguments)
+    for text in plan.notes:
+        print(f"perfsuite: {text}", file=sys.stderr)
     if arguments.as_json:
         _print_json(plan)
         return 0

@@ -19,6 +19,7 @@ from perfsuite.targets.base import ShowsMetrics
 
 if TYPE_CHECKING:
     from perfsuite.plan import Plan
+    from perfsuite.plugins import Plugin
     from perfsuite.targets.base import Target
 
 POINTS = 60
@@ -53,31 +54,33 @@ def process_of(plan: Plan, target: Target, own: Set[int] = frozenset()) -> Proce
     return ProcessCollector(pids, own) if pids else None
 
 
-def collectors_for(process: ProcessCollector | None) -> list[Collector]:
-    """All that a phase samples."""
-    return [HostCollector(), *([process] if process is not None else []), *present(process)]
+def collectors_for(process: ProcessCollector | None, named: Sequence[Plugin] = ()) -> list[Collector]:
+    """All that a phase samples; ``named``: plug-ins that the plan names."""
+    return [HostCollector(), *([process] if process is not None else []), *present(process, named)]
 
 
-def present(process: ProcessCollector | None) -> list[Collector]:
+def present(process: ProcessCollector | None, named: Sequence[Plugin] = ()) -> list[Collector]:
     """Those of what not every machine has: the container of the process, or of this one; GPUs; what other packages
-    bring."""
+    bring, and the plug-ins that are ``named``."""
     pid = None if process is None else process.first
     own: list[Collector] = [ContainerCollector("self" if pid is None else pid), GpuCollector()]
-    others = [one.collector for one in plugged(pid) if one.collector is not None]
+    others = [one.collector for one in plugged(pid, named) if one.collector is not None]
     return [*(one for one in own if one.absent is None), *others]
 
 
-def said_of() -> dict[str, str]:
+def said_of(named: Sequence[Plugin] = ()) -> dict[str, str]:
     """What there is of them here, by name, or why they are absent."""
     own = {one.name: one.says() for one in (ContainerCollector(), GpuCollector())}
-    return {**own, **{one.name: one.says() for one in plugged(None)}}
+    return {**own, **{one.name: one.says() for one in plugged(None, named)}}
 
 
-def samplers_for(process: ProcessCollector | None, target: Target, duration_s: float) -> list[Sampler]:
+def samplers_for(
+    process: ProcessCollector | None, target: Target, duration_s: float, named: Sequence[Plugin] = ()
+) -> list[Sampler]:
     """The samplers of a phase of that length: as often as it takes for POINTS samples, from OFTENEST_S to INTERVAL_S.
     What a server's page takes to come does not hold up the processes' samples."""
     interval_s = min(INTERVAL_S, max(OFTENEST_S, duration_s / POINTS))
-    samplers = [Sampler(collectors_for(process), interval_s, longest_s=max(OFTENEST_S, duration_s / FEWEST))]
+    samplers = [Sampler(collectors_for(process, named), interval_s, longest_s=max(OFTENEST_S, duration_s / FEWEST))]
     pages = target.metrics_pages if isinstance(target, ShowsMetrics) else ()
     if pages:
         samplers.append(Sampler([ServerCollector(pages)], INTERVAL_S))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from perfsuite.collectors.base import Collector
-from perfsuite.plugins import COLLECTORS, BrokenPlugin, plugins
+from perfsuite.plugins import COLLECTORS, BrokenPlugin, Plugin, plugins
 
 OWN = ("host", "process", "container", "gpu", "server")
 """Names that are taken: the first part of a series' name is its collector's."""
@@ -25,10 +25,10 @@ class Plugged(NamedTuple):
         return f"from {self.package}" if self.absent is None else f"absent: {self.absent}"
 
 
-def plugged(pid: int | None) -> Iterator[Plugged]:
-    """All that are installed, of the process ``pid``, or of this one."""
+def plugged(pid: int | None, named: Sequence[Plugin] = ()) -> Iterator[Plugged]:
+    """All that are installed and those that a file ``named``, of the process ``pid``, or of this one."""
     taken = {*OWN}
-    for one in plugins(COLLECTORS):
+    for one in (*plugins(COLLECTORS), *named):
         try:
             collector: Collector = one.load()(pid)
             if not isinstance(collector.name, str) or not callable(collector.sample):

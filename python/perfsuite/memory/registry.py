@@ -14,8 +14,7 @@ from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 from perfsuite.errors import unknown
-
-GROUP = "perfsuite.memory"
+from perfsuite.plugins import MEMORY, plugins
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +150,9 @@ BUILT_IN = (
 
 def known() -> Mapping[str, Known]:
     """All systems by name: the built-in ones, then those of installed packages."""
-    from importlib.metadata import entry_points
-
     found = {one.name: one for one in BUILT_IN}
-    for point in entry_points(group=GROUP):
-        found.setdefault(point.name, Known(point.name, point.value, note="from an installed package"))
+    for one in plugins(MEMORY):
+        found.setdefault(one.name, Known(one.name, one.value, note=f"from {one.package}"))
     return found
 
 

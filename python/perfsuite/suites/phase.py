@@ -67,7 +67,7 @@ class PhaseRun:
         self._ended_early = asyncio.Event()
         self._own_processes: set[int] = set()
         self._process = process_of(plan, target, self._own_processes)
-        self._samplers = samplers_for(self._process, target, phase.duration_s)
+        self._samplers = samplers_for(self._process, target, phase.duration_s, plan.collectors)
         self._error = WireError(target)
         self._failures: list[str] = []
         self._gone: list[PerfsuiteError] = []

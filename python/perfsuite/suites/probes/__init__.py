@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from perfsuite.suites.session import Session
     from perfsuite.targets.base import Target
 
+    Measure = Callable[[Session], Awaitable[Mapping[str, Evidence]]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
@@ -32,7 +34,8 @@ class Probe:
     the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
     more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system, ``loop`` for a
     chat loop, ``database`` for what the plan's ``url`` names, whatever the target.  ``weight`` is the probe's share of
-    a phase's time beside the other probes'.  ``module``: where it is, if not here by its name.
+    a phase's time beside the other probes'.  ``module``: where it is, if not here by its name; ``function``: what
+    measures, of a probe that a plug-in brings.
     """
 
     name: str
@@ -41,6 +44,7 @@ class Probe:
     needs: Literal["anything", "inside", "models", "counter", "memory", "database", "loop"] = "anything"
     weight: float = 1.0
     module: str = ""
+    function: Measure | None = None
 
     @property
     def provides(self) -> tuple[str, ...]:
@@ -73,9 +77,10 @@ class Probe:
 
     async def measure(self, session: Session) -> Mapping[str, Evidence]:
         """Runs the probe."""
+        if self.function is not None:
+            return await self.function(session)
         module = import_module(self.module or f"perfsuite.suites.probes.{self.name.replace('-', '_')}")
-        measure = cast("Callable[[Session], Awaitable[Mapping[str, Evidence]]]", module.measure)
-        return await measure(session)
+        return await cast("Measure", module.measure)(session)
 
 
 def _countable(target: Target) -> str | None:

@@ -1,0 +1,1 @@
+"""What a package adds to perfsuite, as small as it can be."""
