@@ -211,6 +211,7 @@ class Plan:
     strict: bool = False
     metrics: tuple[str, ...] = ()
     pid: int | None = None
+    collect: tuple[str, ...] = ()
     collectors: tuple[Plugin, ...] = ()
     notes: tuple[str, ...] = ()
     api_key_env: str | None = None

@@ -219,7 +219,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """Where it ran.  ``clock`` names the clock and its resolution, ``stamps`` where the times of the wire come from,
-    ``collectors`` what of a container and of GPUs is sampled, or why that is absent."""
+    ``collectors`` what of a container, of GPUs and (where asked for) of a cloud there is, or why it is absent."""
 
     host: str
     os: str

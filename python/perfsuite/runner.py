@@ -18,6 +18,7 @@ import msgspec
 
 from perfsuite.analysis.advice import advise
 from perfsuite.analysis.verdict import exit_code, run_verdict
+from perfsuite.collectors import asked_for
 from perfsuite.environment import environment
 from perfsuite.errors import PerfsuiteError
 from perfsuite.exports.outlets import Outlet, open_outlets
@@ -109,6 +110,9 @@ class _Run:
         self._parts = parts([sum(expected(plan, phase).values()) for phase in plan.phases])
 
     async def execute(self) -> Result:
+        asked = await asyncio.to_thread(asked_for, self.plan.collect)
+        here = self._environment
+        self._environment = msgspec.structs.replace(here, collectors={**here.collectors, **asked})
         self._outlets = open_outlets(self.plan)
         with self._folder() as folder, self._raw_file():
             target = await open_target(self.plan, Path(folder))

@@ -15,6 +15,7 @@ from perfsuite.values import (
     as_it_is,
     at_least,
     choice,
+    choices,
     collector,
     environment_name,
     listening,
@@ -33,6 +34,7 @@ Parser = Callable[[object, str], object]
 
 PROFILES = ("quick", "standard", "full")
 MODALITIES = ("audio", "text")
+COLLECTED = ("cloud",)
 ARRIVALS = ("constant", "poisson", "ramp", "step")
 
 
@@ -129,6 +131,16 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("model", several, "a model to ask for (repeatable)", default=(), metavar="NAME[@URL]", repeat=True),
     Option("pid", at_least(1, 2**31 - 1), "the process of the system under test", metavar="PID"),
+    Option(
+        "collect",
+        partial(choices, known=COLLECTED, kind="collector"),
+        "note in the result what is only looked at when it is asked for: cloud, the kind and place of this machine by "
+        "its cloud's metadata service (repeatable)",
+        default=(),
+        metavar="NAME",
+        repeat=True,
+        choices=COLLECTED,
+    ),
     Option("quick", switch, "the same as --profile quick", default=False, switch=True),
     Option(
         "profile",

@@ -156,6 +156,11 @@ def choice(value: object, where: str, *, known: tuple[str, ...], kind: str) -> s
     return name
 
 
+def choices(value: object, where: str, *, known: tuple[str, ...], kind: str) -> tuple[str, ...]:
+    """Some of the names in ``known``."""
+    return tuple(choice(name, where, known=known, kind=kind) for name in names(value, where))
+
+
 def positive_rate(value: object, where: str) -> float:
     """A rate above zero."""
     rate = parse_rate(value, where)

@@ -196,6 +196,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "rows": "3",
         "queries": "file",
         "live": "127.0.0.1:8090",
+        "collect": "cloud",
     }
     usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json"}
     assert set(example) == usable

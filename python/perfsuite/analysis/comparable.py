@@ -36,6 +36,7 @@ NOT_CONDITIONS = frozenset(
         "strict",
         "verbose",
         "pid",
+        "collect",
         "collectors",
         "notes",
         "settings",

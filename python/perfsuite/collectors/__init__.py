@@ -38,6 +38,7 @@ __all__ = [
     "ProcessCollector",
     "Sampler",
     "ServerCollector",
+    "asked_for",
     "collectors_for",
     "present",
     "process_of",
@@ -72,6 +73,14 @@ def said_of(named: Sequence[Plugin] = ()) -> dict[str, str]:
     """What there is of them here, by name, or why they are absent."""
     own = {one.name: one.says() for one in (ContainerCollector(), GpuCollector())}
     return {**own, **{one.name: one.says() for one in plugged(None, named)}}
+
+
+def asked_for(names: Sequence[str]) -> dict[str, str]:
+    """What is only looked at when it is asked for (``--collect``), by name; waits for it, some seconds at most."""
+    from perfsuite.collectors.cloud import CloudCollector
+
+    kinds = {"cloud": CloudCollector}
+    return {name: kinds[name]().says() for name in names}
 
 
 def samplers_for(

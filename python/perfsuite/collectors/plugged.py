@@ -8,7 +8,7 @@ from typing import NamedTuple
 from perfsuite.collectors.base import Collector
 from perfsuite.plugins import COLLECTORS, BrokenPlugin, Plugin, plugins
 
-OWN = ("host", "process", "container", "gpu", "server")
+OWN = ("host", "process", "container", "gpu", "server", "cloud")
 """Names that are taken: the first part of a series' name is its collector's."""
 
 
