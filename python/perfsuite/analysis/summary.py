@@ -253,7 +253,8 @@ def _moment(evidence: Samples, stat: str) -> tuple[float, Interval, float]:
         found = stats.block_interval(sums, counts, variance=histogram.stdev**2)
         # The blocks hold the same samples; the whole histogram's mean is the figure.
         low, high = found.low - found.estimate + mean, found.high - found.estimate + mean
-        return mean, (max(0.0, low), high), found.n_effective
+        differ = histogram.max > histogram.min  # else their sums differ by rounding alone
+        return mean, (max(0.0, low), high), found.n_effective if differ else float(n)
     alone = stats.mean_interval_of(mean, histogram.stdev, n) if n > 1 else stats.Interval(mean, -math.inf, math.inf)
     return mean, (max(0.0, alone.low), alone.high), float(n)
 

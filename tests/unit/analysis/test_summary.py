@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perfsuite._core import Histogram
@@ -175,6 +175,7 @@ def test_the_stats_are_those_of_the_histogram() -> None:
 
 
 @given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=200), st.integers(0, 50), st.integers(0, 40))
+@example([21845.402665189722] * 3, 0, 1)
 def test_the_value_lies_in_its_interval_and_failures_never_improve_it(
     values: list[float], failed: int, block: int
 ) -> None:
