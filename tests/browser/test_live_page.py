@@ -41,7 +41,7 @@ def running(folder: Path, duration: str) -> Iterator[tuple[str, subprocess.Popen
 
 
 def test_it_moves_while_a_run_measures(new_page: NewPage, tmp_path: Path) -> None:
-    with running(tmp_path, "10m") as (url, run):
+    with running(tmp_path, "4m") as (url, run):
         visits = [new_page(), new_page(dark=True)]
         for visit in visits:
             visit.page.goto(url)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from perfsuite.analysis.alarms import Criterion
     from perfsuite.live.store import Store
     from perfsuite.live.telling import Teller
-    from perfsuite.live.watching import Watch
+    from perfsuite.live.watching import Monitor, Watch
+    from perfsuite.live.web import Server
     from perfsuite.plan import Plan
 
 RATE = 0.2
@@ -69,6 +70,7 @@ def execute(arguments: Namespace) -> int:
     from perfsuite.live.board import Board
     from perfsuite.live.making import browser_monitor, resources
     from perfsuite.live.opening import opened
+    from perfsuite.live.watching import Monitor
     from perfsuite.live.web import Server
     from perfsuite.values import listening
 
@@ -84,7 +86,7 @@ def execute(arguments: Namespace) -> int:
         server.start()
         try:
             print(server.url, flush=True)
-            asyncio.run(_watched(watch, store, board, teller))
+            asyncio.run(_watched(Monitor(watch, store, board, teller), server))
         finally:
             board.end("The monitor has ended; what it kept is in its file.")
             server.close()
@@ -93,19 +95,19 @@ def execute(arguments: Namespace) -> int:
     return 0
 
 
-async def _watched(watch: Watch, store: Store, board: object, teller: Teller) -> None:
+async def _watched(monitor: Monitor, server: Server) -> None:
     import asyncio
     import signal
 
-    from perfsuite.live.watching import Monitor
     from perfsuite.scratch import scratch_folder
 
+    server.metrics = monitor.metrics
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     with scratch_folder("monitor") as folder:
-        await Monitor(watch, store, board, teller).run(stop, folder)  # type: ignore[arg-type]
+        await monitor.run(stop, folder)
 
 
 def watch_of(arguments: Namespace) -> Watch:

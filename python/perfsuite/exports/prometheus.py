@@ -12,6 +12,7 @@ from perfsuite.exports.bounds import counted, octaves
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
+    from perfsuite._core import Histogram
     from perfsuite.result import MetricResult, PhaseResult, Result
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -71,6 +72,13 @@ def name_of(metric: str, unit: str) -> str:
     suffix = FORMS.get(unit, OTHER).suffix
     said = metric.endswith(suffix) or (suffix == "per_second" and metric.endswith("_per_s"))
     return f"perfsuite_{metric}" if said else f"perfsuite_{metric}_{suffix}"
+
+
+def buckets(histogram: Histogram, form: Form) -> list[tuple[str, float]]:
+    """How many values are at or below each of the form's bounds."""
+    bounds = octaves(*form.octaves)
+    limits = [*(repr(bound * form.scale) for bound in bounds), "+Inf"]
+    return list(zip(limits, map(float, itertools.accumulate(counted(histogram, bounds))), strict=True))
 
 
 def _families(result: Result) -> Iterator[Metric]:
@@ -135,14 +143,10 @@ def _metrics(result: Result) -> Iterator[Metric]:
         said = metric.definition or metric.name
         distribution = metric.distribution()
         if distribution is not None:
-            bounds = octaves(*form.octaves)
-            running = list(itertools.accumulate(counted(distribution, bounds)))
-            limits = [*(repr(bound * form.scale) for bound in bounds), "+Inf"]
             family = families.setdefault(name, HistogramMetricFamily(name, said, labels=["phase"]))
             if not isinstance(family, HistogramMetricFamily):
                 continue  # in another phase it is no distribution: one name cannot be both
-            buckets = list(zip(limits, map(float, running), strict=True))
-            family.add_metric([phase.name], buckets, distribution.sum * form.scale)
+            family.add_metric([phase.name], buckets(distribution, form), distribution.sum * form.scale)
         elif metric.value is not None:
             family = families.setdefault(name, GaugeMetricFamily(name, said, labels=["phase"]))
             if isinstance(family, GaugeMetricFamily):

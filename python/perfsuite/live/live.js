@@ -53,8 +53,24 @@
     }
   }
 
+  const SHARES = (x) => `${number((1 - 1 / x) * 100, 7)} %`;
+  const TIMES = (x) => new Date(x).toISOString().slice(0, 19).replace("T", " ");
+  const X = { log: SHARES, datetime: TIMES, linear: number };
+  const TABLES = [...document.querySelectorAll("details[data-part]")];
+
+  // The table behind a chart has the same columns, the newest first, and is filled while it is open.
+  function figures(details) {
+    const { part, x, axis, columns } = details.dataset;
+    const shown = last?.[part];
+    if (!shown || !details.open) return;
+    const order = shown[x].map((_, i) => i);
+    if (axis !== "log") order.reverse();
+    fill(details.querySelector("tbody"), order.map((i) =>
+      [cell("td", X[axis](shown[x][i])), ...columns.split(" ").map((name) => cell("td", number(shown[name][i])))]));
+  }
+
   let updates = 0;
-  let ended = false;
+  let last;
   function show(state) {
     document.documentElement.dataset.updates = String(++updates);
     document.documentElement.dataset.version = String(state.version);
@@ -80,6 +96,30 @@
       [cell("td", metric.phase), cell("td", metric.name), cell("td", metric.value, "number"),
        cell("td", metric.target, "number"), cell("td", metric.verdict, `verdict ${metric.verdict.replaceAll(" ", "-")}`)]);
     draw(state);
+    last = state;
+    TABLES.forEach(figures);
+  }
+
+  const LONGEST_PAUSE_MS = 30000;
+  let pause = 1000;
+
+  // A run that has ended is over; a monitor may come back at its place, and so may whoever cannot be reached.
+  function follow() {
+    const stream = new EventSource("stream");
+    stream.onmessage = (event) => {
+      pause = 1000;
+      show(JSON.parse(event.data));
+    };
+    stream.onerror = () => {
+      stream.close();
+      const over = last?.ended;
+      if (over && document.documentElement.dataset.kind === "run") return;
+      if (!over) {
+        at("status").textContent = "The connection is lost; what is below is the last that was seen. Trying again.";
+      }
+      setTimeout(follow, pause);
+      pause = Math.min(LONGEST_PAUSE_MS, pause * 2);
+    };
   }
 
   async function begin() {
@@ -97,19 +137,8 @@
       paint(doc);
     }
     paint.changed(() => Bokeh.documents.forEach(paint));
-    const stream = new EventSource("stream");
-    stream.onmessage = (event) => {
-      const state = JSON.parse(event.data);
-      ended = Boolean(state.ended);
-      show(state);
-    };
-    stream.onerror = () => {
-      if (ended) {  // the server has closed the stream behind the last state, and is gone
-        stream.close();
-        return;
-      }
-      at("status").textContent = "The connection is lost; what is below is the last that was seen. Trying again.";
-    };
+    TABLES.forEach((details) => details.addEventListener("toggle", () => figures(details)));
+    follow();
   }
   begin().catch((error) => { at("status").textContent = `The charts cannot be drawn: ${error}`; });
 })();

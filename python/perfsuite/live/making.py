@@ -61,7 +61,7 @@ def browser_monitor() -> dict[str, Resource]:
 
 def child() -> None:
     """What that process does: the files on stdout."""
-    from perfsuite.live.page import PAGES, files_of
+    from perfsuite.live.page import files_of
 
     kind, title = sys.argv[1:]
-    sys.stdout.buffer.write(msgspec.msgpack.encode(files_of(title, PAGES[kind])))
+    sys.stdout.buffer.write(msgspec.msgpack.encode(files_of(title, kind)))

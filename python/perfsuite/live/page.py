@@ -28,6 +28,11 @@ class Panel(NamedTuple):
     y_label: str
     x_axis: Literal["linear", "log", "datetime"] = "linear"
 
+    @property
+    def header(self) -> list[str]:
+        """Of the table of its figures."""
+        return [self.x_label, *(f"{name.replace('_', ' ')}, {self.y_label}" for name in self.columns)]
+
 
 PANELS = (
     Panel("requests", "Requests by second", "t_s", ("due", "ok", "failed", "over_limit"), "seconds", "per second"),
@@ -45,35 +50,37 @@ PANELS = (
 )
 
 MONITOR = (
-    Panel("recent", "Requests by second", "t_ms", ("ok", "failed"), "time", "requests", "datetime"),
-    Panel("latency", "Response time by second", "t_ms", ("median", "longest"), "time", "ms", "datetime"),
-    Panel("minutes", "Response time by minute", "t_ms", ("p50", "p95", "p99"), "time", "ms", "datetime"),
-    Panel("hours", "Response time by hour", "t_ms", ("p50", "p95", "p99"), "time", "ms", "datetime"),
+    Panel("recent", "Requests by second", "t_ms", ("ok", "failed"), "time (UTC)", "requests", "datetime"),
+    Panel("latency", "Response time by second", "t_ms", ("median", "longest"), "time (UTC)", "ms", "datetime"),
+    Panel("minutes", "Response time by minute", "t_ms", ("p50", "p95", "p99"), "time (UTC)", "ms", "datetime"),
+    Panel("minute_failures", "Failures by minute", "t_ms", ("failed",), "time (UTC)", "% of requests", "datetime"),
+    Panel("hours", "Response time by hour", "t_ms", ("p50", "p95", "p99"), "time (UTC)", "ms", "datetime"),
+    Panel("hour_failures", "Failures by hour", "t_ms", ("failed",), "time (UTC)", "% of requests", "datetime"),
 )
 
 PAGES = {"run": PANELS, "monitor": MONITOR}
 """The charts of each kind of page."""
 
 
-def files_of(title: str, panels: Sequence[Panel] = PANELS) -> dict[str, tuple[str, bytes]]:
-    """The files of the page by path, each with its kind."""
+def files_of(title: str, kind: str = "run") -> dict[str, tuple[str, bytes]]:
+    """The files of a kind of page by path, each with its content type."""
     from perfsuite.charts import embed
 
     script = "text/javascript; charset=utf-8"
     return {
-        "": ("text/html; charset=utf-8", _html(title, panels)),
+        "": ("text/html; charset=utf-8", _html(title, kind)),
         "live.js": (script, _text("live.js").encode()),
         "live.css": ("text/css; charset=utf-8", _text("live.css").encode()),
         "bokeh.js": (script, "\n".join((*embed.bokeh(), embed.script("paint.js"))).encode()),
-        "charts.json": ("application/json", _charts(panels)),
+        "charts.json": ("application/json", _charts(PAGES[kind])),
     }
 
 
-def _html(title: str, panels: Sequence[Panel]) -> bytes:
+def _html(title: str, kind: str) -> bytes:
     from jinja2 import Environment, StrictUndefined
 
     made = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=True)
-    return made.from_string(_text("live.html")).render(title=title, panels=panels).encode()
+    return made.from_string(_text("live.html")).render(title=title, kind=kind, panels=PAGES[kind]).encode()
 
 
 def _charts(panels: Sequence[Panel]) -> bytes:

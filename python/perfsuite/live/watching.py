@@ -77,7 +77,7 @@ class Monitor:
         self, watch: Watch, store: Store, board: Board, teller: Teller, *, clock: Callable[[], float] = time.time
     ) -> None:
         self.watch = watch
-        self.sent = self.failed = 0
+        self._total = Fold()
         self._store = store
         self._board = board
         self._teller = teller
@@ -89,6 +89,26 @@ class Monitor:
         self._trouble: str | None = None
         self._alarms = store.firing()
         self._source = requests(watch.plan.seed, slots=MOST_IN_FLIGHT, workload=watch.plan.workload, expecting=False)
+
+    @property
+    def sent(self) -> int:
+        """Requests that ended."""
+        return self._total.ok + self._total.failed
+
+    @property
+    def failed(self) -> int:
+        """Those that failed."""
+        return self._total.failed
+
+    def metrics(self) -> tuple[str, bytes]:
+        """What came since it was started as Prometheus text, and its content type; from any thread."""
+        from perfsuite.exports.prometheus import CONTENT_TYPE
+        from perfsuite.exports.prometheus_monitor import Watched, exposition
+
+        total = self._total
+        firing = [(alarm.name, alarm.kind) for alarm in list(self._alarms.values())]
+        seen = Watched(self.watch.plan.target, total.ok, dict(total.errors), total.times, firing)
+        return CONTENT_TYPE, exposition(seen)
 
     async def run(self, stop: asyncio.Event, folder: Path) -> None:
         """Until ``stop`` is set or the time is over.  ``folder`` is the target's.  Raises UsageError for a target that
@@ -206,8 +226,7 @@ class Monitor:
             self._board.put(**self._shown(events))
 
     def _add(self, second: int, kind: str, times: dict[str, float | None]) -> None:
-        self.sent += 1
-        self.failed += kind != "ok"
+        self._total.add(kind, times)
         for folds in (self._folds, self._recent):
             folds.setdefault(second, Fold()).add(kind, times)
         while len(self._recent) > RECENT:
@@ -256,9 +275,10 @@ class Monitor:
                 del self._alarms[alarm.name]
             self._alarms |= {alarm.name: alarm for alarm in fired}
         parts: dict[str, object] = {"alerts": [message(one, self.watch.plan.target) for one in self._store.alarms(20)]}
-        for part, level in (("minutes", MINUTE), ("hours", HOUR)):
-            parts[part] = _columns(self._store.spans(level, now - RECENT * level))
-        parts["status"] = "Watching." if not self._alarms else f"{len(self._alarms)} alerts are firing."
+        for part, level in (("minute", MINUTE), ("hour", HOUR)):
+            spans = self._store.spans(level, now - RECENT * level)
+            parts[f"{part}s"], parts[f"{part}_failures"] = _columns(spans), _failures(spans)
+        parts["status"] = "Watching." if not self._alarms else _firing(len(self._alarms))
         return [*fired, *resolved], parts
 
     def _findings(self, now: float) -> list[Finding]:
@@ -302,14 +322,24 @@ class Monitor:
 
 
 def _columns(spans: Sequence[Span]) -> dict[str, list[float | None]]:
-    """Quantiles of the response time and the share of failures, by span."""
-    columns: dict[str, list[float | None]] = {name: [] for name in ("t_ms", "p50", "p95", "p99", "failed")}
+    """Quantiles of the response time, by span."""
+    columns: dict[str, list[float | None]] = {name: [] for name in ("t_ms", "p50", "p95", "p99")}
     for span in spans:
         histogram = merged([span.times["response_time"]] if "response_time" in span.times else [])
         values = [None] * 3 if histogram is None else histogram.quantiles([0.5, 0.95, 0.99])
         for name, value in zip(("p50", "p95", "p99"), values, strict=True):
             columns[name].append(value)
-        ended = span.ok + span.failed
         columns["t_ms"].append(span.start_s * 1000.0)
-        columns["failed"].append(span.failed / ended if ended else None)
     return columns
+
+
+def _failures(spans: Sequence[Span]) -> dict[str, list[float | None]]:
+    """The share of failures in percent, by span."""
+    return {
+        "t_ms": [span.start_s * 1000.0 for span in spans],
+        "failed": [100.0 * span.failed / ended if (ended := span.ok + span.failed) else None for span in spans],
+    }
+
+
+def _firing(count: int) -> str:
+    return "1 alert is firing." if count == 1 else f"{count} alerts are firing."

@@ -13,10 +13,11 @@ from perfsuite.analysis.alarms import Criterion
 from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
 from perfsuite.history.database import HistoryError
+from perfsuite.live import watching
 from perfsuite.live.board import Board
 from perfsuite.live.store import HOUR, SECOND, Store
 from perfsuite.live.telling import Teller
-from perfsuite.live.watching import LONGEST_PAUSE_S, MOST_WAITING_S, RECENT, Monitor, Watch, pauses
+from perfsuite.live.watching import LONGEST_PAUSE_S, Monitor, Watch, pauses
 
 NOW = 1_800_000_000.0
 
@@ -34,15 +35,17 @@ def test_pauses_grow_to_the_longest() -> None:
     assert max(grown) == grown[-1] == LONGEST_PAUSE_S
 
 
-def test_what_it_holds_is_bounded(tmp_path: Path) -> None:
+def test_what_it_holds_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "MOST_WAITING_S", 200)
+    monkeypatch.setattr(watching, "RECENT", 30)
     made, store = monitor(tmp_path, [])
-    for second in range(3 * MOST_WAITING_S):
+    for second in range(600):
         made._add(second, "ok", {"response_time": 1.0, "ttft": None})
-    assert len(made._recent) == RECENT
+    assert len(made._recent) == 30
     waiting, made._folds = made._folds, {}
     made._put_back(waiting)
-    assert len(made._folds) == MOST_WAITING_S
-    assert max(made._folds) == 3 * MOST_WAITING_S - 1  # the newest wait
+    assert len(made._folds) == 200
+    assert max(made._folds) == 599  # the newest wait
     store.close()
 
 
@@ -122,4 +125,41 @@ def test_what_is_shown_is_what_came(tmp_path: Path) -> None:
     assert shown["counts"] == {"sent": 2, "failed": 1, "in flight": 0}
     assert shown["recent"] == {"t_ms": [5000, 6000], "ok": [1, 0], "failed": [0, 1]}
     assert shown["latency"]["longest"] == [4.0, None]  # type: ignore[index]
+    store.close()
+
+
+def test_prometheus_reads_what_came(tmp_path: Path) -> None:
+    from prometheus_client.parser import text_string_to_metric_families
+
+    made, store = monitor(tmp_path, [])
+    for ms in (4.0, 40.0):
+        made._add(5, "ok", {"response_time": ms, "ttft": None})
+    for _ in range(3):
+        made._add(6, "timeout", {})
+    asyncio.run(made.flush())
+    kind, text = made.metrics()
+    assert kind.startswith("text/plain")
+    read = {
+        (one.name, *one.labels.values()): one.value
+        for family in text_string_to_metric_families(text.decode())
+        for one in family.samples
+    }
+    assert read["perfsuite_monitor_info", "reference"] == 1.0
+    assert read["perfsuite_monitor_requests_total", "completed"] == 2.0
+    assert read["perfsuite_monitor_requests_total", "failed"] == 3.0
+    assert read["perfsuite_monitor_errors_total", "timeout"] == 3.0
+    assert read["perfsuite_monitor_response_time_seconds_count",] == 2.0
+    assert read["perfsuite_monitor_response_time_seconds_sum",] == pytest.approx(0.044, rel=0.01)
+    assert read["perfsuite_monitor_response_time_seconds_bucket", "0.016"] == 1.0
+    assert read["perfsuite_monitor_ttft_seconds_count",] == 0.0
+    assert not any(name[0] == "perfsuite_monitor_alert_firing" for name in read)
+    store.close()
+
+
+def test_prometheus_hears_of_an_alert(tmp_path: Path) -> None:
+    made, store = monitor(tmp_path, [])
+    for _ in range(5):
+        made._add(int(NOW), "timeout", {})
+    asyncio.run(made.flush())
+    assert b'perfsuite_monitor_alert_firing{alert="error_rate",kind="criterion"} 1.0' in made.metrics()[1]
     store.close()
