@@ -9,6 +9,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -101,6 +102,18 @@ class Detaching(Plain):
         if self.die:
             os.abort()
         return super().store(*arguments, **keywords)  # type: ignore[arg-type]
+
+
+class Littering(Plain):
+    """A list that leaves a temporary folder behind, whose name it knows."""
+
+    def initialize(self, workdir: Path, model_url: str | None, dim: int) -> None:
+        super().initialize(workdir, model_url, dim)
+        self.left = Path(tempfile.mkdtemp())
+        (self.left / "server.config").write_text("port 0", encoding="utf-8")
+
+    def recall(self, query: str, k: int = 5) -> Sequence[Hit]:
+        return [Hit("left", str(self.left), 1.0)]
 
 
 class Overlapping(Plain):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from perfsuite.errors import UsageError as UsageError
     from perfsuite.limits import RateLimiter as RateLimiter
     from perfsuite.limits import TokenBucket as TokenBucket
+    from perfsuite.memory.base import Hit as Hit
     from perfsuite.memory.base import MemorySystem as MemorySystem
     from perfsuite.preservation import text_preservation as text_preservation
     from perfsuite.result import Result as Result
@@ -59,6 +60,7 @@ LAZY = {
     "ComparisonBenchmark": "perfsuite.comparison_benchmark",
     "EmbeddingCache": "perfsuite.embeddings",
     "Histogram": "perfsuite._core",
+    "Hit": "perfsuite.memory.base",
     "LRUCache": "perfsuite._core",
     "MemorySystem": "perfsuite.memory.base",
     "MissingExtra": "perfsuite.errors",

@@ -133,7 +133,7 @@ def _command(arguments: Namespace) -> list[str]:
 def _failed(comparison: Comparison, asked_for: set[str]) -> bool:
     """Whether anything failed, or is missing that was asked for."""
     return any(
-        one.status == "failed" or (one.status == "not installed" and one.name in asked_for)
+        one.status == "failed" or (one.status in ("not installed", "unverified") and one.name in asked_for)
         for one in comparison.systems
     )
 

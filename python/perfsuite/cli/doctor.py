@@ -161,9 +161,15 @@ def _systems() -> Iterator[Finding]:
             except BrokenPlugin as error:
                 why = str(error)
             yield _plugged(f"memory:{name}", others[name], why)
-        elif registry.shares_this_environment(system):
+            continue
+        here = registry.shares_this_environment(system)
+        python = None if here else environments.python_of(system)
+        lacking = registry.unverified(system)
+        if (here or python is not None) and lacking is not None:
+            yield Finding("absent", f"memory:{name}", f"unverified: {lacking}", f"export {system.key_variable}=…")
+        elif here:
             yield Finding("ok", f"memory:{name}", f"here: {system.note}")
-        elif (python := environments.python_of(system)) is not None:
+        elif python is not None:
             yield Finding("ok", f"memory:{name}", f"in an environment of its own: {python}")
         else:
             yield Finding(

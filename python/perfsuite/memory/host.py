@@ -2,7 +2,7 @@
 
 The child (child.py, held by guard.py) times each call around it alone and sends the samples back with the results:
 pipes, encoding and this process are in no figure.  A child that hangs, dies or talks nonsense is a SystemFailed with
-what it said last; no process of the tree, and none that left it, outlives the ``async with``.
+what it said last; no process of the tree, none that left it, and no temporary file outlives the ``async with``.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from perfsuite.memory.child import LENGTH
 from perfsuite.memory.operations import Item, Operation, Outcome, Overhead, as_call, as_outcome
 from perfsuite.memory.registry import Known
 from perfsuite.memory.usage import Usage, usage_of
+from perfsuite.scratch import scratch_folder
 
 __all__ = ["Failing", "Hosted", "Item", "Operation", "Outcome", "Overhead", "SystemFailed"]
 
@@ -112,37 +113,39 @@ class Hosted:
         system = registry.find(name)
         python = _python_for(system, python)
         foreign = str(python) != sys.executable
-        ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                process = _spawn(python, theirs.fileno(), workdir, foreign, environment or {})
-            hosted = cls(system.name, process, workdir, timeout_s)
-        except BaseException:
-            ours.close()
-            raise
-        try:
-            hosted._reader, hosted._writer = await asyncio.open_connection(sock=ours)
-            request = {
-                "do": "start",
-                "factory": system.factory,
-                "options": dict(options or {}),
-                "path": [] if foreign else _import_path(name),
-                "workdir": pythonpath.absolute([workdir])[0],
-                "model_url": model_url,
-                "dim": dim,
-            }
-            longest = system.start_s if start_timeout_s is None else start_timeout_s
-            what = f"start (waiting for {system.waits_for})" if system.waits_for else "start"
-            answer = await hosted._ask(request, what, longest)
-            hosted._pid = answer["pid"]
-            hosted.import_ms = answer["import_ns"] / 1e6
-            hosted.initialize_ms = answer["initialize_ns"] / 1e6
-            await hosted.info()
-            hosted._meter = model_meter
-            yield hosted
-            await hosted.close()
-        finally:
-            await hosted.kill()
+        with scratch_folder("system") as temporary:  # apart from workdir, which is its state
+            own = {"TMPDIR": str(temporary), **(environment or {})}
+            ours, theirs = socket.socketpair()
+            try:
+                with theirs:
+                    process = _spawn(python, theirs.fileno(), workdir, foreign, own)
+                hosted = cls(system.name, process, workdir, timeout_s)
+            except BaseException:
+                ours.close()
+                raise
+            try:
+                hosted._reader, hosted._writer = await asyncio.open_connection(sock=ours)
+                request = {
+                    "do": "start",
+                    "factory": system.factory,
+                    "options": dict(options or {}),
+                    "path": [] if foreign else _import_path(name),
+                    "workdir": pythonpath.absolute([workdir])[0],
+                    "model_url": model_url,
+                    "dim": dim,
+                }
+                longest = system.start_s if start_timeout_s is None else start_timeout_s
+                what = f"start (waiting for {system.waits_for})" if system.waits_for else "start"
+                answer = await hosted._ask(request, what, longest)
+                hosted._pid = answer["pid"]
+                hosted.import_ms = answer["import_ns"] / 1e6
+                hosted.initialize_ms = answer["initialize_ns"] / 1e6
+                await hosted.info()
+                hosted._meter = model_meter
+                yield hosted
+                await hosted.close()
+            finally:
+                await hosted.kill()
 
     @property
     def pid(self) -> int:

@@ -30,7 +30,8 @@ class Known:
     of their features.  ``loadable_extensions``: a Python whose SQLite can load extensions is needed, or, with
     ``extensions_help``, better.  ``tier_shares``: options of its class that bound its tiers, as shares of the
     memories to come, by which a few thousand reach every tier.  ``url_variable``: the variable that names a running
-    server, with which nothing else is needed.  ``start_s``: how long it may take to start, whatever its calls may;
+    server, with which nothing else is needed; ``key_variable``: the one whose key a hosted service asks for, without
+    which nothing of it can be verified.  ``start_s``: how long it may take to start, whatever its calls may;
     ``waits_for``: what it waits for meanwhile, where that is more than its own imports.
     """
 
@@ -51,6 +52,7 @@ class Known:
     full_python: tuple[int, int] = (3, 11)
     extensions_help: bool = False
     url_variable: str = ""
+    key_variable: str = ""
     start_s: float = 180.0
     waits_for: str = ""
 
@@ -142,6 +144,7 @@ BUILT_IN = (
         "client",
         needs=("zep-cloud>=4,<5",),
         imports=("zep_cloud",),
+        key_variable="ZEP_API_KEY",
         note="the hosted service, with your key in ZEP_API_KEY; unverified without one",
     ),
 )
@@ -177,6 +180,12 @@ def missing(name: str) -> str | None:
     if environments.python_of(system) is not None:
         return None
     return f"{system.name} needs {reason}: perfsuite compare --setup {system.name}"
+
+
+def unverified(system: Known) -> str | None:
+    """Why nothing can be said of a system, wherever it is installed; None where that is not so."""
+    variable = system.key_variable
+    return f"no {variable}" if variable and not os.environ.get(variable) else None
 
 
 def shares_this_environment(system: Known) -> bool:

@@ -176,6 +176,23 @@ def test_doctor_says_which_memory_systems_can_run_and_how_to_get_the_others(
     assert str(tmp_path) in found["memory:own"].value
 
 
+def test_a_hosted_service_without_its_key_is_unverified(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from perfsuite.memory import environments
+
+    monkeypatch.delenv("ZEP_API_KEY", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["memory:zep-cloud"].remedy == "perfsuite compare --setup zep-cloud"
+    monkeypatch.setattr(environments, "python_of", lambda system: tmp_path / "python")
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["memory:zep-cloud"][:1] + found["memory:zep-cloud"][2:] == (
+        "absent", "unverified: no ZEP_API_KEY", "export ZEP_API_KEY=…",
+    )  # fmt: skip
+    monkeypatch.setenv("ZEP_API_KEY", "key")
+    found = {finding.name: finding for finding in doctor.findings()}
+    assert found["memory:zep-cloud"].state == "ok"
+
+
 def test_a_check_of_the_doctors_that_fails_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken() -> None:
         raise OSError("hidden")

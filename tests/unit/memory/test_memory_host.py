@@ -7,6 +7,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 from typing import Any
@@ -316,6 +317,36 @@ def test_the_child_and_what_it_detached_end_when_its_host_is_killed(tmp_path: Pa
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(pid).wait(timeout=30)
         assert is_gone(pid)
+
+
+def left_by(system: Hosted) -> Any:
+    return system.recall(["where?"])
+
+
+def test_temporary_files_of_a_system_go_with_it(tmp_path: Path) -> None:
+    outcome: Outcome = run_on("memory_systems:Littering", tmp_path, left_by)
+    left = Path(outcome.results[0][0].text)
+    assert left.parent.parent == Path(tempfile.gettempdir())
+    assert not left.parent.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_temporary_files_of_a_killed_run_go_at_the_next_start(tmp_path: Path) -> None:
+    program = (
+        "import asyncio, os, sys; from pathlib import Path; from perfsuite.memory.host import Hosted\n"
+        "async def main():\n"
+        "    async with Hosted.start('memory_systems:Littering', workdir=Path(sys.argv[1])) as system:\n"
+        "        print((await system.recall(['where?'])).results[0][0].text, flush=True)\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", program, str(tmp_path / "first")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+    left = Path(done.stdout.strip())
+    assert (left / "server.config").exists()
+    run_on("memory_systems:Littering", tmp_path / "second", left_by)
+    assert not left.parent.exists()
 
 
 @pytest.mark.parametrize("end", ["close", "kill", "die", "leave"])

@@ -108,6 +108,15 @@ def test_the_others_are_kept_when_some_fail() -> None:
     assert not any("Garbage" in (pair.a, pair.b) for pair in found.pairs)
 
 
+def test_a_hosted_service_without_its_key_is_unverified(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ZEP_API_KEY", raising=False)
+    monkeypatch.setattr(registry, "missing", lambda name: None)
+    found = compared("Honest", "zep-cloud")
+    cloud = found.system("zep-cloud")
+    assert (cloud.status, cloud.reason, cloud.groups) == ("unverified", "no ZEP_API_KEY", [])
+    assert found.system("Honest").status == "measured"
+
+
 def test_a_system_that_fails_in_a_later_round_keeps_the_first() -> None:
     settings = ComparisonSettings(workload=SMALL, rounds=2, lasting=False)
     found = compared("Honest", "DiesLater", settings=settings)

@@ -65,14 +65,16 @@ class Start(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entrant:
-    """A system that takes part.  ``missing``: why it cannot be started, and what to do.  ``lasts``: it can be killed
-    and started again in its folder.  ``waits_for``: what its start waits for, where that may take minutes."""
+    """A system that takes part.  ``missing``: why it cannot be started, and what to do; ``unverified``: why nothing can
+    be said of a service elsewhere.  ``lasts``: it can be killed and started again in its folder.  ``waits_for``: what
+    its start waits for, where that may take minutes."""
 
     name: str
     start: Start
     kind: str = "raw"
     note: str = ""
     missing: str | None = None
+    unverified: str | None = None
     asked_for: bool = True
     lasts: bool = True
     waits_for: str = ""
@@ -92,7 +94,6 @@ class ComparisonSettings:
     model: ModelSettings = field(default_factory=ModelSettings)
     lasting: bool = True
     wait_s: float = WAIT_S
-    folder: Path | None = None
 
 
 def entrants(names: Sequence[str] = ()) -> list[Entrant]:
@@ -134,6 +135,7 @@ def _entrant(known: Any, asked_for: bool) -> Entrant:
         kind=known.kind,
         note=known.note,
         missing=registry.missing(address),
+        unverified=registry.unverified(known),
         asked_for=asked_for,
         lasts=known.kind != "client",
         waits_for=f"up to {known.start_s:g} s for {known.waits_for}" if known.waits_for else "",
@@ -176,13 +178,15 @@ class _Work:
         self._described = ""
         self.interrupted = False
         for one in systems:
+            result = self._results[one.name]
             if one.missing is not None:
-                self._results[one.name].status = "not installed"
-                self._results[one.name].reason = one.missing
+                result.status, result.reason = "not installed", one.missing
+            elif one.unverified is not None:
+                result.status, result.reason = "unverified", one.unverified
 
     async def run(self) -> None:
         holding = ExitStack()
-        folder = holding.enter_context(scratch_folder("compare", self._settings.folder))
+        folder = holding.enter_context(scratch_folder("compare"))
         try:
             async with Models(self._settings.model, self._settings.dim) as self._models:
                 try:

@@ -9,7 +9,7 @@ import msgspec
 from perfsuite.errors import UsageError
 from perfsuite.result import Environment
 
-Status = Literal["measured", "failed", "not installed", "not measured"]
+Status = Literal["measured", "failed", "not installed", "not measured", "unverified"]
 PLUMBING = "plumbing only"
 SCHEMA_VERSION = 1
 
