@@ -15,7 +15,9 @@ def heeded(phase: Phase) -> frozenset[str]:
     from perfsuite.suites.probes import PROBES
 
     databases = any(name in PROBES and PROBES[name].needs == "database" for name in phase.probes)
-    return HEEDED[phase.of] | (OF_DATABASE if databases else frozenset())
+    ignored = [frozenset(PROBES[name].ignores) for name in phase.probes if name in PROBES]
+    heeded = HEEDED[phase.of] | (OF_DATABASE if databases else frozenset())
+    return heeded - frozenset.intersection(*ignored) if ignored else heeded
 
 
 def all_of(phases: Sequence[Phase], kind: SystemKind) -> bool:

@@ -1,7 +1,8 @@
 """Phases as data: ``[[phases]]`` tables → ``Phase``; what is in ``success_criteria`` see ``criteria``.
 
 The five phases of the source document are in ``data/phases.toml``, its memory suite in ``data/memory.toml``, what is
-measured of a chat service's database in ``data/database.toml``, the checkpoint in ``data/checkpoint.toml``;
+measured of a chat service's database in ``data/database.toml``, the checkpoint in ``data/checkpoint.toml``, a
+capacity model in ``data/capacity.toml``;
 a plan file has tables of the same form, which add to them or, by name, change them.
 """
 
@@ -140,6 +141,12 @@ def service() -> Mapping[str, Phase]:
 
 
 @cache
+def capacity() -> Mapping[str, Phase]:
+    """What a chat system bears, and the law that tells what it would bear."""
+    return _read("capacity.toml")
+
+
+@cache
 def chat_loop() -> Mapping[str, Phase]:
     """The tests of the chat-loop guide."""
     return _read("chatloop.toml")
@@ -147,7 +154,7 @@ def chat_loop() -> Mapping[str, Phase]:
 
 def built_in() -> Mapping[str, Phase]:
     """All that the package brings."""
-    return {**documented(), **memory_suite(), **service(), **chat_loop()}
+    return {**documented(), **memory_suite(), **service(), **capacity(), **chat_loop()}
 
 
 def _read(name: str) -> Mapping[str, Phase]:

@@ -18,7 +18,7 @@ from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_DATABASE, OF_MEMORY
 
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
 SUITE = ["latency", "throughput", "footprint"]
-SERVICE = ["database", "checkpoint"]
+SERVICE = ["database", "checkpoint", "capacity"]
 CHAT_LOOP = [f"chat-loop-{part}" for part in ("timings", "memory", "load", "stress", "leaks", "efficiency")]
 
 

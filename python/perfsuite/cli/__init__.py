@@ -53,6 +53,7 @@ SHORT = {
     "throughput": "operations a second of a memory system under concurrent workers: run throughput",
     "footprint": "bytes in memory and on disk as a memory system grows: run footprint",
     "suite": "the three together: run suite",
+    "capacity": "what a chat system bears, and the law that tells what it would bear: run capacity",
     "checkpoint": "the MemoryChat 7.4 tests and their verdict: run checkpoint",
     "database": "a chat service's database, with and without each of its indexes: run database --url URL",
 }

@@ -17,6 +17,12 @@ def configure(parser: ArgumentParser) -> None:
     from perfsuite.cli.options import add_settings
 
     add_settings(parser, without=["json"])
+    parser.add_argument(
+        "--predict", metavar="USERS", help="what a measured capacity (run capacity) says of so many users"
+    )
+    parser.add_argument(
+        "--result", metavar="FILE", help="the result that --predict goes by [the newest with a capacity]"
+    )
     parser.add_argument("--json", dest="as_json", action="store_true", help="print the plan as JSON")
 
 
@@ -28,6 +34,11 @@ def execute(arguments: Namespace) -> int:
     plan = plan_of(arguments)
     for text in plan.notes:
         print(f"perfsuite: {text}", file=sys.stderr)
+    if arguments.predict is not None:
+        from perfsuite.cli.predicting import predicted
+
+        think = plan.load.think
+        return predicted(arguments.predict, arguments.result, plan.output, think, as_json=arguments.as_json)
     if arguments.as_json:
         _print_json(plan)
         return 0

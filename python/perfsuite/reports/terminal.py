@@ -45,7 +45,7 @@ def render(
     lines += _table(rows, several, width, colour)
     if len(rows) < len(placed):
         lines.append(f"  … and {len(placed) - len(rows)} more, no worse (--verbose lists them)")
-    lines += [f"  {line}" for line in knees(result.phases)]
+    lines += [f"  {line}" for line in (*knees(result.phases), *capacities(result.phases))]
     lines += [f"  {line}" for phase in tabled for line in database.lines(phase) if not phase.requirements]
     counts = tally(p.metric for p in ordered(result.phases))
     text = str(counts) if any(counts) else "nothing was measured against a target"
@@ -128,6 +128,24 @@ def knees(phases: Iterable[PhaseResult]) -> Iterator[str]:
         if isinstance(cpu, float):
             parts.append(f"server CPU {number(cpu, 2)} %")
         yield f"{printable(phase.name) + '.' if several else ''}knee  {'; '.join(parts)}"
+
+
+def capacities(phases: Iterable[PhaseResult]) -> Iterator[str]:
+    """What a capacity model says, a line for each phase that fitted one."""
+    named = (
+        ("peak_throughput", "at most {} requests/s"),
+        ("knee_concurrency", "knee at {} in flight"),
+        ("capacity_concurrency", "within the criteria up to {}"),
+    )
+    for phase in phases:
+        found = [(phase.metric(name), form) for name, form in named]
+        parts = [
+            form.format(f"{number(one.value, 3)} {row_of(one).interval}".strip())
+            for one, form in found
+            if one is not None and one.value is not None
+        ]
+        if parts:
+            yield f"{printable(phase.name)}  {'; '.join(parts)}"
 
 
 def _said(reason: str) -> str:

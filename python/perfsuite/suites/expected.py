@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from perfsuite.plan import overridden
-from perfsuite.suites.probes import conversation, counting, covering, load, probe
+from perfsuite.suites.probes import capacity, conversation, counting, covering, load, probe
 
 if TYPE_CHECKING:
     from perfsuite.plan import Load, Phase, Plan
@@ -45,4 +46,6 @@ def _a_second(name: str, asked: Load, answer_s: float) -> float:
     if asked.due_rate is not None:
         climbing = CLIMBING.get(asked.arrivals, 1.0) if asked.rate is not None else 1.0
         return climbing * asked.due_rate
+    if name == "capacity":
+        return fmean(capacity.steps(asked.concurrency or capacity.HIGHEST)) / max(answer_s, LEAST_S)
     return (asked.concurrency or IN_FLIGHT.get(name, 1)) / (max(answer_s, LEAST_S) + asked.think)

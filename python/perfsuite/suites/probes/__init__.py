@@ -34,8 +34,8 @@ class Probe:
     the target shows.  ``needs``: ``inside`` for a target that shows its inside, ``models`` for one with two models or
     more, ``counter`` for a black box whose prompts can be counted here, ``memory`` for a memory system, ``loop`` for a
     chat loop, ``database`` for what the plan's ``url`` names, whatever the target.  ``weight`` is the probe's share of
-    a phase's time beside the other probes'.  ``module``: where it is, if not here by its name; ``function``: what
-    measures, of a probe that a plug-in brings.
+    a phase's time beside the other probes'.  ``ignores``: the settings of a load that it has no use for.  ``module``:
+    where it is, if not here by its name; ``function``: what measures, of a probe that a plug-in brings.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Probe:
     drives: bool = False
     needs: Literal["anything", "inside", "models", "counter", "memory", "database", "loop"] = "anything"
     weight: float = 1.0
+    ignores: tuple[str, ...] = ()
     module: str = ""
     function: Measure | None = None
 
@@ -104,6 +105,12 @@ PROBES = {
             shows=("concurrent_requests", "system_stability", "cache_hit_rate", "compression_efficiency", "max_rate"),
             drives=True,
             weight=4.0,
+        ),
+        Probe(
+            name="capacity",
+            shows=("peak_throughput", "knee_concurrency", "capacity_concurrency", "capacity_error"),
+            drives=True,
+            ignores=("rate", "arrivals", "users", "pace", "think", "find_max"),
         ),
         Probe(
             name="switching",
