@@ -3,12 +3,18 @@
 (() => {
 "use strict";
 if (/** @type {any} */ (window).perfsuite) return; // loaded before
+/** @type {Rules} */
 const RULES = {"version":1,"thresholds":{"audioChunks":{"value":100,"form":"count"},"responseMs":{"value":10000,"form":"s"},"eventProcessingMs":{"value":5000,"form":"s"},"heapBytes":{"value":524288000,"form":"mb"},"latencyMs":{"value":500,"form":"ms"},"averageProcessingMs":{"value":100,"form":"ms"},"firstResponseMs":{"value":3000,"form":"s"},"wsBufferedBytes":{"value":1048576,"form":"mb"},"eventQueue":{"value":50,"form":"count"},"audioGapMs":{"value":2000,"form":"s"},"longTaskShare":{"value":0.1,"form":"percent"},"costShare":{"value":0.01,"form":"percent"},"audioGrowth":{"value":10,"form":"count"},"processingGrowthMs":{"value":20,"form":"ms"},"wsBufferedGrowth":{"value":65536,"form":"mb"},"heapGrowth":{"value":20971520,"form":"mb"}},"recent":10,"growth":{"samples":30,"figures":{"audioGrowth":{"field":"audioChunksCount","of":"median","ratio":1.5},"processingGrowthMs":{"field":"processingMs","of":"median","ratio":1.5},"wsBufferedGrowth":{"field":"wsBufferedAmount","of":"median","ratio":1.5},"heapGrowth":{"field":"usedJSHeapSize","of":"min","ratio":1.2}}},"metrics":[{"label":"Average Processing Time","figure":"averageProcessingMs","form":"ms"},{"label":"Maximum Processing Time","figure":"maximumProcessingMs","form":"ms"},{"label":"Audio Latency Trend","figure":"audioLatencies","form":"trend"},{"label":"Message Latency Trend","figure":"messageLatencies","form":"trend"},{"label":"Audio Chunks Accumulation","figure":"audioChunksCount","form":"count"},{"label":"WebSocket Buffered Amount","figure":"wsBufferedAmount","form":"bytes"},{"label":"Event Queue Size","figure":"eventQueueSize","form":"count"},{"label":"Time to First Response","figure":"timeToFirstResponseMs","form":"ms"},{"label":"Interruption Count","figure":"interruptions","form":"count"},{"label":"Total Errors","figure":"errors","form":"count"}],"issues":[{"id":"audio-accumulation","figure":"audioChunksPeak","form":"count","over":"audioChunks","text":"Audio chunks accumulate: {value} waited at once (limit {limit}).","recommendation":"Release audio chunks once they are played or decoded, and register onCleanup to drop those that come too late."},{"id":"audio-growth","figure":"audioGrowth","form":"count","over":"audioGrowth","text":"Growing audio chunks: audioChunksCount rises steadily, by {value} over the session.","recommendation":"Audio arrives faster than it is processed: find what delays decoding or playing, or ask the server for less at a time."},{"id":"audio-gaps","figure":"audioGapMs","form":"s","over":"audioGapMs","text":"Gaps in audio processing: chunks waited {value} while none was processed (limit {limit}).","recommendation":"Keep decoding and scheduling of audio off the main thread (AudioWorklet), and schedule chunks ahead."},{"id":"slow-processing","figure":"averageProcessingMs","form":"ms","over":"averageProcessingMs","text":"Slow processing: a message takes {value} on average (limit {limit}).","recommendation":"Do less in each message handler: batch updates of the page, and move work to a worker."},{"id":"latency-growth","figure":"processingGrowthMs","form":"ms","over":"processingGrowthMs","text":"Increasing message latencies: processing takes {value} longer at the end of the session than at its beginning.","recommendation":"Look for work that grows with the conversation, and reconnect after extended conversations (reconnectAfterMs, onReconnect)."},{"id":"event-timeout","figure":"slowEvents","form":"count","over":0,"text":"Event processing timeout: {value} of the messages took longer than {eventProcessingMs} to process.","recommendation":"See the warnings' detailed state for the message that was being processed, and give what it waits for a deadline."},{"id":"event-queue","figure":"eventQueuePeak","form":"count","over":"eventQueue","text":"Slow consumer: {value} messages waited unprocessed at once (limit {limit}).","recommendation":"Process messages as fast as they come: coalesce those that supersede one another, and apply backpressure to the server."},{"id":"websocket-buffer","figure":"wsBufferedPeak","form":"mb","over":"wsBufferedBytes","text":"WebSocket buffer: {value} were unsent at once (limit {limit}).","recommendation":"Monitor backpressure: hold messages back while bufferedAmount is high."},{"id":"websocket-buffer-growth","figure":"wsBufferedGrowth","form":"mb","over":"wsBufferedGrowth","text":"WebSocket buffer growth: wsBufferedAmount rises steadily, by {value} over the session.","recommendation":"Implement flow control: send no faster than the connection takes it, and lower the bit rate of what is sent."},{"id":"response-timeout","figure":"responseTimeouts","form":"count","over":0,"text":"Silent server: {value} of the responses stayed silent for more than {responseMs} and were marked as interrupted.","recommendation":"Check the server's load and the network; let the page cancel and ask again (onInterrupt)."},{"id":"slow-response","figure":"timeToFirstResponseMs","form":"s","over":"firstResponseMs","text":"Slow first response: {value} on average (limit {limit}).","recommendation":"Shorten what is sent as context, and check the server's time to its first token."},{"id":"dropped-socket","figure":"uncleanCloses","form":"count","over":0,"text":"Dropped connection: {value} of the WebSockets closed without a farewell.","recommendation":"Reconnect and restore the conversation's context (onReconnect); check proxies for idle time-outs."},{"id":"errors","figure":"errors","form":"count","over":0,"text":"Errors: {value} in the session.","recommendation":"See the errors among the logs' events, the first one first."},{"id":"heap","figure":"heapPeak","form":"mb","over":"heapBytes","text":"Memory usage: the heap reached {value} (limit {limit}).","recommendation":"Take a heap snapshot, and drop old audio and messages of the conversation."},{"id":"heap-growth","figure":"heapGrowth","form":"mb","over":"heapGrowth","text":"Memory leak: usedJSHeapSize rises steadily, by {value} over the session.","recommendation":"Check for retained references (listeners, buffers, messages kept whole) and implement cleanup."},{"id":"long-tasks","figure":"longTaskShare","form":"percent","over":"longTaskShare","text":"Blocked page: tasks of more than 50 ms take {value} of the time (limit {limit}).","recommendation":"Split long tasks, or move them to a worker."},{"id":"monitor-cost","figure":"costShare","form":"percent","over":"costShare","text":"The monitor itself takes {value} of the page's time (limit {limit}).","recommendation":"Read the figures with care: message rates this high are beyond what the monitor is made for."}]};
 
 // What is said of logs: figures, issues, the report.  Pure; README.md beside monitor.js is the contract, and Python's
 // analysis gives the same text for the same logs.
 
 /** @typedef {{count: number, sum: number, max: number}} Spread */
+/** rules.json.
+ * @typedef {{version: number, recent: number, thresholds: Record<string, {value: number, form: string}>,
+ *   growth: {samples: number, figures: Record<string, {field: string, of: string, ratio: number}>},
+ *   metrics: {label: string, figure: string, form: string}[],
+ *   issues: {id: string, figure: string, form: string, over: string | number, text: string, recommendation: string}[]}} Rules */
 
 /** One decimal: 12.34 → "12.3".  @param {number} value */
 function tenths(value) {
@@ -202,22 +208,31 @@ class Session {
   }
 
   /** Since it began; a clock that a test sets back does not make it negative.  @param {number} [at] */
-  time(at = now()) {
+  time(at = looking ?? now()) {
     return Math.max(0, whole(at - this.began));
   }
 
   /** @param {string} name @param {object} [more] */
   event(name, more = {}) {
+    catchUp(); // what came before stands before it
     this.events.push({ t: this.time(), name, ...more });
   }
 }
 
 let session = new Session();
 
-/** Adds the time since ``began`` to what the monitor costs.  @param {number} began */
-function spent(began) {
-  session.cost.ms += Math.max(0, now() - began);
-  session.cost.calls += 1;
+/** Adds the time since ``began`` to what the monitor costs.  @param {number} began @param {number} [times] for how many calls */
+function spent(began, times = 1) {
+  session.cost.ms += Math.max(0, now() - began) * times;
+  session.cost.calls += times;
+}
+
+const ONE_IN = 8;
+
+/** The same of what comes with each message, and is nothing but short: reading the clock would be the most of it, so one in
+ * eight, by chance, stands for all.  @param {number} began */
+function spentBriefly(began) {
+  if (Math.random() * ONE_IN < 1) spent(began, ONE_IN);
 }
 
 /** Bytes of heap: in use, and at most; null where the browser does not tell.  @param {"usedJSHeapSize" | "jsHeapSizeLimit"} name */
@@ -260,8 +275,55 @@ function sample() {
   return taken;
 }
 
+/** What came and is not yet looked at, oldest first: messages, and chunks that came or were processed.
+ *
+ * A page that gets a message every few milliseconds has cold caches for each; a few dozen together cost a third.  So only what
+ * is gone later is noted at once, and the rest is done together: within a second, and before anybody asks for it.
+ * @type {(Message | Chunk)[]} */
+let unseen = [];
+let unseenSize = 0;
+const MOST_UNSEEN = 64;
+const MOST_UNSEEN_SIZE = 1048576;
+/** When that came which is looked at just now.  @type {number | null} */
+let looking = null;
+
+/** Keeps it until it is looked at.  @param {Message | Chunk} one @param {number} size bytes that it holds @param {number} at */
+function look(one, size, at) {
+  unseen.push(one);
+  unseenSize += size;
+  spentBriefly(at);
+  // The page's own judges see messages as they come, not what has become of their buffers.
+  if (unseen.length >= MOST_UNSEEN || unseenSize > MOST_UNSEEN_SIZE || settings.isAudio || settings.asks) catchUp();
+}
+
+/** Looks at all that came. */
+function catchUp() {
+  if (looking !== null || !unseen.length) return; // it is at it, and asked by the page meanwhile; or there is nothing
+  const began = now();
+  for (let some = unseen; some.length; some = unseen) {
+    unseen = [];
+    unseenSize = 0;
+    for (const one of some) {
+      try {
+        if ("watched" in one) {
+          looking = one.began;
+          take(one);
+        } else {
+          looking = one.at;
+          takeChunk(one);
+        }
+      } catch (error) {
+        reportError(error); // the page's own judge's: what came after is looked at nevertheless
+      }
+    }
+    looking = null;
+  }
+  spent(began);
+}
+
 /** The logs as they are downloaded (logs.schema.json). */
 function logs() {
+  catchUp();
   const began = now();
   sample();
   const durationMs = session.time();
@@ -379,11 +441,13 @@ function cleanUp() {
 
 /** A message that the page is still processing, or has taken too long over.  @param {Message} message @param {number} took */
 function eventTooSlow(message, took) {
+  catchUp();
   message.flagged = true;
+  const { kind, bytes, socket } = entryOf(message);
   session.totals.slowEvents += 1;
-  warn("eventProcessingTimeout", `Event processing timeout: a ${message.entry.kind} message took ${FORMS.s(took)} so far`, {
-    kind: message.entry.kind, bytes: message.entry.bytes, socket: message.entry.socket, sinceMs: whole(took),
-    waiting: [...processing].slice(0, 10).map((other) => ({ kind: other.entry.kind, sinceMs: whole(now() - other.began) })),
+  warn("eventProcessingTimeout", `Event processing timeout: a ${kind} message took ${FORMS.s(took)} so far`, {
+    kind, bytes, socket, sinceMs: whole(took),
+    waiting: [...processing].slice(0, 10).map((other) => ({ kind: entryOf(other).kind, sinceMs: whole(now() - other.began) })),
   });
 }
 
@@ -505,11 +569,13 @@ function set(name, value) {
 // the prototype.  A message's listeners are wrapped one to one, so that the browser's own rules for duplicates, `once`,
 // removal and order go on to hold.
 
-/** @typedef {{began: number, entry: any, running: number, flagged: boolean, session: Session}} Message */
+/** @typedef {{watched: Watched, direction: "received" | "sent", data: any, size: number, began: number, buffered: number,
+ *   readyState: number, queued: number, took: number | null, entry: any, running: number, flagged: boolean,
+ *   session: Session}} Message */
 /** @typedef {{entry: any, last: number}} Response */
 /** @typedef {{id: number, socket: WeakRef<any>, url: string, protocols: any, opened: number, structured: boolean,
  *   last: {received: number | null, sent: number | null}, message: Message | null, response: Response | null,
- *   listeners: {type: string, listener: any, options: any}[], conversation: {direction: string, kind: string, data: string}[],
+ *   unsent: boolean, listeners: {type: string, listener: any, options: any}[], conversation: {direction: string, kind: string, data: string}[],
  *   kept: number, successor: any, closing: boolean, attempt: number}} Watched */
 
 /** Sockets that are connecting or open.  @type {Set<any>} */
@@ -536,24 +602,46 @@ function sizeOf(data) {
   return (data && (data.byteLength ?? data.size)) || 0;
 }
 
+const TYPE_FIRST = '{"type":"';
+
 /** What a message is: the type that its JSON names, "text" or "binary".  @param {any} data */
 function kindOf(data) {
   if (typeof data !== "string") return "binary";
   if (data.charCodeAt(0) !== 123) return "text";
-  const named = /"type"\s*:\s*"([^"\\]{1,80})"/.exec(data.length > 300 ? data.slice(0, 300) : data);
+  const head = data.length > 300 ? data.slice(0, 300) : data;
+  if (head.startsWith(TYPE_FIRST)) { // as most write it: found without the pattern's cost
+    const end = head.indexOf('"', TYPE_FIRST.length);
+    const kind = head.slice(TYPE_FIRST.length, end);
+    if (end > TYPE_FIRST.length && kind.length <= 80 && !kind.includes("\\")) return kind;
+  }
+  const named = /"type"\s*:\s*"([^"\\]{1,80})"/.exec(head);
   return named ? named[1] : "text";
 }
 
-/** @param {any} socket @param {string} direction @param {Watched} watched @param {any} data @param {string} kind @param {number} at */
-function entryOf(socket, direction, watched, data, kind, at) {
-  const last = /** @type {Record<string, number | null>} */ (watched.last);
-  const before = last[direction];
-  last[direction] = at;
+/** @param {Watched} watched @param {"received" | "sent"} direction @param {any} socket @param {any} data @param {number} at @returns {Message} */
+function messageOf(watched, direction, socket, data, at) {
+  // What a socket has not sent it has been given since: where nothing was, nobody needs to ask.
+  const buffered = watched.unsent || direction === "sent" ? socket.bufferedAmount || 0 : 0;
+  watched.unsent = buffered > 0;
   return {
-    t: session.time(at), socket: watched.id, direction, kind, bytes: sizeOf(data),
-    intervalMs: before === null ? null : whole(Math.max(0, at - before)), processingMs: /** @type {number | null} */ (null),
-    wsBufferedAmount: socket.bufferedAmount || 0, readyState: socket.readyState, eventQueueSize: processing.size,
+    watched, direction, data, size: sizeOf(data), began: at, buffered, readyState: socket.readyState,
+    queued: processing.size, took: null, entry: null, running: 0, flagged: false, session,
   };
+}
+
+/** A message as the logs have it, made once.  @param {Message} message */
+function entryOf(message) {
+  if (message.entry === null) {
+    const { watched, direction, began } = message;
+    const before = watched.last[direction];
+    watched.last[direction] = began;
+    message.entry = {
+      t: session.time(began), socket: watched.id, direction, kind: kindOf(message.data), bytes: message.size,
+      intervalMs: before === null ? null : whole(Math.max(0, began - before)), processingMs: message.took,
+      wsBufferedAmount: message.buffered, readyState: message.readyState, eventQueueSize: message.queued,
+    };
+  }
+  return message.entry;
 }
 
 /** The monitor's own listener, before all of the page's.  @param {any} event */
@@ -562,18 +650,32 @@ function received(event) {
   const socket = event.currentTarget;
   const watched = watchedOf.get(socket);
   if (!watched) return;
-  const kind = kindOf(event.data);
-  const entry = entryOf(socket, "received", watched, event.data, kind, at);
+  watched.message = messageOf(watched, "received", socket, event.data, at);
+  look(watched.message, watched.message.size, at);
+}
+
+/** A message that has come or was sent is looked at.  @param {Message} message */
+function take(message) {
+  const { watched, data, began } = message;
+  const entry = entryOf(message);
+  const { kind } = entry;
+  const { totals } = session;
+  message.data = null;
   session.messages.push(entry);
-  session.totals.messagesReceived += 1;
-  session.totals.bytesReceived += entry.bytes;
+  remember(watched, message.direction, kind, data);
+  if (message.direction === "sent") {
+    totals.messagesSent += 1;
+    totals.bytesSent += entry.bytes;
+    if (entry.wsBufferedAmount > totals.peaks.wsBufferedAmount) totals.peaks.wsBufferedAmount = entry.wsBufferedAmount;
+    said(watched, kind, data, began);
+    return;
+  }
+  totals.messagesReceived += 1;
+  totals.bytesReceived += entry.bytes;
   session.lately.messages += 1;
-  watched.message = { began: at, entry, running: 0, flagged: false, session };
-  remember(watched, "received", kind, event.data);
-  heard(watched, kind, event.data, at);
-  if (isAudio(kind, event.data)) chunkCame(event.data, at);
+  heard(watched, kind, data, began);
+  if (isAudio(kind, data)) chunkCame(data, began);
   if (kind === "error") noteError("the server sent an error", { socket: watched.id });
-  spent(at);
 }
 
 /** @param {Message} message */
@@ -586,7 +688,8 @@ function begun(message) {
   }
   const peaks = session.totals.peaks;
   if (processing.size > peaks.eventQueueSize) peaks.eventQueueSize = processing.size;
-  message.entry.eventQueueSize = processing.size;
+  message.queued = processing.size;
+  if (message.entry) message.entry.eventQueueSize = processing.size;
 }
 
 /** One of a message's handlers, or its promise, is done.  @param {Message} message */
@@ -597,8 +700,9 @@ function ended(message) {
     processing.delete(message);
     const took = whole(Math.max(0, at - message.began));
     const { totals, lately } = message.session;
-    const before = message.entry.processingMs;
-    message.entry.processingMs = took;
+    const before = message.took;
+    message.took = took;
+    if (message.entry) message.entry.processingMs = took;
     if (before === null) {
       add(totals.processingMs, took);
       add(lately.processing, took);
@@ -609,9 +713,9 @@ function ended(message) {
       totals.processingMs.max = Math.max(totals.processingMs.max, took);
       recently[recently.length - 1] = Math.max(recently[recently.length - 1], took);
     }
+    spentBriefly(at);
     if (!message.flagged && took > thresholds.eventProcessingMs) eventTooSlow(message, took);
   }
-  spent(at);
 }
 
 /** @type {WeakMap<object, any>} */
@@ -662,7 +766,7 @@ function watch(socket, url = socket.url, protocols = undefined) {
   const watched = {
     id: socketsMade, socket: new WeakRef(socket), url: String(url), protocols, opened: now(), structured: false,
     last: { received: null, sent: null }, message: null, response: null, listeners: [], conversation: [], kept: 0,
-    successor: null, closing: false, attempt: 0,
+    successor: null, closing: false, attempt: 0, unsent: false,
   };
   watchedOf.set(socket, watched);
   newestSocket = new WeakRef(socket);
@@ -676,6 +780,7 @@ function watch(socket, url = socket.url, protocols = undefined) {
   });
   on("error", () => noteError("WebSocket error", { socket: watched.id }));
   on("close", (/** @type {any} */ event) => {
+    catchUp();
     open.delete(socket);
     session.event("close", { socket: watched.id, code: event.code, reason: event.reason, wasClean: event.wasClean });
     if (!event.wasClean) session.totals.uncleanCloses += 1;
@@ -713,6 +818,7 @@ function hookSockets() {
   const Base = prototype.constructor;
   /** Also those that were made behind the monitor's back.  @param {any} socket */
   const known = (socket) => watchedOf.get(socket) || (socket instanceof Base ? watch(socket) : undefined);
+  /** @type {typeof WebSocket} */
   const Hooked = new Proxy(Native, {
     construct(target, args, newTarget) {
       const socket = Reflect.construct(target, args, newTarget === Hooked ? target : newTarget);
@@ -805,16 +911,8 @@ function hookListeners(prototype, known) {
 /** @param {any} socket @param {Watched} watched @param {any} data */
 function sent(socket, watched, data) {
   const at = now();
-  const kind = kindOf(data);
-  const entry = entryOf(socket, "sent", watched, data, kind, at);
-  session.messages.push(entry);
-  session.totals.messagesSent += 1;
-  session.totals.bytesSent += entry.bytes;
-  const peaks = session.totals.peaks;
-  if (entry.wsBufferedAmount > peaks.wsBufferedAmount) peaks.wsBufferedAmount = entry.wsBufferedAmount;
-  remember(watched, "sent", kind, data);
-  said(watched, kind, data, at);
-  spent(at);
+  const message = messageOf(watched, "sent", socket, data, at);
+  look(message, message.size, at);
 }
 
 // Responses: what asks for one, when the first of it comes, when it is over; and errors.
@@ -824,11 +922,35 @@ const AUDIO_SENT = /audio.*append/i;
 const STRUCTURED = /^(response|session|conversation|input_audio_buffer|rate_limits)\./;
 const DONE = /^response\.(done|completed|cancelled|failed|incomplete)$/;
 
+/** What a kind of message is by its name.
+ * @typedef {{structured: boolean, question: boolean, delta: boolean, response: boolean, done: boolean, audio: boolean}} Nature */
+/** @type {Map<string, Nature>} */
+const natures = new Map();
+const MOST_NATURES = 200;
+
+/** Worked out once for each kind: it is asked for with every message.  @param {string} kind @returns {Nature} */
+function natureOf(kind) {
+  let nature = natures.get(kind);
+  if (!nature) {
+    nature = {
+      structured: STRUCTURED.test(kind),
+      question: kind !== "binary" && !AUDIO_SENT.test(kind) && !NO_QUESTION.test(kind),
+      delta: /^response\..*delta$/.test(kind) || kind === "binary",
+      response: kind.startsWith("response."),
+      done: DONE.test(kind) || kind === "error",
+      audio: kind === "binary" || /audio[\w.]*\.delta$/.test(kind),
+    };
+    if (natures.size >= MOST_NATURES) natures.clear();
+    natures.set(kind, nature);
+  }
+  return nature;
+}
+
 /** Whether a message that the page sends asks for a response.  @param {Watched} watched @param {string} kind @param {any} data */
 function asks(watched, kind, data) {
   if (settings.asks) return Boolean(settings.asks(kind, data, "sent"));
   if (watched.structured) return kind === "response.create";
-  return kind !== "binary" && !AUDIO_SENT.test(kind) && !NO_QUESTION.test(kind);
+  return natureOf(kind).question;
 }
 
 /** @param {Watched} watched @param {number} at */
@@ -857,7 +979,7 @@ function endResponse(watched, interrupted) {
 
 /** A message has been sent.  @param {Watched} watched @param {string} kind @param {any} data @param {number} at */
 function said(watched, kind, data, at) {
-  if (STRUCTURED.test(kind)) watched.structured = true;
+  if (natureOf(kind).structured) watched.structured = true;
   if (kind === "response.cancel") {
     if (watched.response) interrupt(watched, "page");
   } else if (asks(watched, kind, data)) {
@@ -867,22 +989,23 @@ function said(watched, kind, data, at) {
 
 /** A message has come.  @param {Watched} watched @param {string} kind @param {any} data @param {number} at */
 function heard(watched, kind, data, at) {
-  if (STRUCTURED.test(kind)) watched.structured = true;
+  const nature = natureOf(kind);
+  if (nature.structured) watched.structured = true;
   if (settings.asks ? settings.asks(kind, data, "received") : kind === "input_audio_buffer.speech_stopped") {
     asked(watched, at);
     return;
   }
   const { response } = watched;
   if (!response) return;
-  const content = watched.structured ? /^response\..*delta$/.test(kind) || kind === "binary" : !NO_QUESTION.test(kind);
-  if (content || kind.startsWith("response.")) response.last = at;
+  const content = watched.structured ? nature.delta : !NO_QUESTION.test(kind);
+  if (content || nature.response) response.last = at;
   if (content && response.entry.timeToFirstResponseMs === null) {
     const first = whole(Math.max(0, session.time(at) - response.entry.t));
     response.entry.timeToFirstResponseMs = first;
     add(session.totals.timeToFirstResponseMs, first);
     notePace(first);
   }
-  if (watched.structured ? DONE.test(kind) || kind === "error" : content) endResponse(watched, null);
+  if (watched.structured ? nature.done : content) endResponse(watched, null);
 }
 
 /** @param {string} message @param {object} [more] */
@@ -921,13 +1044,18 @@ let chunks = 0;
 let lastProcessed = -Infinity;
 let pageReceives = false;
 
+const ARRIVAL = 0;
 const WAYS = { playing: 1, decoding: 2, page: 3 };
 let way = 0;
+
+/** A chunk's news: ``by`` 0 is its arrival by the page's word, else how it was processed.  ``id`` is a chunk's, or ``source``
+ * the buffer that it came in.
+ * @typedef {{by: number, id: any, source: any, at: number}} Chunk */
 
 /** @param {string} kind @param {any} data */
 function isAudio(kind, data) {
   if (settings.isAudio) return Boolean(settings.isAudio(kind, data));
-  return kind === "binary" || /audio[\w.]*\.delta$/.test(kind);
+  return natureOf(kind).audio;
 }
 
 /** @param {string | number} id @param {number} at @param {boolean} own the page's own call */
@@ -947,11 +1075,10 @@ function chunkCame(data, at) {
   chunkWaits(chunks, at, false);
 }
 
-/** @param {string | number} id */
-function chunkDone(id) {
-  const chunk = waiting.get(id);
-  if (!chunk) return; // cleaned up before
-  const at = now();
+/** @param {string | number | undefined} id @param {number} at */
+function chunkDone(id, at) {
+  const chunk = id !== undefined && waiting.get(id);
+  if (!chunk) return; // cleaned up before, or none waits
   waiting.delete(id);
   const { totals } = session;
   const processingMs = whole(Math.max(0, at - chunk.at));
@@ -964,16 +1091,29 @@ function chunkDone(id) {
   session.audio.push({ t: session.time(at), id, processingMs, gapMs, audioChunksCount: waiting.size });
 }
 
-/** The chunk that has waited longest is done, unless the page is counted by a surer way.
- * @param {number} by @param {number} [id] the very chunk, where it is known */
-function oneDone(by, id) {
-  const began = now();
-  way = Math.max(way, by);
-  if (by === way) {
-    const oldest = id !== undefined && waiting.has(id) ? id : waiting.keys().next().value;
-    if (oldest !== undefined) chunkDone(oldest);
+/** @param {number} by @param {any} [id] the very chunk, where it is known @param {any} [source] the buffer that it came in */
+function chunkNews(by, id, source) {
+  const at = now();
+  look({ by, id, source, at }, 0, at);
+}
+
+const oneDone = (/** @type {number} */ by, /** @type {any} */ source = undefined) => chunkNews(by, undefined, source);
+
+/** @param {Chunk} chunk */
+function takeChunk({ by, id, source, at }) {
+  if (by === ARRIVAL) {
+    if (!pageReceives) {
+      pageReceives = true; // what messages were taken for is from here on the page's to say
+      for (const [known, chunk] of waiting) if (!chunk.own) waiting.delete(known);
+    }
+    chunkWaits(id, at, true);
+    return;
   }
-  spent(began);
+  way = Math.max(way, by);
+  if (by !== way) return; // the page is counted by a surer way
+  const very = source === undefined ? id : chunkOf.get(source);
+  if (very !== undefined && waiting.has(very)) chunkDone(very, at);
+  else if (by !== WAYS.page || !pageReceives) chunkDone(waiting.keys().next().value, at); // that has waited longest
 }
 
 /** Forgets those that wait. */
@@ -987,40 +1127,30 @@ function dropChunks() {
 
 /** The page's own word that a chunk has come.  @param {string | number} id */
 function audioChunkReceived(id) {
-  const began = now();
-  if (!pageReceives) {
-    pageReceives = true; // what messages were taken for is from here on the page's to say
-    for (const [known, chunk] of waiting) if (!chunk.own) waiting.delete(known);
-  }
-  chunkWaits(id, began, true);
-  spent(began);
+  chunkNews(ARRIVAL, id);
 }
 
 /** The page's own word that a chunk was processed; without an id, or for one that came as a message, the oldest.
  * @param {string | number} [id] */
 function audioChunkProcessed(id) {
-  const began = now();
-  way = WAYS.page;
-  if (id !== undefined && waiting.has(id)) chunkDone(id);
-  else if (!pageReceives) oneDone(WAYS.page);
-  spent(began);
+  chunkNews(WAYS.page, id);
 }
 
 function hookAudio() {
   const scope = /** @type {any} */ (window);
   hook(scope.BaseAudioContext?.prototype, "decodeAudioData", ({ value: decode }) => ({
     value: alike(function (/** @type {any[]} */ ...args) {
-      const id = args[0] && chunkOf.get(args[0]);
+      const source = args[0];
       // @ts-ignore: the context
       const decoded = Reflect.apply(decode, this, args);
       return then.call(
         decoded,
         (/** @type {any} */ buffer) => {
-          oneDone(WAYS.decoding, id);
+          oneDone(WAYS.decoding, source);
           return buffer;
         },
         (/** @type {any} */ error) => {
-          oneDone(WAYS.decoding, id); // it waits no longer, however it went
+          oneDone(WAYS.decoding, source); // it waits no longer, however it went
           throw error;
         },
       );
@@ -1048,8 +1178,8 @@ function hookAudio() {
     value: alike(function (/** @type {any[]} */ ...args) {
       // @ts-ignore: the buffer
       const buffer = this;
-      const id = args[0] && chunkOf.get(args[0].buffer || args[0]);
-      listen.call(buffer, "updateend", () => oneDone(WAYS.decoding, id), { once: true });
+      const source = args[0] && (args[0].buffer || args[0]);
+      listen.call(buffer, "updateend", () => oneDone(WAYS.decoding, source), { once: true });
       return Reflect.apply(append, buffer, args);
     }, append),
   }));
@@ -1129,6 +1259,7 @@ function reconnect(watched, reason) {
       else warn("responseTimeout", `Reconnection failed ${ATTEMPTS} times`, { socket: watched.id });
     };
     // The state starts anew; the conversation goes on.
+    catchUp();
     waiting.clear();
     recently = [];
     const context = {
@@ -1255,6 +1386,7 @@ function analyze() {
 }
 
 function clear() {
+  catchUp();
   session = new Session();
   waiting.clear();
   processing.clear();
@@ -1341,6 +1473,7 @@ function draw() {
 
 /** @param {Record<string, any>} options */
 function configure(options) {
+  catchUp();
   const { thresholds: limits = {}, ...rest } = options;
   for (const [name, value] of Object.entries(limits)) {
     if (!(name in RULES.thresholds)) throw new TypeError(`perfsuite.configure: no threshold ${name}; there are ${Object.keys(RULES.thresholds).join(", ")}`);
@@ -1364,6 +1497,7 @@ function configure(options) {
 let ticks = 0;
 
 function tick() {
+  catchUp();
   const began = now();
   const seen = sample();
   check(seen);
@@ -1392,6 +1526,7 @@ Object.defineProperty(window, "perfsuite", {
     report: reportOf,
     /** The page has interrupted a response itself. */
     interrupted() {
+      catchUp();
       const newest = newestSocket && newestSocket.deref();
       interrupt((newest && watchedOf.get(newest)) || null, "page");
     },

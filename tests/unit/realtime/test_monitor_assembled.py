@@ -28,6 +28,21 @@ def test_parts_are_readable() -> None:
     assert {name: lines for name, lines in lengths.items() if lines > 430} == {}
 
 
+@pytest.mark.skipif(shutil.which("tsc") is None, reason="needs TypeScript: npm install -g typescript@5")
+def test_the_types_in_its_comments_hold(tmp_path: Path) -> None:
+    """Every part's, by the TypeScript compiler, at its strictest."""
+    command = ["tsc", "--noEmit", "--allowJs", "--checkJs", "--strict", "--target", "es2022",
+               "--lib", "es2022,dom,dom.iterable"]  # fmt: skip
+    done = subprocess.run([*command, ROOM / "monitor.js"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    wrong = tmp_path / "wrong.js"
+    monitor = (ROOM / "monitor.js").read_text(encoding="utf-8")
+    wrong.write_text(monitor.replace("takeChunk(one);", "take(one);"), encoding="utf-8")
+    done = subprocess.run([*command, wrong], capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "not assignable to parameter of type 'Message'" in done.stdout
+
+
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node: apt-get install nodejs")
 def test_the_report_is_the_golden_one_without_a_page(tmp_path: Path) -> None:
     """The analysis is pure: it needs nothing that only a page has."""

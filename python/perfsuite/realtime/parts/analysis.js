@@ -2,6 +2,11 @@
 // analysis gives the same text for the same logs.
 
 /** @typedef {{count: number, sum: number, max: number}} Spread */
+/** rules.json.
+ * @typedef {{version: number, recent: number, thresholds: Record<string, {value: number, form: string}>,
+ *   growth: {samples: number, figures: Record<string, {field: string, of: string, ratio: number}>},
+ *   metrics: {label: string, figure: string, form: string}[],
+ *   issues: {id: string, figure: string, form: string, over: string | number, text: string, recommendation: string}[]}} Rules */
 
 /** One decimal: 12.34 → "12.3".  @param {number} value */
 function tenths(value) {

@@ -11,13 +11,18 @@ let chunks = 0;
 let lastProcessed = -Infinity;
 let pageReceives = false;
 
+const ARRIVAL = 0;
 const WAYS = { playing: 1, decoding: 2, page: 3 };
 let way = 0;
+
+/** A chunk's news: ``by`` 0 is its arrival by the page's word, else how it was processed.  ``id`` is a chunk's, or ``source``
+ * the buffer that it came in.
+ * @typedef {{by: number, id: any, source: any, at: number}} Chunk */
 
 /** @param {string} kind @param {any} data */
 function isAudio(kind, data) {
   if (settings.isAudio) return Boolean(settings.isAudio(kind, data));
-  return kind === "binary" || /audio[\w.]*\.delta$/.test(kind);
+  return natureOf(kind).audio;
 }
 
 /** @param {string | number} id @param {number} at @param {boolean} own the page's own call */
@@ -37,11 +42,10 @@ function chunkCame(data, at) {
   chunkWaits(chunks, at, false);
 }
 
-/** @param {string | number} id */
-function chunkDone(id) {
-  const chunk = waiting.get(id);
-  if (!chunk) return; // cleaned up before
-  const at = now();
+/** @param {string | number | undefined} id @param {number} at */
+function chunkDone(id, at) {
+  const chunk = id !== undefined && waiting.get(id);
+  if (!chunk) return; // cleaned up before, or none waits
   waiting.delete(id);
   const { totals } = session;
   const processingMs = whole(Math.max(0, at - chunk.at));
@@ -54,16 +58,29 @@ function chunkDone(id) {
   session.audio.push({ t: session.time(at), id, processingMs, gapMs, audioChunksCount: waiting.size });
 }
 
-/** The chunk that has waited longest is done, unless the page is counted by a surer way.
- * @param {number} by @param {number} [id] the very chunk, where it is known */
-function oneDone(by, id) {
-  const began = now();
-  way = Math.max(way, by);
-  if (by === way) {
-    const oldest = id !== undefined && waiting.has(id) ? id : waiting.keys().next().value;
-    if (oldest !== undefined) chunkDone(oldest);
+/** @param {number} by @param {any} [id] the very chunk, where it is known @param {any} [source] the buffer that it came in */
+function chunkNews(by, id, source) {
+  const at = now();
+  look({ by, id, source, at }, 0, at);
+}
+
+const oneDone = (/** @type {number} */ by, /** @type {any} */ source = undefined) => chunkNews(by, undefined, source);
+
+/** @param {Chunk} chunk */
+function takeChunk({ by, id, source, at }) {
+  if (by === ARRIVAL) {
+    if (!pageReceives) {
+      pageReceives = true; // what messages were taken for is from here on the page's to say
+      for (const [known, chunk] of waiting) if (!chunk.own) waiting.delete(known);
+    }
+    chunkWaits(id, at, true);
+    return;
   }
-  spent(began);
+  way = Math.max(way, by);
+  if (by !== way) return; // the page is counted by a surer way
+  const very = source === undefined ? id : chunkOf.get(source);
+  if (very !== undefined && waiting.has(very)) chunkDone(very, at);
+  else if (by !== WAYS.page || !pageReceives) chunkDone(waiting.keys().next().value, at); // that has waited longest
 }
 
 /** Forgets those that wait. */
@@ -77,40 +94,30 @@ function dropChunks() {
 
 /** The page's own word that a chunk has come.  @param {string | number} id */
 function audioChunkReceived(id) {
-  const began = now();
-  if (!pageReceives) {
-    pageReceives = true; // what messages were taken for is from here on the page's to say
-    for (const [known, chunk] of waiting) if (!chunk.own) waiting.delete(known);
-  }
-  chunkWaits(id, began, true);
-  spent(began);
+  chunkNews(ARRIVAL, id);
 }
 
 /** The page's own word that a chunk was processed; without an id, or for one that came as a message, the oldest.
  * @param {string | number} [id] */
 function audioChunkProcessed(id) {
-  const began = now();
-  way = WAYS.page;
-  if (id !== undefined && waiting.has(id)) chunkDone(id);
-  else if (!pageReceives) oneDone(WAYS.page);
-  spent(began);
+  chunkNews(WAYS.page, id);
 }
 
 function hookAudio() {
   const scope = /** @type {any} */ (window);
   hook(scope.BaseAudioContext?.prototype, "decodeAudioData", ({ value: decode }) => ({
     value: alike(function (/** @type {any[]} */ ...args) {
-      const id = args[0] && chunkOf.get(args[0]);
+      const source = args[0];
       // @ts-ignore: the context
       const decoded = Reflect.apply(decode, this, args);
       return then.call(
         decoded,
         (/** @type {any} */ buffer) => {
-          oneDone(WAYS.decoding, id);
+          oneDone(WAYS.decoding, source);
           return buffer;
         },
         (/** @type {any} */ error) => {
-          oneDone(WAYS.decoding, id); // it waits no longer, however it went
+          oneDone(WAYS.decoding, source); // it waits no longer, however it went
           throw error;
         },
       );
@@ -138,8 +145,8 @@ function hookAudio() {
     value: alike(function (/** @type {any[]} */ ...args) {
       // @ts-ignore: the buffer
       const buffer = this;
-      const id = args[0] && chunkOf.get(args[0].buffer || args[0]);
-      listen.call(buffer, "updateend", () => oneDone(WAYS.decoding, id), { once: true });
+      const source = args[0] && (args[0].buffer || args[0]);
+      listen.call(buffer, "updateend", () => oneDone(WAYS.decoding, source), { once: true });
       return Reflect.apply(append, buffer, args);
     }, append),
   }));

@@ -63,6 +63,7 @@ function analyze() {
 }
 
 function clear() {
+  catchUp();
   session = new Session();
   waiting.clear();
   processing.clear();

@@ -31,6 +31,7 @@ function reconnect(watched, reason) {
       else warn("responseTimeout", `Reconnection failed ${ATTEMPTS} times`, { socket: watched.id });
     };
     // The state starts anew; the conversation goes on.
+    catchUp();
     waiting.clear();
     recently = [];
     const context = {

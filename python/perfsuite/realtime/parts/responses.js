@@ -5,11 +5,35 @@ const AUDIO_SENT = /audio.*append/i;
 const STRUCTURED = /^(response|session|conversation|input_audio_buffer|rate_limits)\./;
 const DONE = /^response\.(done|completed|cancelled|failed|incomplete)$/;
 
+/** What a kind of message is by its name.
+ * @typedef {{structured: boolean, question: boolean, delta: boolean, response: boolean, done: boolean, audio: boolean}} Nature */
+/** @type {Map<string, Nature>} */
+const natures = new Map();
+const MOST_NATURES = 200;
+
+/** Worked out once for each kind: it is asked for with every message.  @param {string} kind @returns {Nature} */
+function natureOf(kind) {
+  let nature = natures.get(kind);
+  if (!nature) {
+    nature = {
+      structured: STRUCTURED.test(kind),
+      question: kind !== "binary" && !AUDIO_SENT.test(kind) && !NO_QUESTION.test(kind),
+      delta: /^response\..*delta$/.test(kind) || kind === "binary",
+      response: kind.startsWith("response."),
+      done: DONE.test(kind) || kind === "error",
+      audio: kind === "binary" || /audio[\w.]*\.delta$/.test(kind),
+    };
+    if (natures.size >= MOST_NATURES) natures.clear();
+    natures.set(kind, nature);
+  }
+  return nature;
+}
+
 /** Whether a message that the page sends asks for a response.  @param {Watched} watched @param {string} kind @param {any} data */
 function asks(watched, kind, data) {
   if (settings.asks) return Boolean(settings.asks(kind, data, "sent"));
   if (watched.structured) return kind === "response.create";
-  return kind !== "binary" && !AUDIO_SENT.test(kind) && !NO_QUESTION.test(kind);
+  return natureOf(kind).question;
 }
 
 /** @param {Watched} watched @param {number} at */
@@ -38,7 +62,7 @@ function endResponse(watched, interrupted) {
 
 /** A message has been sent.  @param {Watched} watched @param {string} kind @param {any} data @param {number} at */
 function said(watched, kind, data, at) {
-  if (STRUCTURED.test(kind)) watched.structured = true;
+  if (natureOf(kind).structured) watched.structured = true;
   if (kind === "response.cancel") {
     if (watched.response) interrupt(watched, "page");
   } else if (asks(watched, kind, data)) {
@@ -48,22 +72,23 @@ function said(watched, kind, data, at) {
 
 /** A message has come.  @param {Watched} watched @param {string} kind @param {any} data @param {number} at */
 function heard(watched, kind, data, at) {
-  if (STRUCTURED.test(kind)) watched.structured = true;
+  const nature = natureOf(kind);
+  if (nature.structured) watched.structured = true;
   if (settings.asks ? settings.asks(kind, data, "received") : kind === "input_audio_buffer.speech_stopped") {
     asked(watched, at);
     return;
   }
   const { response } = watched;
   if (!response) return;
-  const content = watched.structured ? /^response\..*delta$/.test(kind) || kind === "binary" : !NO_QUESTION.test(kind);
-  if (content || kind.startsWith("response.")) response.last = at;
+  const content = watched.structured ? nature.delta : !NO_QUESTION.test(kind);
+  if (content || nature.response) response.last = at;
   if (content && response.entry.timeToFirstResponseMs === null) {
     const first = whole(Math.max(0, session.time(at) - response.entry.t));
     response.entry.timeToFirstResponseMs = first;
     add(session.totals.timeToFirstResponseMs, first);
     notePace(first);
   }
-  if (watched.structured ? DONE.test(kind) || kind === "error" : content) endResponse(watched, null);
+  if (watched.structured ? nature.done : content) endResponse(watched, null);
 }
 
 /** @param {string} message @param {object} [more] */

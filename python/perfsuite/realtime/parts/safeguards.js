@@ -80,11 +80,13 @@ function cleanUp() {
 
 /** A message that the page is still processing, or has taken too long over.  @param {Message} message @param {number} took */
 function eventTooSlow(message, took) {
+  catchUp();
   message.flagged = true;
+  const { kind, bytes, socket } = entryOf(message);
   session.totals.slowEvents += 1;
-  warn("eventProcessingTimeout", `Event processing timeout: a ${message.entry.kind} message took ${FORMS.s(took)} so far`, {
-    kind: message.entry.kind, bytes: message.entry.bytes, socket: message.entry.socket, sinceMs: whole(took),
-    waiting: [...processing].slice(0, 10).map((other) => ({ kind: other.entry.kind, sinceMs: whole(now() - other.began) })),
+  warn("eventProcessingTimeout", `Event processing timeout: a ${kind} message took ${FORMS.s(took)} so far`, {
+    kind, bytes, socket, sinceMs: whole(took),
+    waiting: [...processing].slice(0, 10).map((other) => ({ kind: entryOf(other).kind, sinceMs: whole(now() - other.began) })),
   });
 }
 

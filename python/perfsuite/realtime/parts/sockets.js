@@ -4,11 +4,13 @@
 // the prototype.  A message's listeners are wrapped one to one, so that the browser's own rules for duplicates, `once`,
 // removal and order go on to hold.
 
-/** @typedef {{began: number, entry: any, running: number, flagged: boolean, session: Session}} Message */
+/** @typedef {{watched: Watched, direction: "received" | "sent", data: any, size: number, began: number, buffered: number,
+ *   readyState: number, queued: number, took: number | null, entry: any, running: number, flagged: boolean,
+ *   session: Session}} Message */
 /** @typedef {{entry: any, last: number}} Response */
 /** @typedef {{id: number, socket: WeakRef<any>, url: string, protocols: any, opened: number, structured: boolean,
  *   last: {received: number | null, sent: number | null}, message: Message | null, response: Response | null,
- *   listeners: {type: string, listener: any, options: any}[], conversation: {direction: string, kind: string, data: string}[],
+ *   unsent: boolean, listeners: {type: string, listener: any, options: any}[], conversation: {direction: string, kind: string, data: string}[],
  *   kept: number, successor: any, closing: boolean, attempt: number}} Watched */
 
 /** Sockets that are connecting or open.  @type {Set<any>} */
@@ -35,24 +37,46 @@ function sizeOf(data) {
   return (data && (data.byteLength ?? data.size)) || 0;
 }
 
+const TYPE_FIRST = '{"type":"';
+
 /** What a message is: the type that its JSON names, "text" or "binary".  @param {any} data */
 function kindOf(data) {
   if (typeof data !== "string") return "binary";
   if (data.charCodeAt(0) !== 123) return "text";
-  const named = /"type"\s*:\s*"([^"\\]{1,80})"/.exec(data.length > 300 ? data.slice(0, 300) : data);
+  const head = data.length > 300 ? data.slice(0, 300) : data;
+  if (head.startsWith(TYPE_FIRST)) { // as most write it: found without the pattern's cost
+    const end = head.indexOf('"', TYPE_FIRST.length);
+    const kind = head.slice(TYPE_FIRST.length, end);
+    if (end > TYPE_FIRST.length && kind.length <= 80 && !kind.includes("\\")) return kind;
+  }
+  const named = /"type"\s*:\s*"([^"\\]{1,80})"/.exec(head);
   return named ? named[1] : "text";
 }
 
-/** @param {any} socket @param {string} direction @param {Watched} watched @param {any} data @param {string} kind @param {number} at */
-function entryOf(socket, direction, watched, data, kind, at) {
-  const last = /** @type {Record<string, number | null>} */ (watched.last);
-  const before = last[direction];
-  last[direction] = at;
+/** @param {Watched} watched @param {"received" | "sent"} direction @param {any} socket @param {any} data @param {number} at @returns {Message} */
+function messageOf(watched, direction, socket, data, at) {
+  // What a socket has not sent it has been given since: where nothing was, nobody needs to ask.
+  const buffered = watched.unsent || direction === "sent" ? socket.bufferedAmount || 0 : 0;
+  watched.unsent = buffered > 0;
   return {
-    t: session.time(at), socket: watched.id, direction, kind, bytes: sizeOf(data),
-    intervalMs: before === null ? null : whole(Math.max(0, at - before)), processingMs: /** @type {number | null} */ (null),
-    wsBufferedAmount: socket.bufferedAmount || 0, readyState: socket.readyState, eventQueueSize: processing.size,
+    watched, direction, data, size: sizeOf(data), began: at, buffered, readyState: socket.readyState,
+    queued: processing.size, took: null, entry: null, running: 0, flagged: false, session,
   };
+}
+
+/** A message as the logs have it, made once.  @param {Message} message */
+function entryOf(message) {
+  if (message.entry === null) {
+    const { watched, direction, began } = message;
+    const before = watched.last[direction];
+    watched.last[direction] = began;
+    message.entry = {
+      t: session.time(began), socket: watched.id, direction, kind: kindOf(message.data), bytes: message.size,
+      intervalMs: before === null ? null : whole(Math.max(0, began - before)), processingMs: message.took,
+      wsBufferedAmount: message.buffered, readyState: message.readyState, eventQueueSize: message.queued,
+    };
+  }
+  return message.entry;
 }
 
 /** The monitor's own listener, before all of the page's.  @param {any} event */
@@ -61,18 +85,32 @@ function received(event) {
   const socket = event.currentTarget;
   const watched = watchedOf.get(socket);
   if (!watched) return;
-  const kind = kindOf(event.data);
-  const entry = entryOf(socket, "received", watched, event.data, kind, at);
+  watched.message = messageOf(watched, "received", socket, event.data, at);
+  look(watched.message, watched.message.size, at);
+}
+
+/** A message that has come or was sent is looked at.  @param {Message} message */
+function take(message) {
+  const { watched, data, began } = message;
+  const entry = entryOf(message);
+  const { kind } = entry;
+  const { totals } = session;
+  message.data = null;
   session.messages.push(entry);
-  session.totals.messagesReceived += 1;
-  session.totals.bytesReceived += entry.bytes;
+  remember(watched, message.direction, kind, data);
+  if (message.direction === "sent") {
+    totals.messagesSent += 1;
+    totals.bytesSent += entry.bytes;
+    if (entry.wsBufferedAmount > totals.peaks.wsBufferedAmount) totals.peaks.wsBufferedAmount = entry.wsBufferedAmount;
+    said(watched, kind, data, began);
+    return;
+  }
+  totals.messagesReceived += 1;
+  totals.bytesReceived += entry.bytes;
   session.lately.messages += 1;
-  watched.message = { began: at, entry, running: 0, flagged: false, session };
-  remember(watched, "received", kind, event.data);
-  heard(watched, kind, event.data, at);
-  if (isAudio(kind, event.data)) chunkCame(event.data, at);
+  heard(watched, kind, data, began);
+  if (isAudio(kind, data)) chunkCame(data, began);
   if (kind === "error") noteError("the server sent an error", { socket: watched.id });
-  spent(at);
 }
 
 /** @param {Message} message */
@@ -85,7 +123,8 @@ function begun(message) {
   }
   const peaks = session.totals.peaks;
   if (processing.size > peaks.eventQueueSize) peaks.eventQueueSize = processing.size;
-  message.entry.eventQueueSize = processing.size;
+  message.queued = processing.size;
+  if (message.entry) message.entry.eventQueueSize = processing.size;
 }
 
 /** One of a message's handlers, or its promise, is done.  @param {Message} message */
@@ -96,8 +135,9 @@ function ended(message) {
     processing.delete(message);
     const took = whole(Math.max(0, at - message.began));
     const { totals, lately } = message.session;
-    const before = message.entry.processingMs;
-    message.entry.processingMs = took;
+    const before = message.took;
+    message.took = took;
+    if (message.entry) message.entry.processingMs = took;
     if (before === null) {
       add(totals.processingMs, took);
       add(lately.processing, took);
@@ -108,9 +148,9 @@ function ended(message) {
       totals.processingMs.max = Math.max(totals.processingMs.max, took);
       recently[recently.length - 1] = Math.max(recently[recently.length - 1], took);
     }
+    spentBriefly(at);
     if (!message.flagged && took > thresholds.eventProcessingMs) eventTooSlow(message, took);
   }
-  spent(at);
 }
 
 /** @type {WeakMap<object, any>} */
@@ -161,7 +201,7 @@ function watch(socket, url = socket.url, protocols = undefined) {
   const watched = {
     id: socketsMade, socket: new WeakRef(socket), url: String(url), protocols, opened: now(), structured: false,
     last: { received: null, sent: null }, message: null, response: null, listeners: [], conversation: [], kept: 0,
-    successor: null, closing: false, attempt: 0,
+    successor: null, closing: false, attempt: 0, unsent: false,
   };
   watchedOf.set(socket, watched);
   newestSocket = new WeakRef(socket);
@@ -175,6 +215,7 @@ function watch(socket, url = socket.url, protocols = undefined) {
   });
   on("error", () => noteError("WebSocket error", { socket: watched.id }));
   on("close", (/** @type {any} */ event) => {
+    catchUp();
     open.delete(socket);
     session.event("close", { socket: watched.id, code: event.code, reason: event.reason, wasClean: event.wasClean });
     if (!event.wasClean) session.totals.uncleanCloses += 1;
@@ -212,6 +253,7 @@ function hookSockets() {
   const Base = prototype.constructor;
   /** Also those that were made behind the monitor's back.  @param {any} socket */
   const known = (socket) => watchedOf.get(socket) || (socket instanceof Base ? watch(socket) : undefined);
+  /** @type {typeof WebSocket} */
   const Hooked = new Proxy(Native, {
     construct(target, args, newTarget) {
       const socket = Reflect.construct(target, args, newTarget === Hooked ? target : newTarget);
@@ -304,14 +346,6 @@ function hookListeners(prototype, known) {
 /** @param {any} socket @param {Watched} watched @param {any} data */
 function sent(socket, watched, data) {
   const at = now();
-  const kind = kindOf(data);
-  const entry = entryOf(socket, "sent", watched, data, kind, at);
-  session.messages.push(entry);
-  session.totals.messagesSent += 1;
-  session.totals.bytesSent += entry.bytes;
-  const peaks = session.totals.peaks;
-  if (entry.wsBufferedAmount > peaks.wsBufferedAmount) peaks.wsBufferedAmount = entry.wsBufferedAmount;
-  remember(watched, "sent", kind, data);
-  said(watched, kind, data, at);
-  spent(at);
+  const message = messageOf(watched, "sent", socket, data, at);
+  look(message, message.size, at);
 }

@@ -2,6 +2,7 @@
 
 /** @param {Record<string, any>} options */
 function configure(options) {
+  catchUp();
   const { thresholds: limits = {}, ...rest } = options;
   for (const [name, value] of Object.entries(limits)) {
     if (!(name in RULES.thresholds)) throw new TypeError(`perfsuite.configure: no threshold ${name}; there are ${Object.keys(RULES.thresholds).join(", ")}`);
@@ -25,6 +26,7 @@ function configure(options) {
 let ticks = 0;
 
 function tick() {
+  catchUp();
   const began = now();
   const seen = sample();
   check(seen);
@@ -53,6 +55,7 @@ Object.defineProperty(window, "perfsuite", {
     report: reportOf,
     /** The page has interrupted a response itself. */
     interrupted() {
+      catchUp();
       const newest = newestSocket && newestSocket.deref();
       interrupt((newest && watchedOf.get(newest)) || null, "page");
     },
