@@ -27,7 +27,8 @@ def assembled() -> str:
     del rules["about"]
     for row in rules["thresholds"].values():
         del row["meaning"]
-    pieces = [HEAD, f"/** @type {{Rules}} */\nconst RULES = {json.dumps(rules, ensure_ascii=False, separators=(',', ':'))};\n"]
+    written = json.dumps(rules, ensure_ascii=False, separators=(",", ":"))
+    pieces = [HEAD, f"/** @type {{Rules}} */\nconst RULES = {written};\n"]
     pieces += [f"\n{(PARTS / f'{name}.js').read_text(encoding='utf-8')}" for name in ORDER]
     return "".join([*pieces, TAIL])
 
