@@ -13,6 +13,7 @@ import yaml
 from compilers import ROOT
 from perfsuite.cli import main
 from perfsuite.configuration import configure
+from perfsuite.database.queries import Span, read_queries
 from perfsuite.targets.template import load_template
 from plugged import run
 
@@ -51,6 +52,16 @@ def test_the_plan_file_is_one(tmp_path: Path) -> None:
     assert criteria["ttft"].target == 300.0
     assert criteria["ttft"].stat == "p95"
     assert not criteria["token_efficiency"].critical
+
+
+def test_the_queries_are_read(tmp_path: Path) -> None:
+    (text,) = (block for block in blocks("toml") if "[[queries]]" in block)
+    path = tmp_path / "queries.toml"
+    path.write_text(text, encoding="utf-8")
+    (query,) = read_queries(path)
+    assert query.parameters == {"customer": Span(1, 5000)}
+    path.write_text(text.replace("# writes", "writes"), encoding="utf-8")
+    assert read_queries(path)[0].writes
 
 
 def test_the_template_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,7 +239,8 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "queries",
         path,
-        "measure the queries that this file (TOML) names, on tables of your own, and nothing else of database",
+        "measure the queries of this TOML file on tables of your own, and nothing else of database: [[queries]] with "
+        "name, sql and parameters.NAME = { from = 1, to = 9 }, or a list to draw from",
         metavar="FILE",
         scope="phase",
     ),

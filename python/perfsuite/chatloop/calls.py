@@ -114,7 +114,8 @@ async def _amade(call: Call) -> Outcome:
 
 
 async def _awaited(call: Call) -> Outcome:
-    """A cancellation that nobody asked this task for is the function's own error, as SystemExit is; Ctrl-C is not."""
+    """A cancellation that nobody asked this task for is the function's own error, as SystemExit is; Ctrl-C is not.  Nor
+    is GeneratorExit where this coroutine is being closed, which no running task is."""
     began = time.monotonic_ns()
     late = asyncio.timeout(call.timeout_s)
     task = asyncio.current_task()
@@ -127,18 +128,28 @@ async def _awaited(call: Call) -> Outcome:
                 if task is None or task.cancelling() > asked:  # the time-out's, or the turn's
                     raise
                 return Outcome(None, error, _since(began))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the turn says what it means
+    except (Exception, SystemExit, GeneratorExit) as error:
+        if isinstance(error, GeneratorExit) and _closing(task):
+            raise
         if late.expired():
             return Outcome(None, _too_long(call), _since(began))
         return Outcome(None, error, _since(began))
     return Outcome(value, None, _since(began))
 
 
+def _closing(task: asyncio.Task[Any] | None) -> bool:
+    """Whether the code of a task runs outside of it: nobody goes on with it, it is only closed."""
+    try:
+        return task is None or asyncio.current_task() is not task
+    except RuntimeError:  # nor does its loop run
+        return True
+
+
 def _directly(call: Call) -> Outcome:
     began = time.monotonic_ns()
     try:
         value = call.function(*call.args, **call.kwargs)
-    except (Exception, SystemExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above; Ctrl-C goes through
+    except (Exception, SystemExit, GeneratorExit, asyncio.CancelledError) as error:  # noqa: BLE001 - as above; Ctrl-C goes through
         return Outcome(None, error, _since(began))
     return Outcome(value, None, _since(began))
 

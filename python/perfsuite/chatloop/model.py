@@ -17,7 +17,11 @@ Model = Callable[[list[Message]], Any]
 
 def adopt_texts(history: list[Message]) -> None:
     """Makes messages, in place, of a history of plain texts, as the guide's samples give it: the user's and the
-    assistant's in turns, the user's first.  Whether it is one is told by its ends, for this is asked at every turn."""
+    assistant's in turns, the user's first.  Whether it is one is told by its ends, for this is asked at every turn.
+
+    Raises TypeError for what no message can be added to."""
+    if not isinstance(history, list):
+        raise TypeError(f"conversation_history is of type {type(history).__name__}; it must be a list of messages")
     if history and (isinstance(history[0], str) or isinstance(history[-1], str)):
         for place, one in enumerate(history):
             if isinstance(one, str):

@@ -152,9 +152,14 @@ class PerformanceMonitor:
 
     def record_request(self, response_time_ms: float, memory_bytes: int | None = None, success: bool = True) -> None:
         """A message that was answered, or not.  Without ``memory_bytes`` the process is looked at, once a second."""
+        if memory_bytes is not None:
+            try:
+                usable = 0 <= memory_bytes < math.inf
+            except TypeError:
+                raise TypeError(f"memory_bytes is {memory_bytes!r}; it must be a number of bytes") from None
+            if not usable:
+                raise ValueError(f"memory_bytes is {memory_bytes!r}; it must be 0 or more, and finite")
         self._requests.record(response_time_ms, None if success else Exception)
-        if memory_bytes is not None and not memory_bytes >= 0:
-            raise ValueError(f"memory_bytes is {memory_bytes!r}; it must be 0 or more")
         if memory_bytes is None:
             if self._memory.age_s < SAMPLE_S:
                 return

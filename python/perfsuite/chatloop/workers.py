@@ -22,13 +22,13 @@ from perfsuite.errors import PerfsuiteError
 IDLE_S = 10.0
 """A thread without work ends after so long."""
 MOST_HANGING = 64
-"""Calls of one owner that were given up and have not ended."""
+"""Calls of one owner that were given up and have not ended.  As soon as one hangs, those under way count as well, for
+they may come to hang too: an owner whose calls hang never has more."""
 MOST_IN_PROCESS = 1024
-"""… of all owners together; beyond it an owner is refused as soon as one call of its own hangs."""
+"""Calls of all owners together that were given up and have not ended; with as many, an owner is refused as soon as one
+call of its own hangs.  Those under way by then may come to hang too: nobody is refused for the calls of others."""
 NAMED = 5
 """Names of hanging calls that a refusal has."""
-
-Job = tuple["Future[Any]", contextvars.Context, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class TooManyHanging(PerfsuiteError):
@@ -36,17 +36,19 @@ class TooManyHanging(PerfsuiteError):
 
 
 class Owner:
-    """Whom calls are made for: a loop's tools, its model.  Knows which of them were given up and have not ended."""
+    """Whom calls are made for: a loop's tools, its model.  Knows which of them were given up and have not ended, and
+    with ``begun`` how many have not ended at all."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._names: Counter[str] = Counter()
+        self.begun = 0
 
     @property
     def hanging(self) -> Counter[str]:
         """How many, by name.  In a forked child none: their threads are not there."""
         if self._pid != os.getpid():
-            self._pid, self._names = os.getpid(), Counter()
+            self._pid, self._names, self.begun = os.getpid(), Counter(), 0
         return self._names
 
     def __str__(self) -> str:
@@ -55,6 +57,9 @@ class Owner:
         more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
         names = ", ".join(f"{name} {count:,} times" if count > 1 else name for name, count in found[:NAMED])
         return f"{self.hanging.total():,} calls were given up and have not ended ({names}{more})"
+
+
+Job = tuple["Future[Any]", Owner, contextvars.Context, Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
 
 class Workers:
@@ -75,19 +80,22 @@ class Workers:
         """Calls the function in a thread, in a copy of this context; TooManyHanging when too many of this owner's
         hang, or no thread can be had."""
         future: Future[Any] = Future()
-        job = (future, contextvars.copy_context(), function, args, kwargs)
+        job = (future, owner, contextvars.copy_context(), function, args, kwargs)
         with self._lock:
             if self._pid != os.getpid():  # a forked child: the threads are not there
                 self._pid, self._idle, self._hanging = os.getpid(), [], 0
             most = MOST_HANGING if self._hanging < MOST_IN_PROCESS else 1
-            if owner.hanging.total() >= most:
+            if owner.hanging and owner.begun >= most:
                 raise TooManyHanging(f"no worker free: {owner}. Give what they wait for a time-out of its own")
             jobs = self._idle.pop() if self._idle else None
+            owner.begun += 1
         if jobs is None:
             jobs = queue.SimpleQueue()
             try:
                 threading.Thread(target=self._work, args=(jobs,), name="perfsuite-call", daemon=True).start()
             except RuntimeError as error:
+                with self._lock:
+                    owner.begun -= 1
                 raise TooManyHanging(
                     f"no worker free: the system starts no more threads ({error}); {self._hanging:,} calls in this "
                     "process were given up and have not ended"
@@ -114,7 +122,7 @@ class Workers:
     def _work(self, jobs: queue.SimpleQueue[Job]) -> None:
         while True:
             try:
-                future, context, function, args, kwargs = jobs.get(timeout=IDLE_S)
+                future, owner, context, function, args, kwargs = jobs.get(timeout=IDLE_S)
             except queue.Empty:
                 with self._lock:
                     if jobs in self._idle:
@@ -122,9 +130,10 @@ class Workers:
                         return
                 continue  # a job is on its way
             if not future.set_running_or_notify_cancel():  # cancelled before it began: nobody waits for it
-                del future, context, function, args, kwargs
                 with self._lock:
                     self._idle.append(jobs)
+                    owner.begun -= 1
+                del future, owner, context, function, args, kwargs
                 continue
             # From here on, who stops waiting does not end it.
             try:
@@ -135,12 +144,13 @@ class Workers:
                 outcome, failed = result, False
                 del result
             with self._lock:
-                self._idle.append(jobs)  # first, so that who waits finds it idle
+                self._idle.append(jobs)  # first, so that who waits finds it idle, and the call over
+                owner.begun -= 1
             if failed:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
-            del future, context, function, args, kwargs, outcome
+            del future, owner, context, function, args, kwargs, outcome
 
 
 WORKERS = Workers()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,6 +94,8 @@ class Opened:
         if self.dialect == "sqlite":
             options["connect_args"] = {"timeout": PATIENCE_S}
         elif self.dialect == "postgresql":
+            if not logging.getLogger("psycopg").handlers:  # else, with none anywhere, Python writes to the screen what
+                logging.getLogger("psycopg").addHandler(logging.NullHandler())  # is raised as well
             options["connect_args"] = {"connect_timeout": int(CONNECT_S)}
         try:
             engine = sa.create_engine(self._url, poolclass=NullPool, **options)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from perfsuite.reports.database import index_line, index_rows
 from perfsuite.reports.figures import printable, row_of
-from perfsuite.result import MetricResult, PhaseResult, Requirement
-from perfsuite.units import figure, number
+from perfsuite.result import MetricResult, PhaseResult, Requirement, Stats
+from perfsuite.units import figure, number, scale, with_unit
 
 WIDTH = 70
 SHOWN_MS = 1.0
@@ -92,24 +92,24 @@ def _figure(metric: MetricResult) -> str:
     mean = metric.value if metric.stats is None else metric.stats.mean
     mark = f" {MARKS[metric.verdict]}" if metric.verdict in MARKS else ""
     if metric.unit == "ms":
-        return f"{_time(mean)}{_range(metric)}{mark}"
+        return f"{_times(mean, metric.stats)}{mark}"
     if metric.unit == "tokens":
         largest = f" (at most {number(metric.value)})" if metric.stat == "max" else ""
         return f"{number(mean)} tokens{largest}{mark}"
     return f"{number(mean)}{mark}"
 
 
-def _time(ms: float | None) -> str:
-    """In seconds, as the document has it; what is less than a thousandth of one in its own unit."""
-    if ms is None or ms < SHOWN_MS:
-        return figure(ms, "ms")
-    return f"{number(ms / 1000, 3)} seconds"
-
-
-def _range(metric: MetricResult) -> str:
-    if metric.stats is None or metric.stats.min is None:
-        return ""
-    return f" ({_time(metric.stats.min)}–{_time(metric.stats.max)})"
+def _times(mean: float | None, stats: Stats | None) -> str:
+    """The mean and the range around it, in seconds, as the document has it; where the mean is less than a thousandth of
+    one, both in its own unit."""
+    if mean is None:
+        return figure(mean, "ms")
+    divisor, name = scale(mean, "ms") if mean < SHOWN_MS else (1000.0, "seconds")
+    text = with_unit(number(mean / divisor), name)
+    if stats is None or stats.min is None:
+        return text
+    high = "–" if stats.max is None else number(stats.max / divisor)
+    return f"{text} ({number(stats.min / divisor)} to {high})"
 
 
 def _agents(phase: PhaseResult) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,6 +21,7 @@ SPEEDS = (
 )
 """What is asked of the database, and the metric of its times."""
 USED = {True: "✓", False: "✗ not in the plan", None: ""}
+SLOWER = {True: "✗ the plan uses it all the same", False: "✗ not in the plan", None: ""}
 
 
 def speeds(phase: PhaseResult) -> Iterator[str]:
@@ -29,7 +31,13 @@ def speeds(phase: PhaseResult) -> Iterator[str]:
         if found is None or found.stats is None:
             continue
         half, most = found.stats.p50, found.stats.p95
-        yield f"{text}: {figure(half, 'ms')} (95 % within {figure(most, 'ms')}), {found.samples:,} times"
+        if half is None:
+            speed = "no median, for half of them failed"
+        elif most is None:
+            speed = f"{figure(half, 'ms')} (more than 5 % failed)"
+        else:
+            speed = f"{figure(half, 'ms')} (95 % within {figure(most, 'ms')})"
+        yield f"{text}: {speed}, {found.samples:,} times"
 
 
 def index_rows(phase: PhaseResult) -> list[Mapping[str, Any]]:
@@ -41,12 +49,21 @@ def index_rows(phase: PhaseResult) -> list[Mapping[str, Any]]:
 
 def index_line(row: Mapping[str, Any]) -> str:
     """What an index is worth, by the quickest tenth of the look-ups with it and without."""
-    times = row["times_quicker"]
-    speed = "no figure" if times is None else (
-        f"{figure(row['p10_with_ms'], 'ms')} with it, {figure(row['p10_without_ms'], 'ms')} without: "
-        f"{number(times, 2)} times quicker"
-    )  # fmt: skip
-    return f"{printable(row['index'])}: {speed} {USED[row['used']]}".rstrip()
+    return f"{printable(row['index'])}: {_worth(row)}".rstrip()
+
+
+def _worth(row: Mapping[str, Any]) -> str:
+    times, used = row["times_quicker"], row["used"]
+    if times is None:
+        side = "with it" if not row.get("answered_with") else "without it"
+        return f"no figure, for no look-up was answered {side} {USED[used]}"
+    both = f"{figure(row['p10_with_ms'], 'ms')} with it, {figure(row['p10_without_ms'], 'ms')} without"
+    low, high = row["interval"][0], math.inf if row["interval"][1] is None else row["interval"][1]
+    if low > 1.0:
+        return f"{both}: {number(times, 2)} times quicker {USED[used]}"
+    if high < 1.0:
+        return f"{both}: {number(row['times_slower'], 2)} times slower {SLOWER[used]}"
+    return f"{both}: no difference seen, {number(low, 2)} to {number(high, 2)} times as quick {USED[used]}"
 
 
 def plan_line(row: Mapping[str, Any]) -> str | None:

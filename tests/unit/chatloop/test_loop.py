@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from itertools import pairwise
 from typing import Any
@@ -237,6 +237,31 @@ def test_tools_that_hang_stop_neither_their_model_nor_another_loop(
         release.set()
 
 
+@both
+def test_calls_under_way_count_as_soon_as_one_hangs(monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
+    """Those of one answer are begun together: as many as there is room for.  The control: none hangs, all are made."""
+    monkeypatch.setattr(workers, "MOST_HANGING", 3)
+    release = threading.Event()
+    tools = {"hangs": slow(release), "fine": lambda: "a result"}
+    four = [("hangs", {})] * 4
+    config = {"parallel_tools": True, "tool_timeout_s": 0.05}
+    answers = (wants(four[0]), "one", wants(*four), "three", wants(*four), "no more")
+    loop = ChatLoop(config, model=Script(*answers), tools=tools)
+    patient = {"parallel_tools": True, "tool_timeout_s": 60.0}
+    sound = ChatLoop(patient, model=Script(wants(*[("fine", {})] * 5), "all"), tools=tools)
+    try:
+        assert ask(loop, "go") == "one"
+        for answer, failed in (("three", ["timeout", "timeout", "refused", "refused"]), ("no more", ["refused"] * 4)):
+            assert ask(loop, "go on") == answer
+            assert loop.last_turn is not None
+            assert [result.failed for result in loop.last_turn.tools] == failed
+        assert ask(sound, "go") == "all"
+        assert sound.last_turn is not None
+        assert [result.failed for result in sound.last_turn.tools] == [None] * 5
+    finally:
+        release.set()
+
+
 def test_a_system_without_more_threads_refuses_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(self: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -389,7 +414,7 @@ class Ends(BaseException):
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-@pytest.mark.parametrize("error", [SystemExit(3), asyncio.CancelledError("mine"), ValueError("no")])
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), asyncio.CancelledError("mine"), ValueError("no")])
 @pytest.mark.parametrize("timeout_s", [None, 60.0])
 def test_what_a_tool_ends_with_ends_no_turn(error: BaseException, parallel: bool, timeout_s: float | None) -> None:
     async def raises() -> None:
@@ -432,6 +457,40 @@ def test_a_parallel_tool_that_cancels_its_own_task_cancels_no_turn() -> None:
     assert awaited(loop, "go") == "done"
     assert loop.last_turn is not None
     assert [result.failed for result in loop.last_turn.tools] == ["raised", None]
+
+
+def test_a_turn_that_is_closed_ends_without_a_word() -> None:
+    """The control of GeneratorExit: that of a coroutine which nobody goes on with is no tool's own."""
+    closed = []
+
+    async def model(messages: list[dict[str, Any]]) -> Any:
+        return wants(("waits", {}))
+
+    async def waits() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            closed.append(True)
+
+    async def begun() -> Coroutine[Any, Any, str]:
+        turn = loop.arun_iteration("go")
+        turn.send(None)
+        return turn
+
+    loop = ChatLoop(model=model, tools={"waits": waits})
+    asyncio.run(begun()).close()
+    assert closed == [True]
+    assert loop.ctx.conversation_history == []
+    assert loop.tool_failures == 0
+
+
+@pytest.mark.parametrize("history", [("a", "b"), {"role": "user"}, None], ids=str)
+def test_a_history_that_is_no_list_is_named(history: Any) -> None:
+    loop = ChatLoop(model=Script("fine"))
+    loop.ctx.conversation_history = history
+    said = f"conversation_history is of type {type(history).__name__}; it must be a list of messages"
+    with pytest.raises(TypeError, match=said):
+        loop.run_iteration("hello")
 
 
 @pytest.mark.parametrize("parallel", [False, True])

@@ -8,11 +8,13 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import threading
 import time
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 
@@ -275,6 +277,25 @@ def test_memory_over_its_limit_is_an_alert() -> None:
     monitor.record_request(1.0, 801)
     (alert,) = alerts
     assert (alert.kind, alert.value, alert.limit) == ("memory", 0.801, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((1.0, math.inf), "memory_bytes is inf; it must be 0 or more, and finite"),
+        ((1.0, math.nan), "memory_bytes is nan"),
+        ((1.0, -1), "memory_bytes is -1"),
+        ((1.0, "x"), "memory_bytes is 'x'; it must be a number of bytes"),
+    ],
+    ids=str,
+)
+def test_a_request_that_cannot_be_recorded_is_not_counted(given: tuple[float, Any], said: str) -> None:
+    monitor = PerformanceMonitor()
+    with pytest.raises((TypeError, ValueError), match=re.escape(said)):
+        monitor.record_request(*given)
+    assert monitor.dashboard_data()["avg_response_time_ms"] is None
+    monitor.record_request(1.0, 10)
+    assert monitor.dashboard_data()["memory_current_bytes"] == 10
 
 
 def test_the_dashboard() -> None:

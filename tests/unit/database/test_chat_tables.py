@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,20 @@ def engine(tmp_path: Path) -> Iterator[sa.Engine]:
     made = sa.create_engine(f"sqlite:///{tmp_path / 'chat.db'}")
     yield made
     made.dispose()
+
+
+def test_what_psycopg_says_beside_its_errors_is_for_those_who_listen(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no handler anywhere Python writes warnings to the screen; the control is another library's."""
+    pytest.importorskip("psycopg")
+    for logger in (logging.getLogger(), logging.getLogger("psycopg"), logging.getLogger("another")):
+        monkeypatch.setattr(logger, "handlers", [])
+    Opened("postgresql://nobody@127.0.0.1:9/none").close()
+    logging.getLogger("psycopg").warning("error ignored terminating <psycopg.Pipeline [BAD]>")
+    assert capfd.readouterr().err == ""
+    logging.getLogger("another").warning("to the screen")
+    assert "to the screen" in capfd.readouterr().err
 
 
 def test_init_db_makes_the_tables_and_the_seven_indexes_and_once_is_enough(engine: sa.Engine) -> None:

@@ -23,8 +23,9 @@ much to a look-up of 0.1 ms, which waits for its turn, as to one of 10 ms, and s
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """``times``: how many times quicker it is with the index, by the quickest tenth of each side; None where one side
-    has no answer.  ``used``: whether the plan has the index, None where plans are not read."""
+    """``times``: how many times quicker it is with the index, by the quickest tenth of each side, below 1 where it is
+    slower; None where one side has no answer.  ``used``: whether the plan has the index; None where plans are not
+    read."""
 
     index: str
     query: str
@@ -46,6 +47,9 @@ class Effect:
             "times_quicker": self.times.estimate if self.times is not None else None,
             "interval": [self.times.low, self.times.high] if self.times is not None else None,
             "times_quicker_by_medians": _ratio(self.without_ms, self.with_ms) if known else None,
+            "times_slower": 1.0 / self.times.estimate if self.times is not None and self.times.estimate > 0.0 else None,
+            "answered_with": self.with_ms.count,
+            "answered_without": self.without_ms.count,
             "p50_with_ms": self.with_ms.quantile(0.5) if known else None,
             "p50_without_ms": self.without_ms.quantile(0.5) if known else None,
             "p10_with_ms": self.with_ms.quantile(QUICK) if known else None,
