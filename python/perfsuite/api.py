@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perfsuite.analysis.judging import Judgement
     from perfsuite.plan import Plan
     from perfsuite.result import Result
+    from perfsuite.values import Place
 
 __all__ = ["arun", "compare", "load", "run"]
 
@@ -62,19 +63,17 @@ async def arun(names: str | Sequence[str] | None = None, target: str | None = No
 
         await asyncio.to_thread(write, result, plan.output)
     if settings.get("output") is not None or plan.history is not None:
-        await asyncio.to_thread(_remember, plan, result)
+        await asyncio.to_thread(remembered, result, plan.history)
     return result
 
 
-def _remember(plan: Plan, result: Result) -> None:
-    """Puts the run into the history; one that cannot be written costs a warning, not the result."""
-    from perfsuite.errors import PerfsuiteError
+def remembered(result: Result, place: Place | None) -> None:
+    """Puts a run into the history; one that cannot be written costs a warning, not the result."""
     from perfsuite.history.store import remember
 
-    try:
-        remember(result, plan.history)
-    except PerfsuiteError as error:
-        warnings.warn(f"the run is not in the history: {error}", RuntimeWarning, stacklevel=2)
+    forgotten = remember(result, place)
+    if forgotten is not None:
+        warnings.warn(forgotten, RuntimeWarning, stacklevel=2)
 
 
 def load(path: str | os.PathLike[str]) -> Result:

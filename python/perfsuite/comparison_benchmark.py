@@ -44,10 +44,14 @@ class ComparisonBenchmark:
         self._competitors.append(found)
 
     async def run(self, **settings: Any) -> Comparison:
-        """Measures, writes ``comparison_TS.json``, ``.md`` and ``.html`` to the configuration's ``output_dir`` where it
-        has one, and returns the comparison.  ``settings`` are those of ``ComparisonSettings``."""
+        """Measures, and returns the comparison.  Where the configuration has an ``output_dir``, ``comparison_TS.json``,
+        ``.md`` and ``.html`` are written there, and the run goes into the history.  ``settings`` are those of
+        ``ComparisonSettings``."""
+        from perfsuite.api import remembered
+        from perfsuite.configuration import configure
         from perfsuite.reports.comparison import write
         from perfsuite.suites.memory.comparison import BASELINES, ComparisonSettings, compare, entrants
+        from perfsuite.suites.memory.recorded import as_result
         from perfsuite.workloads.memories import SIZE, Seeded
 
         config = self.config
@@ -62,4 +66,5 @@ class ComparisonBenchmark:
         folder = getattr(config, "output_dir", None)
         if folder is not None:
             await asyncio.to_thread(write, found, Path(folder))
+            await asyncio.to_thread(remembered, as_result(found, 0), configure({}).history)
         return found

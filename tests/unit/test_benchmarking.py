@@ -20,6 +20,7 @@ from perfsuite import (
     UsageError,
     compute_percentiles,
 )
+from perfsuite.history.store import History
 
 PROGRAMMATIC = """
 import asyncio
@@ -151,7 +152,8 @@ def test_the_document_s_comparison_runs_as_printed(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("comparison_*.json"))) == 1
 
 
-def test_the_runner_gives_figures_with_their_intervals(short: Path) -> None:
+def test_the_runner_gives_figures_with_their_intervals(short: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PERFSUITE_HISTORY", str(short / "history.db"))
     config = BenchmarkConfig(n_samples=60, max_scale=64, system="fts5", output_dir="out", seed=3)
     found = asyncio.run(BenchmarkRunner(config).run_all())
     assert list(found) == ["tier_latency", "concurrent_throughput", "memory_footprint"]
@@ -167,6 +169,8 @@ def test_the_runner_gives_figures_with_their_intervals(short: Path) -> None:
     assert footprint.disk_mb_per_1k is not None
     assert latency.result is not None
     assert latency.result.run.target == "memory:fts5"
+    with History(str(short / "history.db")) as history:
+        assert {one.id for one in history.runs()} == {one.result.run.id for one in found.values() if one.result}
     assert "result" not in latency.to_dict()
     assert set(latency.to_dict()) >= {"name", "p99_ms", "metadata"}
 

@@ -68,9 +68,11 @@ def execute(arguments: Namespace) -> int:
 
     from perfsuite.cli.meter import Meter
     from perfsuite.exports.places import writable_folder
+    from perfsuite.history.store import remember
     from perfsuite.reports.comparison import terminal, write
     from perfsuite.suites.memory.comparison import compare, entrants
     from perfsuite.suites.memory.comparison_result import dump
+    from perfsuite.suites.memory.recorded import as_result
 
     if arguments.setup:
         return _set_up(arguments.names)
@@ -95,28 +97,10 @@ def execute(arguments: Namespace) -> int:
         put(terminal(comparison, files).rstrip("\n"))
     code = FAILED if _failed(comparison, {one.name for one in systems if one.asked_for}) else 0
     code = INTERRUPTED if comparison.interrupted else code
-    _remember(comparison, code, history, arguments)
+    forgotten = remember(as_result(comparison, code), history, _command(arguments))
+    if forgotten is not None:
+        print(f"perfsuite: {forgotten}", file=sys.stderr)
     return code
-
-
-def _remember(comparison: Comparison, code: int, history: Place | None, arguments: Namespace) -> None:
-    """Puts the run into the history, or says why not: the files are written by now, and the exit code stays."""
-    from pathlib import Path
-
-    from perfsuite.errors import PerfsuiteError
-    from perfsuite.history.store import History
-    from perfsuite.suites.memory.recorded import as_result
-
-    if history is not None and history.off:
-        return
-    result = as_result(comparison, code)
-    if not result.phases:
-        return
-    try:
-        with History(None if history is None else history.reveal()) as store:
-            store.record(result, command=_command(arguments), folder=Path.cwd())
-    except PerfsuiteError as error:
-        print(f"perfsuite: the run is not in the history: {error}", file=sys.stderr)
 
 
 def _command(arguments: Namespace) -> list[str]:

@@ -30,7 +30,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="trend figures that decide nothing too")
     parser.add_argument("--format", metavar="|".join(FORMS), default="csv", help="of export [csv]")
     parser.add_argument("-o", "--output", metavar="FILE", help="of export [stdout]")
-    parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+    parser.add_argument("-v", "--verbose", action="store_true", help="list hosts and ids; show tracebacks")
 
 
 def execute(arguments: Namespace) -> int:
@@ -74,11 +74,12 @@ def _limit(arguments: Namespace, default: int) -> int:
 
 
 def _list(history: History, arguments: Namespace) -> int:
+    from perfsuite.cli.options import columns
     from perfsuite.cli.screen import put
     from perfsuite.reports.past import runs
 
     found = history.runs(_limit(arguments, 20))
-    for line in runs(found):
+    for line in runs(found, columns(), verbose=arguments.verbose):
         put(line)
     return 0
 

@@ -65,7 +65,7 @@ def _measured(arguments: Namespace) -> int:
             page.end(result, None if paths is None else str(paths.metrics))
         show(result, paths, as_json=arguments.json is not None, verbose=plan.verbose)
         trouble = write_junit(plan, result) or trouble
-        forgotten = recorded(plan, result, arguments)
+        forgotten = recorded(plan, result, arguments, paths)
     for text in [result.run.error, trouble, forgotten, *result.run.notes]:
         if text and text not in known:
             print(f"perfsuite: {text}", file=sys.stderr)
@@ -122,30 +122,29 @@ def check_inputs(plan: Plan) -> list[str]:
 def past(plan: Plan, result: Result) -> Beside | None:
     """How the run's figures went over the history, for its page.  A history that cannot be read takes nothing along:
     why is said where the run is to be put into it."""
-    if (plan.history is not None and plan.history.off) or not result.phases:
-        return None
     from perfsuite.history.past import past_of
-    from perfsuite.history.store import History
+    from perfsuite.history.store import history_at
     from perfsuite.reports.beside import Beside
 
     try:
-        with History(None if plan.history is None else plan.history.reveal()) as history:
+        found = history_at(plan.history) if result.phases else None
+        if found is None:
+            return None
+        with found as history:
             return Beside(trends=past_of(history, result))
     except PerfsuiteError:
         return None
 
 
-def recorded(plan: Plan, result: Result, arguments: Namespace) -> str | None:
-    """Puts the run into the history; why that failed, or None.  Its files are written by now, and its exit code stays:
-    a history is for later."""
+def recorded(plan: Plan, result: Result, arguments: Namespace, paths: Paths | None) -> str | None:
+    """Puts the run into the history; why that failed and how to do it later, or None."""
     from perfsuite.cli.options import command_of
     from perfsuite.history.store import remember
 
-    try:
-        remember(result, plan.history, command_of(arguments))
-    except PerfsuiteError as error:
-        return f"the run is not in the history: {error}; its files are; perfsuite history add FILE… tries again"
-    return None
+    forgotten = remember(result, plan.history, command_of(arguments))
+    if forgotten is None or paths is None:
+        return forgotten
+    return f"{forgotten}; once that is mended: perfsuite history add {paths.results}"
 
 
 def write_junit(plan: Plan, result: Result) -> str | None:

@@ -19,6 +19,7 @@ import msgspec
 
 from perfsuite.analysis.comparable import Figure, Host, Measured, conditions, figures, host_of, key_of
 from perfsuite.analysis.judging import RunFigures
+from perfsuite.errors import PerfsuiteError
 from perfsuite.history.baselines import moment
 from perfsuite.history.database import Database, HistoryError
 
@@ -31,12 +32,25 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 
-def remember(result: Result, place: Place | None, command: Sequence[str] = ()) -> None:
-    """Puts a run into the history at ``place`` (None: the user's own), unless that is off or nothing was measured.
-    Raises HistoryError."""
-    if (place is None or not place.off) and result.phases:
-        with History(None if place is None else place.reveal()) as history:
-            history.record(result, command=command, folder=Path.cwd())
+def history_at(place: Place | None) -> History | None:
+    """The history that a setting names: the user's own where it names none, None where it is off.  Raises UsageError,
+    as History does."""
+    if place is not None and place.off:
+        return None
+    return History(None if place is None else place.reveal())
+
+
+def remember(result: Result, place: Place | None, command: Sequence[str] = ()) -> str | None:
+    """Puts a run into the history at ``place``, unless that is off or nothing was measured; why that failed, or None.
+    A history is for later: what the run found, its files and its exit code stay as they are."""
+    try:
+        history = history_at(place) if result.phases else None
+        if history is not None:
+            with history:
+                history.record(result, command=command, folder=Path.cwd())
+    except PerfsuiteError as error:
+        return f"this run is not in the history: {error}"
+    return None
 
 
 class Past(NamedTuple):

@@ -16,24 +16,52 @@ if TYPE_CHECKING:
 
 BARS = "▁▂▃▄▅▆▇█"
 MOST_BARS = 40
+GAP = 2
+NARROWEST = 10
+COMPARED = "compare "
+"""With which the benchmarks of a comparison begin, one for each system on each size or set."""
 
 
-def runs(found: Sequence[Past]) -> Iterator[str]:
-    """A table of runs."""
-    rows = [("started", "benchmarks", "target", "commit", "host", "verdict", "id")]
+def runs(found: Sequence[Past], width: int, *, verbose: bool = False) -> Iterator[str]:
+    """A table of runs, as wide as ``width`` where the names of benchmarks and targets can be shortened to that; of the
+    hosts where there are several, or, like the runs' ids, where it is ``verbose``."""
+    hosts = verbose or len({one.host.host for one in found}) > 1
+    names = ("started", "verdict", "commit", *(["host"] if hosts else []), *(["id"] if verbose else []))
+    rows = [names]
     rows += [
         (
-            one.started[:19].replace("T", " "),
-            " ".join(one.benchmarks),
-            one.target,
-            _commit(one.commit),
-            one.host.host,
+            one.started[:16].replace("T", " "),
             one.verdict,
-            one.id,
+            _commit(one.commit),
+            *([one.host.host] if hosts else []),
+            *([one.id] if verbose else []),
         )
         for one in found
     ]
-    yield from _table(rows)
+    left = width - sum(max(map(len, column)) + GAP for column in zip(*rows, strict=True)) - GAP
+    longest = max((len(one.target) for one in found), default=0)
+    target = min(longest, max(NARROWEST, left // 2))
+    benchmarks = max(NARROWEST, left - max(target, len("target")))
+    middle = [("benchmarks", "target")]
+    middle += [(_benchmarks(list(one.benchmarks), benchmarks), _cut(one.target, target)) for one in found]
+    yield from _table([(row[0], *two, *row[1:]) for row, two in zip(rows, middle, strict=True)])
+
+
+def _benchmarks(names: list[str], width: int) -> str:
+    """Their names, or the first ones and how many more; of a comparison how many systems took part."""
+    systems = {name.partition(",")[0] for name in names if name.startswith(COMPARED)}
+    shown = [name for name in names if not name.startswith(COMPARED)]
+    if systems:
+        shown.insert(0, f"compare {len(systems)} system{'s' if len(systems) != 1 else ''}")
+    for kept in range(len(shown), 0, -1):
+        text = " ".join(shown[:kept]) + (f" +{len(shown) - kept}" if kept < len(shown) else "")
+        if len(text) <= width:
+            return text
+    return _cut(" ".join(shown), width)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def trends(found: Sequence[FigureTrend]) -> Iterator[str]:
@@ -73,7 +101,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
 
 
 def _commit(commit: str | None) -> str:
-    return "–" if commit is None else commit[:10] + ("+" if commit.endswith("+") else "")
+    return "–" if commit is None else commit[:7] + ("+" if commit.endswith("+") else "")
 
 
 def _percent(share: float) -> str:

@@ -9,6 +9,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from perfsuite.cli import main
 from perfsuite.history.store import History
@@ -44,9 +45,10 @@ def test_a_history_that_cannot_be_used_takes_nothing_along(
     (tmp_path / "history.db").write_bytes(b"no database" * 100)
     assert main(["run", "load"]) == 0
     err = capsys.readouterr().err
-    assert "the run is not in the history" in err
-    assert "is damaged" in err
     (file,) = (tmp_path / "test-results").glob("results-*.json")
+    assert "this run is not in the history" in err
+    assert "is damaged" in err
+    assert f"perfsuite history add {file.relative_to(tmp_path)}" in err
     (tmp_path / "history.db").unlink()
     assert main(["history", "add", str(file)]) == 0
     assert "1 run added" in capsys.readouterr().out
@@ -70,7 +72,7 @@ def test_list_trend_and_export(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", "add", *map(str, paths), str(paths[0])]) == 0
     assert main(["history", "add", "test-results/*.json"]) == 0
     assert "0 runs added" in capsys.readouterr().out
-    assert main(["history", "--limit", "3"]) == 0
+    assert main(["history", "--limit", "3", "--verbose"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert lines[1].endswith("run-19")
@@ -84,6 +86,38 @@ def test_list_trend_and_export(capsys: pytest.CaptureFixture[str]) -> None:
     assert "p99" not in out
     assert main(["history", "trend", "laod"]) == 2
     assert "did you mean load?" in capsys.readouterr().err
+
+
+def listed(capsys: pytest.CaptureFixture[str], tmp_path: Path, *names: str, target: str = "t") -> list[str]:
+    made = result(0, 100.0)
+    phases = [structs.replace(made.phases[0], name=name) for name in names]
+    with History(str(tmp_path / "history.db")) as history:
+        history.record(structs.replace(made, run=structs.replace(made.run, target=target), phases=phases))
+    assert main(["history"]) == 0
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_list_fits_the_terminal(
+    width: int, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    systems = [f"compare system-{n}, {size} memories" for n in range(6) for size in (100, 1000)]
+    lines = listed(capsys, tmp_path, *systems, "baseline", target="http://a-long-name.example:8000/of/a/service")
+    assert max(map(len, lines)) <= width
+    assert "compare 6 systems +1" in lines[1] or "compare 6 systems baseline" in lines[1]
+    assert "http://a-long" in lines[1]
+
+
+def test_a_list_says_how_many_more_benchmarks_there_are(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    five = ["baseline", "cross-model", "load", "compression", "token"]
+    monkeypatch.setenv("COLUMNS", "60")
+    assert "baseline +4" in listed(capsys, tmp_path, *five)[1]
+    monkeypatch.setenv("COLUMNS", "120")
+    assert main(["history"]) == 0
+    assert " ".join(five) in capsys.readouterr().out
 
 
 def test_export(capsys: pytest.CaptureFixture[str]) -> None:

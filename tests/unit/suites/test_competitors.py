@@ -13,6 +13,7 @@ import pytest
 
 import perfsuite
 from perfsuite.errors import UsageError
+from perfsuite.history.store import History
 from perfsuite.suites.memory.comparison_result import Comparison
 from systems_made import Honest, Nothing
 
@@ -63,9 +64,13 @@ class Raises(Honest):
         raise OSError("no room")
 
 
-def test_an_object_is_compared_with_the_baselines(tmp_path: Path) -> None:
+def test_an_object_is_compared_with_the_baselines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    history = tmp_path.with_name(f"{tmp_path.name}.db")
+    monkeypatch.setenv("PERFSUITE_HISTORY", str(history))
     one = Awaited()
     found = run(one, config=SimpleNamespace(n_samples=40, dimension=16, output_dir=tmp_path))
+    with History(str(history)) as past:
+        assert [run_.id for run_ in past.runs()] == [found.id]
     assert [system.name for system in found.systems] == ["awaited", "fts5", "sqlite-vec"]
     (group,) = found.system("awaited").groups
     assert (group.memories, group.recall.samples) == (40, 20)
