@@ -156,6 +156,9 @@ static const column COLUMNS[] = {
     {"over_limit", offsetof(pfs_events_window, over_limit), false},
     {"sum_ms", offsetof(pfs_events_window, sum_ms), true},
     {"max_ms", offsetof(pfs_events_window, max_ms), true},
+    {"good", offsetof(pfs_events_window, good), false},
+    {"visible_tokens", offsetof(pfs_events_window, visible_tokens), false},
+    {"visible_chunks", offsetof(pfs_events_window, visible_chunks), false},
     {"finished", offsetof(pfs_events_window, finished), false},
     {"tokens", offsetof(pfs_events_window, tokens), false},
     {"in_flight_max", offsetof(pfs_events_window, in_flight_max), false},
@@ -167,11 +170,13 @@ PyDoc_STRVAR(
     "windows($self, last=None)\n--\n\n"
     "What happened in each second of the run (window_s seconds, once it is longer than four and\n"
     "a half hours), as equally long lists: t_s, where the window begins; by the second in which a\n"
-    "request was due: due, warmup, ok, failed, over_limit, sum_ms and max_ms of response times;\n"
-    "by the second in which it happened: finished, tokens, in_flight_max; and waiting, requests\n"
-    "that were due before and had not ended.  last: only so many, the latest ones, which costs "
-    "the\n"
-    "same however long the run is.");
+    "request was due: due, warmup, ok, failed, over_limit, sum_ms and max_ms of response times, "
+    "and\n"
+    "without the warm-up good, visible_tokens and visible_chunks; by the second in which it\n"
+    "happened: finished, tokens, in_flight_max; and waiting, requests that were due before and "
+    "had\n"
+    "not ended.  last: only so many, the latest ones, which costs the same however long the run\n"
+    "is.");
 
 /* The last windows, `most` of them at most, as they are now, copied so that no Python runs while
  * the lock is held; *first is the number of the first of the *used. */

@@ -419,18 +419,23 @@ static pfs_status keep_raw(pfs_events *events, const row *r, const pfs_events_ou
 }
 
 static void count_completed(pfs_events *events, const row *r, const pfs_events_outcome *outcome,
-                            int64_t completion, bool estimated)
+                            int64_t completion, bool estimated, bool good)
 {
     pfs_events_counts *counts = &events->counts;
+    pfs_events_window *due = pfs_events_windows_at(&events->seconds, r->due);
+    counts->good += good;
+    due->good += good;
     counts->bytes += outcome->bytes;
     counts->prompt_tokens += outcome->prompt_tokens > 0 ? (uint64_t)outcome->prompt_tokens : 0;
     counts->completion_tokens += completion > 0 ? (uint64_t)completion : 0;
     counts->estimated += estimated;
     if (r->visible_chunks > 0) {
+        uint64_t tokens = r->visible_chunks == r->chunks && completion > 0 ? (uint64_t)completion
+                                                                           : r->visible_tokens;
         counts->visible_chunks += r->visible_chunks;
-        counts->visible_tokens += r->visible_chunks == r->chunks && completion > 0
-                                      ? (uint64_t)completion
-                                      : r->visible_tokens;
+        counts->visible_tokens += tokens;
+        due->visible_chunks += (int64_t)r->visible_chunks;
+        due->visible_tokens += (int64_t)tokens;
     }
 }
 
@@ -498,8 +503,8 @@ pfs_status pfs_events_end(pfs_events *events, pfs_events_row handle,
             }
         }
         if (ok) {
-            events->counts.good += pfs_events_meets(events->spec.objectives, values);
-            count_completed(events, r, outcome, completion, estimated);
+            bool good = pfs_events_meets(events->spec.objectives, values);
+            count_completed(events, r, outcome, completion, estimated, good);
         }
     }
     if (events->spec.raw) {

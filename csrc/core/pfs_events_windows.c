@@ -46,6 +46,9 @@ static void add(pfs_events_window *into, const pfs_events_window *from)
     into->over_limit += from->over_limit;
     into->sum_ms += from->sum_ms;
     into->max_ms = into->max_ms > from->max_ms ? into->max_ms : from->max_ms;
+    into->good += from->good;
+    into->visible_tokens += from->visible_tokens;
+    into->visible_chunks += from->visible_chunks;
     into->finished += from->finished;
     into->tokens += from->tokens;
     into->in_flight_max = larger(into->in_flight_max, from->in_flight_max);

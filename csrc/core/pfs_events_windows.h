@@ -16,12 +16,14 @@
 
 typedef struct {
     /* By the second in which the request was due: */
-    int64_t due;        /* requests, of warm-up too */
-    int64_t warmup;     /* those of warm-up */
-    int64_t ok, failed; /* how they ended (cancelled ones are neither) */
-    int64_t over_limit; /* ok, but with a response time over the limit */
-    double sum_ms;      /* response times of the ok ones, */
-    double max_ms;      /* and the longest */
+    int64_t due;                            /* requests, of warm-up too */
+    int64_t warmup;                         /* those of warm-up */
+    int64_t ok, failed;                     /* how they ended (cancelled ones are neither) */
+    int64_t over_limit;                     /* ok, but with a response time over the limit */
+    double sum_ms;                          /* response times of the ok ones, */
+    double max_ms;                          /* and the longest */
+    int64_t good;                           /* ok and within every objective, of warm-up none */
+    int64_t visible_tokens, visible_chunks; /* of the ok ones that came in chunks, likewise */
     /* By the second in which it happened: */
     int64_t finished;      /* requests that ended, however; cancelled ones left out */
     int64_t tokens;        /* tokens that arrived */

@@ -32,6 +32,7 @@ class Metric:
     answers only, does not pass while that share fails.  ``failures_slower``: a failed request counts as slower than any
     answer.
     ``incidental``: it occurs in some systems only; where it does not, it is left out unless it was asked for.
+    ``untimed``: why it has no series over time, where there can be none.
 
     ``stamp``: the client's stamp (or count: ``rate``) that its figures are no better than, where one is; error bars go
     by it.  ``a_second``: the samples a second that a phase gives of it at most: exact for windows, elsewhere what the
@@ -55,6 +56,7 @@ class Metric:
     objective: bool = False
     failures: str | None = None
     failures_slower: bool = False
+    untimed: str = ""
     incidental: bool = False
     stamp: Stamp | None = None
     a_second: float | None = None

@@ -70,7 +70,8 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     among the failed requests; it reads "> value", the longest wait.  ``measurement_error``: how far the measurement
     itself may be off, in ``unit``.  ``histogram`` is the base64 of ``Histogram.to_bytes``; ``stretches`` has, by
     statistic, what it was in up to ten consecutive stretches of the measured time, of the answers alone; ``slices``:
-    how the distribution went over time; ``details`` what else the probe had to say (codecs by size, tokens by agent).
+    how the distribution went over time; ``without``: why it has no ``histogram`` or no ``series``, by that name, where
+    it was measured and has none; ``details`` what else the probe had to say (codecs by size, tokens by agent).
     """
 
     name: str
@@ -95,6 +96,7 @@ class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
     series: Series = msgspec.field(default_factory=list)
     stretches: dict[str, list[float]] = msgspec.field(default_factory=dict)
     slices: Slices | None = None
+    without: dict[str, str] = msgspec.field(default_factory=dict)
     details: dict[str, Any] = msgspec.field(default_factory=dict)
     definition: str = ""
 

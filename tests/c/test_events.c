@@ -173,6 +173,9 @@ TEST(warm_up_is_kept_apart)
     CHECK(seconds->used == 3);
     CHECK(seconds->windows[0].due == 2 && seconds->windows[0].warmup == 2);
     CHECK(seconds->windows[1].warmup == 1 && seconds->windows[2].warmup == 0);
+    CHECK(seconds->windows[0].ok == 2 && seconds->windows[0].good == 0);
+    CHECK(seconds->windows[0].visible_chunks == 0 && seconds->windows[1].good == 0);
+    CHECK(seconds->windows[2].good == 1 && seconds->windows[2].visible_chunks == 2);
     size_t length;
     const unsigned char *raw = pfs_events_raw(events, &length);
     CHECK(length == 4 * PFS_EVENTS_RAW_BYTES);
@@ -305,12 +308,19 @@ TEST(hours_fit_in_what_minutes_need)
     CHECK(state.calls <= calls + 200); /* only merges that widen a slice's window */
     const pfs_events_windows *seconds = pfs_events_seconds(events);
     CHECK(seconds->used <= 64 && seconds->width_ns == 1024 * SECOND);
-    int64_t due = 0, tokens = 0;
+    int64_t due = 0, tokens = 0, good = 0, visible = 0, chunks = 0;
     for (size_t i = 0; i < seconds->used; i++) {
         due += seconds->windows[i].due;
         tokens += seconds->windows[i].tokens;
+        good += seconds->windows[i].good;
+        visible += seconds->windows[i].visible_tokens;
+        chunks += seconds->windows[i].visible_chunks;
     }
     CHECK(due == 20000 && tokens == 40000);
+    const pfs_events_counts *counts = pfs_events_counted(events);
+    CHECK(good == 20000 && (uint64_t)good == counts->good);
+    CHECK(chunks == 40000 && (uint64_t)chunks == counts->visible_chunks);
+    CHECK((uint64_t)visible == counts->visible_tokens);
     /* Slices hold the same values as the whole, in time's order. */
     uint64_t sliced = 0;
     double longest = 0.0;

@@ -34,6 +34,15 @@ from perfsuite.stats.thinning import extremes
 
 SHOWN = ("p50", "p95", "p99", "p999")
 MOST_POINTS = 2000
+NO_HISTOGRAM: dict[type, str] = {
+    Share: "a share of yes and no is its own distribution",
+    RatioOfSums: "a ratio of two sums is one figure of the whole run",
+    Level: "its readings are the series",
+    Exact: "one figure of the whole run",
+    Estimate: "one figure of the whole run",
+    Samples: "there were failures only",
+}
+NO_SERIES = "what it rests on is not kept by time"
 FEWEST_READINGS = 4
 """Fewer readings than this have no trend."""
 
@@ -314,6 +323,9 @@ def _result(
     censored: bool = False,
     reason: str = "",
 ) -> MetricResult:
+    without = {"histogram": NO_HISTOGRAM[type(evidence)]} if histogram is None else {}
+    if not evidence.series:
+        without["series"] = metric.untimed or NO_SERIES
     return MetricResult(
         name=metric.name,
         unit=metric.unit,
@@ -330,6 +342,7 @@ def _result(
         series=thin(evidence.series),
         stretches={name: values for name, values in (stretches or {}).items() if values},
         slices=slices,
+        without=without,
         details=dict(evidence.details),
         definition=metric.definition,
     )

@@ -26,8 +26,9 @@ KEPT = 4096
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A switch that is over: where memory ended, and when it had come there."""
+    """A switch that is over: when it began, where memory ended, and when it had come there."""
 
+    began: float
     model: str
     plateau: float
     settled_ms: float
@@ -54,7 +55,7 @@ class Switch:
 
     def settled(self) -> Settled:
         """What is kept of it."""
-        return Settled(self.model, self.plateau(), self.settled_ms())
+        return Settled(self.began, self.model, self.plateau(), self.settled_ms())
 
 
 class MemoryWatch:
@@ -62,6 +63,7 @@ class MemoryWatch:
 
     def __init__(self, session: Session) -> None:
         self._process = process_of(session.plan, session.target, session.own_processes)
+        self._phase_started = session.phase_started
         self._name = session.target.name
         self._inside = session.target.inspection
         self._current: Switch | None = None
@@ -106,7 +108,8 @@ class MemoryWatch:
         times = Histogram(10)
         for one in switches:
             times.record(one.settled_ms)
-        return Samples(histogram=times, details=details)
+        series = [(one.began - self._phase_started, one.settled_ms) for one in switches]
+        return Samples(histogram=times, series=series, details=details)
 
     def _kept(self, usual: dict[str, float]) -> bool:
         models = sorted(set(usual) & set(self._accounted), key=lambda model: self._accounted[model])

@@ -7,6 +7,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 
 from perfsuite.evidence import Evidence, NotMeasured, Share
+from perfsuite.suites.course import Course
 from perfsuite.targets.base import Reply, Request
 
 CLUSTERS = 512
@@ -42,9 +43,11 @@ class Recall:
     clusters: dict[int, list[int]] = field(default_factory=dict)
     same_message: list[int] = field(default_factory=lambda: [0, 0])
     saw_context: bool = False
+    course: Course = field(default_factory=Course)
 
-    def add(self, request: Request, reply: Reply | None) -> None:
-        """One answered question; a request that failed gave no answer and is counted among the errors instead."""
+    def add(self, request: Request, reply: Reply | None, t_s: float) -> None:
+        """One question answered ``t_s`` seconds into the phase; a request that failed gave no answer and is counted
+        among the errors instead."""
         if request.expects is None or reply is None:
             return
         found = recalled(request, reply)
@@ -55,6 +58,7 @@ class Recall:
             return
         self.hits += found
         self.trials += 1
+        self.course.add(t_s, found)
         cluster = zlib.crc32(request.conversation_id.encode()) % CLUSTERS
         for row in (self.by_age[bisect_right(AGES, request.age) - 1], self.clusters.setdefault(cluster, [0, 0])):
             row[0] += found
@@ -74,6 +78,7 @@ class Recall:
             hits=self.hits,
             trials=self.trials,
             clusters=[(float(hits), float(trials)) for hits, trials in self.clusters.values()],
+            series=self.course.series(),
             details={
                 "judged_by": "context" if self.saw_context else "answer",
                 "by_age": [

@@ -188,7 +188,8 @@ def _evidence(session: Session, search: Search, tried: Sequence[Tried]) -> Evide
     if search.step() is not None:
         details["ended"] = session.budget.reached or ("stopped" if session.stop.is_set() else "the time was over")
     samples = sum(one.stretch.delivered.requests for one in tried if one.stretch.delivered is not None)
-    return Estimate(value=found.value, low=found.low, high=found.high, samples=samples, details=details)
+    series = [(float(one.row["t_s"]), one.rate) for one in tried]  # type: ignore[arg-type]
+    return Estimate(value=found.value, low=found.low, high=found.high, samples=samples, series=series, details=details)
 
 
 def with_cpu(evidence: Evidence, series: Mapping[str, Sequence[tuple[float, float]]]) -> Evidence:

@@ -97,6 +97,11 @@ class Session:
             return 0.0
         return max(0.0, self.started + self.duration_s - time.monotonic())
 
+    @property
+    def now_s(self) -> float:
+        """Seconds since the phase began."""
+        return time.monotonic() - self.phase_started
+
     def tiered(self, count: int) -> Mapping[str, object]:
         """Options by which ``count`` memories reach all tiers of the memory system under test."""
         return self.target.tier_options(count) if isinstance(self.target, MemoryUnderTest) else {}

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import zip_longest
 
+from perfsuite import stats
+from perfsuite._core import Histogram
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, Samples, Share
 from perfsuite.metric import catalogue, streamed
 from perfsuite.suites.session import Stretch
@@ -16,6 +19,11 @@ COUNTED = ("prompt_tokens", "completion_tokens", "output_tokens_per_s", "tpot")
 STALL_MS = 100.0
 STALL_MEDIANS = 5.0
 """A gap is a stall when it is longer than the one and than so many median gaps: a slow stream is no stalled one."""
+
+ENOUGH_SECONDS = 10
+"""From so many on, goodput's interval is what its seconds differ by."""
+SHORTEST_SECOND = 0.25
+"""A window of which less was measured has no rate of its own: one response in a moment would be many a second."""
 
 KEPT_OVER_TIME = ("response_time", "ttft")
 """Metrics whose distribution is kept by slices of time: what a heat map shows."""
@@ -58,6 +66,13 @@ def mean_series(stretch: Stretch) -> list[tuple[float, float]]:
     ]
 
 
+def chunk_series(stretch: Stretch) -> list[tuple[float, float]]:
+    """Visible tokens to a chunk by second of due."""
+    windows = stretch.events.windows()
+    rows = zip(windows["t_s"], windows["visible_tokens"], windows["visible_chunks"], strict=True)
+    return [(t_s, tokens / chunks) for t_s, tokens, chunks in rows if chunks]
+
+
 def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
     """What a driven stretch shows of the streamed metrics."""
     events = stretch.events
@@ -80,7 +95,9 @@ def streaming_evidence(stretch: Stretch) -> dict[str, Evidence]:
     found["goodput"] = goodput(stretch)
     found["stalls"] = stalls(stretch)
     if events.tokens_per_chunk is not None:
-        found["tokens_per_chunk"] = Exact(value=events.tokens_per_chunk, samples=events.chunks)
+        found["tokens_per_chunk"] = Exact(
+            value=events.tokens_per_chunk, samples=events.chunks, series=chunk_series(stretch)
+        )
     else:
         found["tokens_per_chunk"] = NotMeasured("no content chunk was seen")
     return found
@@ -123,9 +140,18 @@ def stalls(stretch: Stretch) -> Evidence:
     if not gaps.count:
         return NotMeasured("no response came in two content chunks or more")
     limit = max(STALL_MS, STALL_MEDIANS * gaps.quantile(0.5))
-    stalled = sum(number for low, high, number in gaps.buckets() if (low + high) / 2 > limit)
+    events = stretch.events
+    series = [
+        (t_s, float(longer(block, limit)))
+        for t_s, block in zip(events.block_times("itl"), events.blocks("itl"), strict=True)
+    ]
     details = {"longer_than_ms": limit, "longest_ms": gaps.max, "responses": stretch.events.histogram("max_gap").count}
-    return Exact(value=float(stalled), samples=gaps.count, details=details)
+    return Exact(value=float(longer(gaps, limit)), samples=gaps.count, series=series, details=details)
+
+
+def longer(gaps: Histogram, limit_ms: float) -> int:
+    """How many of the gaps."""
+    return sum(number for low, high, number in gaps.buckets() if (low + high) / 2 > limit_ms)
 
 
 def goodput(stretch: Stretch) -> Evidence:
@@ -136,25 +162,52 @@ def goodput(stretch: Stretch) -> Evidence:
     measured_s = stretch.measured_s
     if measured_s <= 0.0:
         return NotMeasured("no time was measured")
-    rate = stretch.events.good / measured_s
-    # Which second a response was good in is not kept; counts of arrivals vary as a Poisson count does, or less.
-    spread = 1.96 * math.sqrt(stretch.events.good) / measured_s
+    good = stretch.events.good
+    rate = good / measured_s
+    rows = good_by_second(stretch)
+    if len(rows) >= ENOUGH_SECONDS:
+        found = stats.block_interval([count for _, count, _ in rows], [length for _, _, length in rows])
+        low, high = found.low - found.estimate + rate, found.high - found.estimate + rate
+    else:  # too few to tell how much they differ: as a Poisson count would
+        spread = 1.96 * math.sqrt(good) / measured_s
+        low, high = rate - spread, rate + spread
     return Estimate(
         value=rate,
-        low=max(0.0, rate - spread),
-        high=rate + spread,
-        samples=stretch.events.good,
+        low=max(0.0, low),
+        high=high,
+        samples=good,
+        series=[
+            (t_s, count / length) for t_s, count, length in rows if length >= SHORTEST_SECOND * stretch.events.window_s
+        ],
         details={"objectives_ms": stretch.objectives},
     )
+
+
+def good_by_second(stretch: Stretch) -> list[tuple[float, float, float]]:
+    """(t_s, good responses, seconds) of each window by due second, as far as it was measured: the warm-up ends in one,
+    the load in another.  Seconds that nothing came in are there too, once the load is over."""
+    events = stretch.events
+    begin = events.warmup_ns / 1e9
+    end = begin + stretch.measured_s
+    counts = events.windows()["good"]
+    width_s = events.window_s
+    number = max(len(counts), math.ceil(end / width_s) if stretch.delivered is not None else 0)
+    spans = []
+    for t_s, count in zip_longest((k * width_s for k in range(number)), counts, fillvalue=0.0):
+        since = max(t_s, begin)
+        spans.append((since, float(count), min(t_s + width_s, end) - since))
+    return [span for span in spans if span[2] > 0.0]
 
 
 def good_windows(stretches: Iterable[Stretch]) -> Evidence:
     """system_stability of one or more stretches: data/metrics.toml says what makes a window good."""
     hits = trials = 0
     series: list[tuple[float, float]] = []
-    offset = 0.0
+    began_ns: int | None = None
     for stretch in stretches:
         windows = stretch.events.windows()
+        began_ns = stretch.events.start_ns if began_ns is None else began_ns
+        offset = (stretch.events.start_ns - began_ns) / 1e9
         rows = zip(
             windows["t_s"],
             windows["due"],
@@ -166,9 +219,7 @@ def good_windows(stretches: Iterable[Stretch]) -> Evidence:
             windows["warmup"],
             strict=True,
         )
-        last = 0.0
         for t_s, due, ok, failed, over_limit, finished, waiting, warmup in rows:
-            last = t_s
             if warmup or (not due and not waiting):
                 continue  # of the warm-up, or nothing was asked of it
             ended = ok + failed
@@ -178,7 +229,6 @@ def good_windows(stretches: Iterable[Stretch]) -> Evidence:
             hits += good
             trials += 1
             series.append((offset + t_s, float(good)))
-        offset += last + 1.0
     if not trials:
         return NotMeasured("no full second was measured")
     return Share(hits=hits, trials=trials, series=series)

@@ -33,6 +33,11 @@ async def window_limit(session: Session) -> Evidence:
     taken = FIRST_WORDS
     refused: int | None = None
     per_word: float | None = None
+    series: list[tuple[float, float]] = []
+
+    def found(limit: str) -> Exact:
+        return Exact(value=float(most), series=series, details={"limit": limit})
+
     for _ in range(24):
         if session.stop.is_set() or session.budget.reached is not None:
             break
@@ -42,19 +47,20 @@ async def window_limit(session: Session) -> Evidence:
         whole = tokens is not None and (per_word is None or tokens >= GREW * per_word * taken)
         if tokens is not None and whole:
             most = max(most, tokens)
+            series.append((session.now_s, float(most)))
             per_word = tokens / taken
         else:
             refused = taken
         if refused is None and most >= session.tuning.max_window_size:
-            return Exact(value=float(most), details={"limit": "not reached: --max-window-size was"})
+            return found("not reached: --max-window-size was")
         taken = taken * 2 if refused is None else round((refused + largest_taken(most, per_word)) / 2)
         if refused is not None and refused - taken <= max(4, refused >> STEPS):
             break
     if most == 0:
         return NotMeasured(session.budget.reached or "the run ended before a prompt was taken")
     if session.budget.reached is not None and refused is None:
-        return Exact(value=float(most), details={"limit": f"not reached: {session.budget.reached}"})
-    return Exact(value=float(most), details={"limit": "refused or cut beyond" if refused else "not reached"})
+        return found(f"not reached: {session.budget.reached}")
+    return found("refused or cut beyond" if refused else "not reached")
 
 
 def largest_taken(most: int, per_word: float | None) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from perfsuite._core import Histogram
-from perfsuite.analysis.summary import quantile_level, summarise, thin
+from perfsuite.analysis.summary import NO_SERIES, quantile_level, summarise, thin
 from perfsuite.evidence import (
     Estimate,
     Evidence,
@@ -22,7 +23,7 @@ from perfsuite.evidence import (
     Samples,
     Share,
 )
-from perfsuite.metric import metric
+from perfsuite.metric import catalogue, metric
 from perfsuite.result import MetricResult
 
 TIME = metric("response_time")
@@ -300,6 +301,20 @@ def test_details_series_and_definition_come_along() -> None:
     assert found.series == [(0.0, 1.0), (1.0, None)]
     assert found.details == {"codec": "zlib"}
     assert found.definition == GROWTH.definition
+
+
+def test_what_has_no_histogram_or_series_says_why() -> None:
+    series = [(0.0, 0.5)]
+    share, ratio = Share(hits=1, trials=2, series=series), RatioOfSums(parts=[1.0], wholes=[2.0], series=series)
+    for evidence in (share, ratio, Exact(value=0.5, series=series), Estimate(value=0.5, low=0, high=1, series=series)):
+        assert summarise(RATIO, evidence).without.keys() == {"histogram"}
+    assert summarise(RATIO, Share(hits=1, trials=2)).without["series"] == NO_SERIES
+    compared = catalogue()["compression_efficiency"]
+    assert summarise(compared, RatioOfSums(parts=[1.0], wholes=[2.0])).without["series"] == compared.untimed != ""
+    whole = samples([1.0, 2.0])
+    assert summarise(TIME, whole).without == {"series": NO_SERIES}
+    assert summarise(TIME, replace(whole, series=series)).without == {}
+    assert summarise(TIME, NotMeasured("no reason")).without == {}, "its reason says all"
 
 
 def test_what_is_no_evidence_is_refused() -> None:

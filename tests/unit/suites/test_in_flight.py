@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from typing import Any
 
 from perfsuite._core import Events
@@ -17,6 +18,8 @@ from perfsuite.suites.outcome import delivered
 from perfsuite.suites.probes.load import in_flight
 from perfsuite.suites.session import Stretch
 
+SECOND = 10**9
+START = time.monotonic_ns() + 3600 * SECOND  # ahead of the clock, which begin() looks at
 TEN = Criterion(metric="concurrent_requests", target=10.0, comparison=">=", stat="value")
 CAME = Delivered(
     max_in_flight=5, rate=20.0, requests=60, completed=60, failed=0, duration_s=3.0, sent=66, tokens=0, warmup=6,
@@ -42,6 +45,21 @@ def test_a_load_that_never_had_so_many_in_flight_shows_nothing_against_the_syste
 def test_as_many_as_were_wanted_pass() -> None:
     assert judged(stretch(10, concurrency=10)).verdict == "passed"
     assert judged(stretch(10, concurrency=10), stretch(4, rate=5.0)).verdict == "passed"
+
+
+def test_what_was_in_flight_is_told_second_by_second_over_all_stretches() -> None:
+    held, opened = stretch(2, concurrency=2), stretch(2, rate=20.0)
+    for one, began_s, ends_s in ((held, 0, (0.5, 2.5)), (opened, 10, (0.5, 0.7))):
+        start = START + began_s * SECOND
+        one.events = Events(start_ns=start)
+        rows = [one.events.begin(start) for _ in ends_s]
+        for row in rows:
+            row.sent(start)
+        for row, end_s in zip(rows, ends_s, strict=True):
+            row.end(0, at_ns=start + round(end_s * SECOND))
+    found = in_flight([held, opened])
+    assert not isinstance(found, NotMeasured)
+    assert list(found.series) == [(0.0, 2.0), (1.0, 1.0), (2.0, 1.0), (10.0, 2.0)]
 
 
 def test_fewer_than_were_asked_for_are_all_that_there_were() -> None:

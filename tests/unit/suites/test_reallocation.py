@@ -20,13 +20,14 @@ def watch(plateaus: dict[str, int], accounted: dict[str, int] | None, rounds: in
         plan=SimpleNamespace(pid=None),
         target=SimpleNamespace(process_ids=(1,), name="t", inspection=inside),
         own_processes=set(),
+        phase_started=0.0,
     )
     found = MemoryWatch(cast("Any", session))
     names = list(plateaus)
     last = plateaus[names[0]]
     for number in range(rounds):
         model = names[number % len(names)]
-        switch = Switch(model, 0.0)
+        switch = Switch(model, float(number))
         switch.memory = [(0.01 * i, last if i < 4 else plateaus[model]) for i in range(20)]
         last = plateaus[model]
         found._done.append(switch.settled())
@@ -40,6 +41,7 @@ def test_time_to_the_plateau() -> None:
     assert found.failed == 0
     assert found.histogram.count == 7
     assert found.histogram.quantile(0.5) == pytest.approx(40.0, rel=0.01)
+    assert list(found.series) == [(float(number), pytest.approx(40.0)) for number in range(1, 8)]
 
 
 def test_a_system_that_never_releases_fails() -> None:
@@ -67,6 +69,7 @@ def test_no_process_is_not_measured() -> None:
         plan=SimpleNamespace(pid=None),
         target=SimpleNamespace(process_ids=(), name="far", inspection=None),
         own_processes=set(),
+        phase_started=0.0,
     )
     found = MemoryWatch(session).evidence()
     assert isinstance(found, NotMeasured)

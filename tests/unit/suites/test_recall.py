@@ -19,8 +19,8 @@ def reply(text: str = "", context: list[Message] | None = None) -> Reply:
 
 def test_a_shown_context_is_judged_not_the_answer() -> None:
     recall = Recall()
-    recall.add(request(), reply("I do not know.", [{"role": "system", "content": FACT.statement}]))
-    recall.add(request(), reply("It is b7f3.", [{"role": "user", "content": FACT.question}]))
+    recall.add(request(), reply("I do not know.", [{"role": "system", "content": FACT.statement}]), 0.0)
+    recall.add(request(), reply("It is b7f3.", [{"role": "user", "content": FACT.question}]), 0.0)
     found = recall.evidence()
     assert isinstance(found, Share)
     assert (found.hits, found.trials, found.details["judged_by"]) == (1, 2, "context")
@@ -28,8 +28,8 @@ def test_a_shown_context_is_judged_not_the_answer() -> None:
 
 def test_a_black_box_is_judged_by_its_answer() -> None:
     recall = Recall()
-    recall.add(request(), reply("The code is b7f3"))
-    recall.add(request(), reply("I forgot"))
+    recall.add(request(), reply("The code is b7f3"), 1.0)
+    recall.add(request(), reply("I forgot"), 2.0)
     found = recall.evidence()
     assert isinstance(found, Share)
     assert (found.hits, found.trials, found.details["judged_by"]) == (1, 2, "answer")
@@ -38,8 +38,8 @@ def test_a_black_box_is_judged_by_its_answer() -> None:
 def test_a_black_box_that_cannot_repeat_the_same_message_shows_nothing() -> None:
     recall = Recall()
     for _ in range(10):
-        recall.add(request(age=0), reply("hello"))
-        recall.add(request(age=5), reply("hello"))
+        recall.add(request(age=0), reply("hello"), 0.0)
+        recall.add(request(age=5), reply("hello"), 0.0)
     found = recall.evidence()
     assert isinstance(found, NotMeasured)
     assert "0 of 10" in found.reason
@@ -48,8 +48,8 @@ def test_a_black_box_that_cannot_repeat_the_same_message_shows_nothing() -> None
 def test_one_that_can_is_judged_by_the_older_facts_only() -> None:
     recall = Recall()
     for _ in range(10):
-        recall.add(request(age=0), reply("b7f3"))
-        recall.add(request(age=5), reply("hello"))
+        recall.add(request(age=0), reply("b7f3"), 0.0)
+        recall.add(request(age=5), reply("hello"), 0.0)
     found = recall.evidence()
     assert isinstance(found, Share)
     assert (found.hits, found.trials) == (0, 10)
@@ -57,16 +57,16 @@ def test_one_that_can_is_judged_by_the_older_facts_only() -> None:
 
 def test_requests_without_an_answer_or_a_fact_do_not_count() -> None:
     recall = Recall()
-    recall.add(request(), None)
+    recall.add(request(), None, 0.0)
     plain = Request(message="hello", messages=[], user_id="u", conversation_id="c")
-    recall.add(plain, reply("b7f3"))
+    recall.add(plain, reply("b7f3"), 0.0)
     assert isinstance(recall.evidence(), NotMeasured)
 
 
 def test_clusters_are_conversations_and_bounded() -> None:
     recall = Recall()
     for number in range(10 * CLUSTERS):
-        recall.add(request(conversation=f"c{number}"), reply("b7f3"))
+        recall.add(request(conversation=f"c{number}"), reply("b7f3"), 0.0)
     found = recall.evidence()
     assert isinstance(found, Share)
     assert len(found.clusters) <= CLUSTERS
@@ -76,7 +76,7 @@ def test_clusters_are_conversations_and_bounded() -> None:
 def test_every_age_has_its_row() -> None:
     recall = Recall()
     for age in (1, 2, 4, 5, 19, 20, 49, 50, 4000):
-        recall.add(request(age=age), reply("b7f3"))
+        recall.add(request(age=age), reply("b7f3"), 0.0)
     found = recall.evidence()
     assert isinstance(found, Share)
     rows = found.details["by_age"]

@@ -6,7 +6,10 @@ from itertools import islice, pairwise
 
 import pytest
 
-from perfsuite.suites.probes.switching import rounds
+from perfsuite._core import Histogram
+from perfsuite.evidence import NotMeasured, Samples
+from perfsuite.suites.course import Course
+from perfsuite.suites.probes.switching import rounds, switch_evidence
 from perfsuite.suites.recall import SAME_MESSAGE
 from perfsuite.targets.base import Request
 
@@ -67,3 +70,25 @@ def test_users_and_assistants_take_turns(models: list[str]) -> None:
         assert roles == [("user", "assistant")[number % 2] for number in range(len(roles))]
         assert roles[-1] == "user"
         assert request.messages[-1]["content"] == request.message
+
+
+def test_each_switch_is_a_point_and_its_overhead_is_over_its_own_model() -> None:
+    seen = {"a": [(0.0, 120.0), (2.0, 100.0)], "b": [(1.0, 80.0)], "c": [(3.0, 70.0)]}
+    switches = {model: Histogram(10) for model in seen}
+    courses = {model: Course() for model in seen}
+    for model, points in seen.items():
+        for t_s, ms in points:
+            switches[model].record(ms)
+            courses[model].add(t_s, ms)
+    steady = {model: Histogram(10) for model in seen}
+    steady["a"].record(110.0)
+    steady["b"].record(50.0)
+    found = switch_evidence(switches, courses, steady, 0, 0.0)
+    took, more = found["model_switch_time"], found["switch_overhead"]
+    assert isinstance(took, Samples)
+    assert isinstance(more, Samples)
+    assert list(took.series) == [(0.0, 120.0), (1.0, 80.0), (2.0, 100.0), (3.0, 70.0)]
+    assert list(more.series) == [(0.0, pytest.approx(10.0)), (1.0, pytest.approx(30.0)), (2.0, 0.0)], "c has no use"
+    assert more.histogram.count == len(more.series)
+    none = switch_evidence({}, {}, {}, 0, 0.0)
+    assert all(isinstance(one, NotMeasured) for one in none.values())

@@ -28,7 +28,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
         source.answered(request, reply)
         cache.look()
-        recall.add(request, reply)
+        recall.add(request, reply, session.now_s)
 
     source = requests(
         session.seed,

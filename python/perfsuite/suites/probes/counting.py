@@ -9,6 +9,7 @@ from itertools import islice
 
 from perfsuite._core import Events
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums
+from perfsuite.suites.course import Course
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import CountsTokens, Failure, Message, Reply, Request
 from perfsuite.workloads.conversations import acknowledgement
@@ -38,6 +39,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     name, count = counter
     miscounted: list[float] = []
     true: list[float] = []
+    course = Course()
     unusable: dict[str, int] = {}
     for number, request in enumerate(islice(prompts(session.seed, model), PROMPTS)):
         if session.budget.reached is not None or (number and session.remaining_s() == 0.0):
@@ -51,6 +53,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         else:
             true.append(float(reply.prompt_tokens))
             miscounted.append(float(abs(count(request.messages) - reply.prompt_tokens)))
+            course.add(session.now_s, miscounted[-1], true[-1])
         session.progress((number + 1) / PROMPTS)
     if not true:
         reasons = [f"{reason} ({times} times)" for reason, times in unusable.items()]
@@ -59,7 +62,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     details: dict[str, object] = {"requests": len(true), "counted_by": name, "true_by": "the server's usage"}
     if unusable:
         details["not_compared"] = unusable
-    found = RatioOfSums(parts=miscounted, wholes=true, complement=True, details=details)
+    series = course.series(complement=True)
+    found = RatioOfSums(parts=miscounted, wholes=true, complement=True, series=series, details=details)
     return {"token_counting_accuracy": found}
 
 

@@ -127,19 +127,19 @@ async def archive(session: Session, inside: Inspection) -> None:
 
 
 def errors(stretches: list[Stretch]) -> Evidence:
-    """error_rate over all stretches; each second is a cluster."""
+    """error_rate over all stretches; each second is a cluster.  Its series has the times of the last one's load, as
+    those of all streamed metrics have: earlier stretches lie before 0."""
     shares = [error_rate(one) for one in stretches]
     known = [share for share in shares if isinstance(share, Share)]
     if not known:
         return shares[-1]
     kinds: Counter[str] = Counter()
     series: list[tuple[float, float]] = []
-    offset = 0.0
     for one, share in zip(stretches, shares, strict=True):
+        offset = (one.events.start_ns - stretches[-1].events.start_ns) / 1e9
         kinds.update(one.events.errors)
         if isinstance(share, Share):
             series += [(offset + t_s, failed) for t_s, failed in share.series]
-        offset += one.spec.duration_s
     return Share(
         hits=sum(share.hits for share in known),
         trials=sum(share.trials for share in known),
@@ -165,10 +165,23 @@ def in_flight(stretches: list[Stretch]) -> Evidence:
     if not delivered or not any(row.completed for row in delivered):
         return NotMeasured("no request was completed")
     most, samples = max(row.max_in_flight for row in delivered), sum(row.requests for row in delivered)
+    series = held_series(stretches)
     if any(one.spec.due_rate is None and (one.spec.concurrency or 1) > most for one in stretches):
-        return Exact(value=float(most), samples=samples)
+        return Exact(value=float(most), samples=samples, series=series)
     more = "this load had no more in flight: --concurrency, a higher --rate or more --users would tell"
-    return Estimate(value=float(most), low=float(most), high=math.inf, samples=samples, details={"to_decide": more})
+    details = {"to_decide": more}
+    return Estimate(value=float(most), low=float(most), high=math.inf, samples=samples, series=series, details=details)
+
+
+def held_series(stretches: list[Stretch]) -> list[tuple[float, float]]:
+    """The most in flight in each second of each stretch, by seconds since the first of them began."""
+    began_ns = stretches[0].events.start_ns
+    series: list[tuple[float, float]] = []
+    for one in stretches:
+        windows = one.events.windows()
+        behind_s = (one.events.start_ns - began_ns) / 1e9
+        series += [(behind_s + t_s, most) for t_s, most in zip(windows["t_s"], windows["in_flight_max"], strict=True)]
+    return series
 
 
 def efficiency(inside: Inspection | None, name: str) -> Evidence:

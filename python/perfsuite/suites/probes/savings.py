@@ -41,6 +41,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     source = Source()
     with_bytes: list[float] = []
     without_bytes: list[float] = []
+    series: list[tuple[float, float]] = []
     original = 0
     while len(with_bytes) < FEWEST_PAIRS or session.remaining_s() > 0.0:
         if session.stop.is_set():
@@ -56,6 +57,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
             break
         with_bytes.append(grown[True])
         without_bytes.append(grown[False])
+        if grown[False] > 0.0:
+            series.append((session.now_s, 1.0 - grown[True] / grown[False]))
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))
     path = session.workload.conversations
     if not with_bytes and path is not None and not session.stop.is_set():
@@ -71,9 +74,8 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     }
     if path is not None:
         details["conversations"] = str(path)
-    return {
-        "memory_savings": RatioOfSums(parts=with_bytes, wholes=without_bytes, complement=True, details=details),
-    }
+    saved = RatioOfSums(parts=with_bytes, wholes=without_bytes, complement=True, series=series, details=details)
+    return {"memory_savings": saved}
 
 
 class Source:

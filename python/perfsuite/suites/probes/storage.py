@@ -16,6 +16,7 @@ from perfsuite._core import Histogram, Stopwatch
 from perfsuite.evidence import Evidence, NotMeasured, RatioOfSums, Samples, Share
 from perfsuite.suites.apart import Stopped
 from perfsuite.suites.codec_table import SIZES, table_apart
+from perfsuite.suites.course import Course
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Inspection
 from perfsuite.workloads.transcripts import Transcript, transcripts
@@ -76,28 +77,32 @@ async def take_out(session: Session, inside: Inspection, user: str, stored: int)
     """What comes back of each conversation, message for message, and the planted facts in it."""
     whole = 0
     clusters: list[tuple[float, float]] = []
+    recoveries, survivals = Course(), Course()
     taken = 0
     async for one in subjects(session):
         if taken >= stored:
             break
         got = inside.transcript(f"{user}-{taken}")
         told = [(message["role"], message["content"]) for message in one.messages]
-        whole += [(message["role"], message["content"]) for message in got] == told
+        same = [(message["role"], message["content"]) for message in got] == told
+        whole += same
+        recoveries.add(session.now_s, same)
         if one.facts:
             text = "\n".join(str(message["content"]) for message in got)
             survived = sum(fact.value in text for fact in one.facts)
             clusters.append((float(survived), float(len(one.facts))))
+            survivals.add(session.now_s, *clusters[-1])
         if taken % 8 == 0:
             session.progress(0.4 + 0.3 * taken / stored)
         taken += 1
     if not taken:
         nothing = NotMeasured(none_stored(session))
         return nothing, nothing
-    recovered = Share(hits=whole, trials=taken)
+    recovered = Share(hits=whole, trials=taken, series=recoveries.series())
     if not clusters:
         return recovered, NotMeasured(f"no fact is planted in the conversations of {session.workload.conversations}")
     hits, trials = sum(one for one, _ in clusters), sum(of for _, of in clusters)
-    return recovered, Share(hits=hits, trials=trials, clusters=clusters)
+    return recovered, Share(hits=hits, trials=trials, clusters=clusters, series=survivals.series())
 
 
 def none_stored(session: Session) -> str:
@@ -115,6 +120,7 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
     codec = inside.codec()
     times = Histogram(10)
     watch = Stopwatch(times)
+    openings, shares = Course(), Course()
     sizes: list[tuple[float, float]] = []
     sample: list[bytes] = []
     for number, (original, blob) in enumerate(islice(inside.stored_conversations(SMALLEST_BYTES), stored)):
@@ -122,8 +128,10 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
             break
         watch.start()
         codec.decompress(blob)
-        watch.stop()
+        took_ms = watch.stop()
         sizes.append((float(len(blob)), float(len(original))))
+        openings.add(session.now_s, took_ms)
+        shares.add(session.now_s, *sizes[-1])
         if len(sample) * SMALLEST_BYTES < SIZES[-1]:
             sample.append(original)
         if number % 8 == 0:
@@ -139,6 +147,10 @@ async def open_blobs(session: Session, inside: Inspection, stored: int) -> tuple
         with contextlib.suppress(Stopped):
             details["codecs"] = await table_apart(session, b"\n".join(sample), session.remaining_s())
     ratio = RatioOfSums(
-        parts=[blob for blob, _ in sizes], wholes=[original for _, original in sizes], complement=True, details=details
+        parts=[blob for blob, _ in sizes],
+        wholes=[original for _, original in sizes],
+        complement=True,
+        series=shares.series(complement=True),
+        details=details,
     )
-    return ratio, Samples(histogram=times)
+    return ratio, Samples(histogram=times, series=openings.series())

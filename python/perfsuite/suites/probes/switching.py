@@ -17,6 +17,7 @@ from itertools import count
 from perfsuite._core import Histogram
 from perfsuite.evidence import Evidence, NotMeasured, Samples
 from perfsuite.loadgen import Times
+from perfsuite.suites.course import Course
 from perfsuite.suites.reallocation import MemoryWatch
 from perfsuite.suites.recall import SAME_MESSAGE, Recall
 from perfsuite.suites.session import Session
@@ -43,13 +44,14 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     recall = Recall()
     steady = {model: Histogram(10) for model in session.target.models}
     switches = {model: Histogram(10) for model in session.target.models}
+    courses = {model: Course() for model in session.target.models}
     failed_switches = 0
     watch = MemoryWatch(session)
     last: str | None = None
 
     def on_reply(request: Request, reply: Reply | None, failure: Failure | None, row: Times) -> None:
         nonlocal last, failed_switches
-        recall.add(request, reply)
+        recall.add(request, reply, session.now_s)
         before, last = last, request.model
         if request.model is None or before is None:
             return  # the first has nothing to switch from, and is no steady use either
@@ -58,6 +60,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
             failed_switches += switched
         elif switched:
             switches[request.model].record(row.ttft_ms)
+            courses[request.model].add(session.now_s, row.ttft_ms)
         else:
             steady[request.model].record(row.ttft_ms)
 
@@ -77,7 +80,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         with contextlib.suppress(asyncio.CancelledError):
             await watcher
     found = streaming_evidence(stretch)
-    found.update(switch_evidence(switches, steady, failed_switches, stretch.events.longest_wait_ms))
+    found.update(switch_evidence(switches, courses, steady, failed_switches, stretch.events.longest_wait_ms))
     found["context_accuracy"] = recall.evidence()
     found["resource_reallocation"] = watch.evidence()
     found["context_window_limit"] = await window_limit(session)
@@ -150,11 +153,15 @@ def invented_fact(rng: random.Random, turn: int) -> Fact:
 
 def switch_evidence(
     switches: Mapping[str, Histogram],
+    courses: Mapping[str, Course],
     steady: Mapping[str, Histogram],
     failed: int,
     longest_wait_ms: float,
 ) -> dict[str, Evidence]:
-    """model_switch_time, and the same less the model's median time to first token in steady use."""
+    """model_switch_time, and the same less the model's median time to first token in steady use.
+
+    ``courses``: how the times of ``switches`` went; ``failed``: switches that were never answered.
+    """
     whole, overhead = Histogram(10), Histogram(10)
     usual = {model: times.quantile(0.5) for model, times in steady.items() if times.count}
     for model, times in switches.items():
@@ -165,9 +172,12 @@ def switch_evidence(
     if not whole.count and not failed:
         reason = NotMeasured("no second model was answered by in the measured time")
         return {"model_switch_time": reason, "switch_overhead": reason}
+    points = sorted((t_s, ms, model) for model, course in courses.items() for t_s, ms in course.series())
+    took = [(t_s, ms) for t_s, ms, _ in points]
+    more = [(t_s, max(0.0, ms - usual[model])) for t_s, ms, model in points if model in usual]
     return {
-        "model_switch_time": Samples(histogram=whole, failed=failed, longest_wait=longest_wait_ms),
-        "switch_overhead": Samples(histogram=overhead, details={"steady_ttft_ms": usual})
+        "model_switch_time": Samples(histogram=whole, failed=failed, longest_wait=longest_wait_ms, series=took),
+        "switch_overhead": Samples(histogram=overhead, series=more, details={"steady_ttft_ms": usual})
         if overhead.count
         else NotMeasured("no model had a steady time to first token"),
     }

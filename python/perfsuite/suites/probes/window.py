@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from itertools import count, cycle
 
 from perfsuite._core import Histogram, Stopwatch
-from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Samples, Share
+from perfsuite.evidence import Evidence, Exact, NotMeasured, RatioOfSums, Samples, Series, Share
+from perfsuite.suites.course import Course
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Inspection, Message
 from perfsuite.workloads.prose import sentences
@@ -52,6 +53,13 @@ class Questions:
     asked: int = 0
     within: int = 0
     by_window: dict[int, tuple[float, float]] = field(default_factory=dict)
+    courses: dict[str, Course] = field(default_factory=dict)
+    """How each metric went; of token_counting_accuracy, what was counted wrongly."""
+
+    def went(self, t_s: float, **ratios: tuple[float, float]) -> None:
+        """What a question asked at ``t_s`` added to the parts and wholes of metrics."""
+        for name, (part, whole) in ratios.items():
+            self.courses.setdefault(name, Course()).add(t_s, part, whole)
 
 
 def window_sizes(largest: int) -> list[int]:
@@ -88,9 +96,11 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
             user = f"window-{session.phase.name}-{session.seed}-{turn}"
             asker = Asker(inside, session.target.models[0], session.seed * 1_000_003 + turn, user)
         for size in sizes:
-            asker.ask(number % TOPICS, size, questions, questions.topics.setdefault(number % CLUSTERS, Sums()))
+            sums = questions.topics.setdefault(number % CLUSTERS, Sums())
+            asker.ask(number % TOPICS, size, questions, sums, session.now_s)
             for _ in range(3):
-                truncate_once(inside, histories[next(lengths)], size, truncation)
+                took_ms = truncate_once(inside, histories[next(lengths)], size, truncation)
+                questions.went(session.now_s, truncation_time=(took_ms, 1.0))
             await asyncio.sleep(0)
         session.progress(1.0 - session.remaining_s() / max(session.duration_s, 1e-9))
     return evidence(questions, truncation)
@@ -120,8 +130,9 @@ class Asker:
         for memory, name in self._topic_of.items():
             self._total[name] += self._tokens[memory]
 
-    def ask(self, number: int, budget: int, questions: Questions, sums: Sums) -> None:
-        """One question within one window; adds its figures to all questions' and to its topic's sums."""
+    def ask(self, number: int, budget: int, questions: Questions, sums: Sums, t_s: float) -> None:
+        """One question within one window, ``t_s`` seconds into the phase; adds its figures to all questions' and to its
+        topic's sums."""
         topic = self.topics[number]
         got = self._inside.assemble(
             topic.question, user_id=self._user, conversation_id=f"{self._user}-{topic.name}", budget_tokens=budget
@@ -137,7 +148,8 @@ class Asker:
         sums.placed += placed
         sums.possible += possible
         sums.prompt += true
-        sums.miscounted += abs(self._inside.count_tokens(got.messages, self._model) - true)
+        miscounted = abs(self._inside.count_tokens(got.messages, self._model) - true)
+        sums.miscounted += miscounted
         sums.relevant_placed += len(relevant)
         sums.memories_placed += len(got.memories)
         sums.relevant += len(topic.statements)
@@ -145,6 +157,15 @@ class Asker:
         questions.within += true <= budget
         before = questions.by_window.get(budget, (0.0, 0.0))
         questions.by_window[budget] = (before[0] + placed, before[1] + possible)
+        questions.went(
+            t_s,
+            window_optimization=(placed, possible),
+            token_counting_accuracy=(miscounted, true),
+            budget_compliance=(true <= budget, 1.0),
+            context_relevance=(len(relevant), len(got.memories)),
+            context_recall=(len(relevant), len(topic.statements)),
+            token_efficiency=(placed, true),
+        )
 
 
 def history(length: int, seed: int) -> list[Message]:
@@ -154,13 +175,13 @@ def history(length: int, seed: int) -> list[Message]:
     return [{"role": roles[i % 2], "content": f"{next(prose)} {next(prose)}"} for i in range(length)]
 
 
-def truncate_once(inside: Inspection, messages: list[Message], budget: int, into: Histogram) -> None:
-    """Times one truncation of a copy of the history."""
+def truncate_once(inside: Inspection, messages: list[Message], budget: int, into: Histogram) -> float:
+    """Times one truncation of a copy of the history, in ms."""
     copy = [dict(message) for message in messages]
     watch = Stopwatch(into)
     watch.start()
     inside.truncate(copy, budget)
-    watch.stop()
+    return watch.stop()
 
 
 def evidence(questions: Questions, truncation: Histogram) -> dict[str, Evidence]:
@@ -170,30 +191,46 @@ def evidence(questions: Questions, truncation: Histogram) -> dict[str, Evidence]
         {"window_tokens": size, "relevant_possible": possible, "relevant_placed": placed}
         for size, (placed, possible) in sorted(questions.by_window.items())
     ]
+    series = {name: course.series() for name, course in questions.courses.items()}
     placed, prompt = [row.placed for row in rows], [row.prompt for row in rows]
     details = {"questions": questions.asked, "by_window": by_window}
     found: dict[str, Evidence] = {
-        "window_optimization": RatioOfSums(parts=placed, wholes=[row.possible for row in rows], details=details),
+        "window_optimization": RatioOfSums(
+            parts=placed,
+            wholes=[row.possible for row in rows],
+            series=series["window_optimization"],
+            details=details,
+        ),
         "token_counting_accuracy": RatioOfSums(
             parts=[row.miscounted for row in rows],
             wholes=prompt,
             complement=True,
+            series=[(t_s, 1.0 - wrong) for t_s, wrong in series["token_counting_accuracy"]],
             details={"requests": questions.asked},
         ),
-        "truncation_time": Samples(histogram=truncation, details={"history_messages": list(HISTORY_LENGTHS)}),
+        "truncation_time": Samples(
+            histogram=truncation,
+            series=series["truncation_time"],
+            details={"history_messages": list(HISTORY_LENGTHS)},
+        ),
         # A census of this run's requests, not a sample: one request over its budget fails it.
-        "budget_compliance": Exact(value=questions.within / questions.asked, samples=questions.asked),
-        "context_recall": share((row.relevant_placed, row.relevant) for row in rows),
-        "token_efficiency": RatioOfSums(parts=placed, wholes=prompt),
+        "budget_compliance": Exact(
+            value=questions.within / questions.asked, samples=questions.asked, series=series["budget_compliance"]
+        ),
+        "context_recall": share(((row.relevant_placed, row.relevant) for row in rows), series["context_recall"]),
+        "token_efficiency": RatioOfSums(parts=placed, wholes=prompt, series=series["token_efficiency"]),
     }
     if any(row.memories_placed for row in rows):
-        found["context_relevance"] = share((row.relevant_placed, row.memories_placed) for row in rows)
+        found["context_relevance"] = share(
+            ((row.relevant_placed, row.memories_placed) for row in rows), series["context_relevance"]
+        )
     else:
         found["context_relevance"] = NotMeasured("the system placed no memory in any context")
     return found
 
 
-def share(pairs: Iterable[tuple[int, int]]) -> Share:
+def share(pairs: Iterable[tuple[int, int]], series: Series) -> Share:
     """A share over topics, each a cluster of (hits, trials)."""
     clusters = [pair for pair in pairs if pair[1]]
-    return Share(hits=sum(hits for hits, _ in clusters), trials=sum(of for _, of in clusters), clusters=clusters)
+    hits, trials = sum(hits for hits, _ in clusters), sum(of for _, of in clusters)
+    return Share(hits=hits, trials=trials, clusters=clusters, series=series)
