@@ -274,6 +274,11 @@ class Result(msgspec.Struct, Tables, frozen=True, kw_only=True):
         drawn: LayoutDOM = _above("charts").layout(self)
         return drawn
 
+    def __repr__(self) -> str:
+        """One line; the whole of it is what ``dump`` gives."""
+        phases = ", ".join(f"{phase.name} {phase.verdict}" for phase in self.phases)
+        return f"<perfsuite.Result {self.run.verdict}, {self.run.target}: {phases or 'no phase'}>"
+
     def _repr_html_(self) -> str:
         """A notebook's view: the verdict and the figures that were held against a target, without scripts."""
         shown: str = _above("reports.notebook").fragment(self)
