@@ -19,37 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-SOURCE = Path(__file__).resolve().parent.parent / "python"
+from streams import environment, server
+
 MOST_MB = 10.0
 PATIENCE_S = 180.0
 """For what comes before and after the measured time."""
-
-
-def environment() -> dict[str, str]:
-    """This process's, with this perfsuite first on the path."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(SOURCE), os.environ.get("PYTHONPATH")]))}
-
-
-@contextmanager
-def server(tokens: int, gap_s: float, longest_s: float) -> Iterator[str]:
-    """The paced server's URL; it ends by itself if we do not come to end it."""
-    gap_ms = f"{1e3 * gap_s:g}"
-    command = [sys.executable, "-m", "perfsuite", "serve", "--engine", "paced", "--model", f"paced:{gap_ms}:{gap_ms}"]
-    process = subprocess.Popen(
-        [*command, "--port", "0", "--tokens", str(tokens), "--for", f"{longest_s:.0f}s"],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(),
-    )  # fmt: skip
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.terminate()
-        process.wait(10)
-        process.stdout.close()
 
 
 def resident_mb(pid: int) -> float | None:
@@ -73,8 +50,9 @@ def middle(looks: list[tuple[float, float]], start_s: float, end_s: float) -> fl
     return statistics.median(seen or [nearest[1]])
 
 
-def measure(length_s: float, streams: int, tokens: int, gap_s: float) -> dict[str, float]:
-    """What a run held at first and at last, in MB, and how many requests ended and failed in it."""
+def measure(length_s: float, streams: int, tokens: int, gap_s: float) -> dict[str, Any]:
+    """What a run held at first and at last, in MB, how many requests ended and failed in it, and the failures by kind,
+    with their first texts."""
     looks: list[tuple[float, float]] = []
     with server(tokens, gap_s, length_s + 2.0 * PATIENCE_S) as url, tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "perfsuite", "run", "load", "--target", f"{url}/v1", "--model", "paced"]
@@ -96,9 +74,10 @@ def measure(length_s: float, streams: int, tokens: int, gap_s: float) -> dict[st
         results = list(Path(folder).glob("results-*.json"))
         if len(results) != 1:
             raise SystemExit(f"the run wrote no result; its exit status is {process.returncode}")
-        delivered = json.loads(results[0].read_bytes())["phases"][0]["delivered"]
+        phase = json.loads(results[0].read_bytes())["phases"][0]
     first, last = growth(looks, length_s)
-    return {"first": first, "last": last, "completed": delivered["completed"], "failed": delivered["failed"]}
+    counts = {name: phase["delivered"][name] for name in ("completed", "failed")}
+    return {"first": first, "last": last, **counts, "errors": phase["errors"]}
 
 
 def main() -> int:
@@ -112,6 +91,8 @@ def main() -> int:
     grown = found["last"] - found["first"]
     print(f"{options.streams:,} streams for {options.minutes:g} minutes: ", end="")
     print(f"{found['completed']:,} requests completed, {found['failed']:,} failed")
+    for kind in found["errors"]:
+        print(f"  {kind['kind']}: {kind['count']:,}, such as {'; '.join(kind['first']) or 'no text'}")
     print(f"resident at first {found['first']:.1f} MB, at last {found['last']:.1f} MB: grown by {grown:.1f} MB")
     return 0 if grown <= MOST_MB and not found["failed"] and found["completed"] else 1
 

@@ -25,12 +25,12 @@ LONGEST_S = 180.0
 
 
 @contextmanager
-def server(tokens: int, gap_s: float) -> Iterator[str]:
+def server(tokens: int, gap_s: float, longest_s: float = LONGEST_S) -> Iterator[str]:
     """The paced server's URL; it ends by itself if we do not come to end it."""
     gap_ms = f"{1e3 * gap_s:g}"
     command = [sys.executable, "-m", "perfsuite", "serve", "--engine", "paced", "--model", f"paced:{gap_ms}:{gap_ms}"]
     process = subprocess.Popen(
-        [*command, "--port", "0", "--tokens", str(tokens), "--for", f"{LONGEST_S:.0f}s"],
+        [*command, "--port", "0", "--tokens", str(tokens), "--for", f"{longest_s:.0f}s"],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(),
     )  # fmt: skip
     assert process.stdout is not None

@@ -272,6 +272,21 @@ static PyObject *Wire_fileno(PyObject *object, PyObject *unused)
     return PyLong_FromLong(pfs_wire_fd(((Wire *)object)->wire));
 }
 
+PyDoc_STRVAR(tell_after_doc,
+             "tell_after($self, replies, /)\n--\n\n"
+             "fileno() is readable only when so many requests have ended (1), or the log is half\n"
+             "full: for one who polls now and then anyway.  Any thread.");
+
+static PyObject *Wire_tell_after(PyObject *object, PyObject *replies)
+{
+    int64_t count;
+    if (pfs_whole_read(replies, "replies", 1, PFS_WIRE_MOST_QUEUED, &count) < 0) {
+        return NULL;
+    }
+    pfs_wire_tell_after(((Wire *)object)->wire, (size_t)count);
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(stats_doc, "stats($self, /)\n--\n\n"
                         "What the engine counted so far, as a dict; csrc/wire/pfs_wire.h says what "
                         "each means.");
@@ -306,6 +321,7 @@ static PyMethodDef Wire_methods[] = {
     {"give_up", PFS_METHOD(Wire_give_up), METH_FASTCALL | METH_KEYWORDS, give_up_doc},
     {"poll", PFS_METHOD(Wire_poll), METH_FASTCALL | METH_KEYWORDS, poll_doc},
     {"fileno", Wire_fileno, METH_NOARGS, fileno_doc},
+    {"tell_after", Wire_tell_after, METH_O, tell_after_doc},
     {"stats", Wire_stats, METH_NOARGS, stats_doc},
     {"take", PFS_METHOD(pfs_wire_take_parcels), METH_FASTCALL | METH_KEYWORDS, pfs_wire_take_doc},
     {"give", PFS_METHOD(pfs_wire_give_parcel), METH_FASTCALL, pfs_wire_give_doc},

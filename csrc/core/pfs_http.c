@@ -401,6 +401,16 @@ int pfs_http_status(const pfs_http *h)
     return h->status;
 }
 
+bool pfs_http_until_close(const pfs_http *h)
+{
+    return h->state == PFS_HTTP_IN_CLOSE;
+}
+
+bool pfs_http_chunked(const pfs_http *h)
+{
+    return h->chunked;
+}
+
 bool pfs_http_keep_alive(const pfs_http *h)
 {
     return h->state == PFS_HTTP_DONE && h->keep_alive && h->at == h->length;

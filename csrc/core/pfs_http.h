@@ -138,6 +138,11 @@ bool pfs_http_keep_alive(const pfs_http *h);
 /* Bytes behind the end of the response in the chunk last fed; valid as long as that chunk. */
 const char *pfs_http_rest(const pfs_http *h, size_t *length);
 
+/* How the body ends, once the head is read: with the connection; or by chunks, which tell apart
+ * what was written at once. */
+bool pfs_http_until_close(const pfs_http *h);
+bool pfs_http_chunked(const pfs_http *h);
+
 /* The first field of that (lower-case) name, NUL-terminated, at most until the next begin; NULL
  * when there is none or the head is not read yet. */
 const char *pfs_http_header(const pfs_http *h, const char *name);

@@ -108,17 +108,31 @@ bool pfs_wire_has_room(pfs_wire *w, size_t marks)
     return has;
 }
 
+/* Under the lock. */
+static void tell_if_due(pfs_wire *w)
+{
+    if (!w->has_told && (w->untold >= w->tell_after || w->logged >= w->log_room / 2)) {
+        w->has_told = true;
+        pfs_wire_ring(w->told);
+    }
+}
+
 void pfs_wire_note(pfs_wire *w, pfs_wire_what what, pfs_wire_reply *reply, bool visible,
                    int64_t at_ns)
 {
     pthread_mutex_lock(&w->lock);
     w->log[w->logged++] = (pfs_wire_mark){reply, at_ns, (uint8_t)what, visible};
-    bool tell = !w->has_told && (what == PFS_WIRE_ENDED || w->logged >= w->log_room / 2);
-    w->has_told = w->has_told || tell;
+    w->untold += what == PFS_WIRE_ENDED;
+    tell_if_due(w);
     pthread_mutex_unlock(&w->lock);
-    if (tell) {
-        pfs_wire_ring(w->told);
-    }
+}
+
+void pfs_wire_tell_after(pfs_wire *w, size_t replies)
+{
+    pthread_mutex_lock(&w->lock);
+    w->tell_after = replies < 1 ? 1 : replies;
+    tell_if_due(w);
+    pthread_mutex_unlock(&w->lock);
 }
 
 static void replay(const pfs_wire_mark *mark, pfs_events *events, uint64_t *lost)
@@ -154,7 +168,7 @@ void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies)
     size_t count = w->logged;
     w->log = w->spare;
     w->spare = log;
-    w->logged = 0;
+    w->logged = w->untold = 0;
     if (w->has_told) {
         silence(w->told);
         w->has_told = false;
@@ -432,6 +446,7 @@ pfs_status pfs_wire_new(pfs_wire **out, const pfs_wire_spec *spec, size_t *wrong
     w->epoll = w->wake = w->told = w->timer = w->warm = w->sealer = -1;
     w->timer_ns = w->look_ns = INT64_MAX;
     w->rest_ns = INT64_MIN;
+    w->tell_after = 1;
     if (pthread_mutex_init(&w->lock, NULL) != 0) {
         pfs_alloc_release(alloc, w);
         return PFS_ENOMEM;

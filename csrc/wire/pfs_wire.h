@@ -31,7 +31,12 @@
  * much time pass before it looks again (counted: naps).  Not so while something waits to be
  * written, where answers are so short that their slots would idle, nor where chunks of one stream
  * come that close: they would share a stamp; nor of raw text, whose pieces are what was read at
- * once, so that nothing would tell.  What is due or submitted ends a nap.
+ * once, so that nothing would tell; nor once an answer ended with its connection and had no other
+ * way to say that it does: the kernel stamps no end.  What is due or submitted ends a nap.
+ *
+ * Raw text without chunks of HTTP has no bounds but those of reads: pieces that are read at once
+ * are one chunk.  How many there were is told by the kernel's count of segments, where it has one
+ * and nothing arrived between the read and the question (counted, at least: merged_reads).
  *
  * Keep-alive: a connection that the server closed while it was idle is found out by a request that
  * gets no byte of an answer; that one is sent again, once, on a new connection, and counted.
@@ -162,6 +167,8 @@ typedef struct pfs_wire_reply {
     X(kernel_sends)                                                                                \
     X(coalesced_reads)  /* reads that completed two chunks or more */                              \
     X(coalesced_chunks) /* and the chunks that share another's stamp so */                         \
+    X(merged_reads)     /* of raw text: reads of several pieces, each taken for one chunk */       \
+    X(merged_pieces)    /* and the pieces that so are no chunks of their own, at least */          \
     X(clock_pairs)                                                                                 \
     X(clock_steps)    /* pairs between which the wall clock was set */                             \
     X(stamps_dropped) /* kernel stamps that could not be: taken after the read instead */          \
@@ -170,6 +177,7 @@ typedef struct pfs_wire_reply {
     X(lag_over)    /* reads that lagged by more than a millisecond */                              \
     X(turn_max_ns) /* the longest that one turn of the loop was busy */                            \
     X(naps)        /* times that what arrived was left to come together */                         \
+    X(nap_ns)      /* and how long, of all together */                                             \
     X(cpu_ns)      /* of the engine's thread */                                                    \
     X(bytes_received)                                                                              \
     X(bytes_sent)                                                                                  \
@@ -231,8 +239,13 @@ void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies);
 
 void pfs_wire_reply_free(pfs_wire *w, pfs_wire_reply *reply);
 
-/* Readable while there are replies to drain, or the log is half full.  Owned by the engine. */
+/* Readable while so many replies wait to be drained as pfs_wire_tell_after says (1), or the log is
+ * half full.  Owned by the engine. */
 int pfs_wire_fd(const pfs_wire *w);
+
+/* Any thread.  For one who drains now and then anyway, and whom single replies need not wake: a
+ * closed loop's slots find their next requests in the queue.  At least 1. */
+void pfs_wire_tell_after(pfs_wire *w, size_t replies);
 
 /* Any thread; as of the end of the last turn. */
 void pfs_wire_counted(pfs_wire *w, pfs_wire_counts *out);

@@ -319,6 +319,7 @@ void pfs_wire_send_first(pfs_wire *w, pfs_wire_conn *c, pfs_wire_state state)
     c->state = state;
     c->finished = false;
     c->said = 0;
+    c->by_reads = false;
     c->all_kernel = true;
     c->shared_ns = PFS_EVENTS_NONE;
     c->reading = PFS_WIRE_AS_ERROR; /* until the head says */
@@ -348,6 +349,9 @@ static void connected(pfs_wire *w, pfs_wire_conn *c)
         /* Without them the clock stamps, and the counts show it. */
         (void)setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
     }
+    c->bytes_in = 0;
+    c->segments = c->needed = 0;
+    c->counting = true;
     w->counts.connects++;
     w->preferred = (w->preferred + c->tried) % w->spec.address_count;
     c->tried = 0;
@@ -495,6 +499,9 @@ static void receive(pfs_wire *w, pfs_wire_conn *c)
         c->all_kernel = false;
     }
     c->read_ns = at;
+    if (w->spec.stream == PFS_STREAM_TEXT && !w->spec.sealed) {
+        pfs_wire_count_pieces(w, c, (size_t)n);
+    }
     if (!w->spec.sealed) {
         c->last_ns = at;
         pfs_wire_judge(w, c, pfs_wire_hear(w, c, w->buffer, (size_t)n, at));

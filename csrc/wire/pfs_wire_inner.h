@@ -62,6 +62,11 @@ typedef struct pfs_wire_conn {
     bool used, finished; /* has answered before; the answer said that it is complete */
     bool all_kernel;
     uint64_t said; /* cumulative: a digest of the text so far; 0: none yet */
+    /* Raw text: whether reads are all that bounds its pieces; what has come on this socket, and
+     * of that, as of the last time when nothing else had, the segments; what they need to be. */
+    bool by_reads, counting;
+    uint64_t bytes_in;
+    uint32_t segments, needed;
     pfs_http http;
     pfs_stream stream;
     /* Sealed. */
@@ -112,6 +117,7 @@ struct pfs_wire {
     int64_t timer_ns, cpu_due_ns;
     size_t writing;    /* connections that wait until they can be written to */
     bool napping;      /* before the next turn */
+    bool ends_unsaid;  /* an answer ends when its connection does, and says nothing of it */
     int64_t napped_ns; /* before this one */
     int64_t turned_ns; /* when the last turn, or the nap after it, was over */
     uint64_t blurred;  /* reads that were coalesced after a nap */
@@ -122,6 +128,7 @@ struct pfs_wire {
     pfs_wire_fifo queue;
     pfs_wire_mark *log, *spare;
     size_t logged, log_room, made;
+    size_t untold, tell_after; /* replies in the log; how many are worth telling of */
     pfs_wire_counts published;
     uint64_t unsent, unrecorded;
     bool stopping, starved, has_told;
@@ -156,6 +163,9 @@ pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, const char *bytes,
 /* torn: it ended without TLS saying that it does. */
 pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c, bool torn);
 pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const char *why);
+
+/* pfs_wire_pieces.c: after a read of that length, before it is heard: whether it bore several. */
+void pfs_wire_count_pieces(pfs_wire *w, pfs_wire_conn *c, size_t length);
 
 /* pfs_wire_conn.c: sockets.  Each may end the request, and the connection then is in another
  * list. */

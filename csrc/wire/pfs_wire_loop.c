@@ -408,6 +408,7 @@ static void nap(pfs_wire *w)
     (void)ppoll(urgent, sizeof urgent / sizeof urgent[0], &length, NULL);
     w->turned_ns = pfs_clock_ns();
     w->napped_ns = w->turned_ns - before;
+    w->counts.nap_ns += (uint64_t)(w->napped_ns > 0 ? w->napped_ns : 0);
     w->napped_ns = w->napped_ns < PFS_WIRE_NAP_NS ? w->napped_ns : PFS_WIRE_NAP_NS;
     w->counts.naps++;
 }
@@ -421,7 +422,7 @@ static bool may_nap(pfs_wire *w, int64_t began, const pfs_wire_counts *before)
         w->blurred += counts->coalesced_reads - before->coalesced_reads;
     }
     return w->spec.kernel && !w->spec.sealed && w->spec.stream != PFS_STREAM_TEXT &&
-           w->writing == 0 && began - w->turned_ns < PFS_WIRE_NAP_NS &&
+           !w->ends_unsaid && w->writing == 0 && began - w->turned_ns < PFS_WIRE_NAP_NS &&
            counts->reads >= FEW * w->blurred && counts->reads >= MANY * (counts->ended + 1) &&
            counts->reads - before->reads == counts->kernel_reads - before->kernel_reads;
 }

@@ -230,6 +230,10 @@ static pfs_wire_verdict head(pfs_wire *w, pfs_wire_conn *c)
                     strchr("; \t", type[sizeof json - 1]) != NULL;
     bool whole = w->spec.whole || (document && w->spec.stream == PFS_STREAM_SSE);
     c->reading = whole ? PFS_WIRE_AS_WHOLE : PFS_WIRE_AS_STREAM;
+    c->by_reads = !whole && w->spec.stream == PFS_STREAM_TEXT && !w->spec.sealed &&
+                  !pfs_http_chunked(&c->http);
+    bool says_so = w->finish_length != 0 || w->roles[PFS_WIRE_FINISH] != 0;
+    w->ends_unsaid = w->ends_unsaid || (pfs_http_until_close(&c->http) && (whole || !says_so));
     return PFS_WIRE_MORE;
 }
 

@@ -6,7 +6,9 @@
 #include <dirent.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "pfs_clock.h"
@@ -18,6 +20,7 @@
 #define MS     INT64_C(1000000)
 #define STROLL 64 /* chunks of an answer whose chunks come one by one */
 #define ANY    UINT64_MAX
+#define HEARD  20 /* times that pieces of raw text are sent */
 
 static char ANSWER[1024];
 static size_t answer_length;
@@ -73,6 +76,16 @@ static void until_closed(int fd)
 {
     char byte;
     while (recv(fd, &byte, 1, 0) > 0) {
+    }
+}
+
+/* How many chunks the client has, as far as it told; -1: it will not be told. */
+static atomic_int heard;
+
+static void await_heard(int chunks)
+{
+    while (atomic_load(&heard) >= 0 && atomic_load(&heard) < chunks) {
+        usleep(500);
     }
 }
 
@@ -165,6 +178,21 @@ static bool answer(int fd, const char *path)
             say(fd, "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
         }
         say(fd, "data: [DONE]\n\n");
+    } else if (strcmp(path, "/quiet") == 0) { /* nothing but the close says that it is over */
+        say(fd, "HTTP/1.1 200 OK\r\n\r\n");
+        for (int i = 0; i < STROLL; i++) {
+            usleep(5000);
+            say(fd, "data: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
+        }
+    } else if (sscanf(path, "/prose/%d", &n) == 1) { /* so many pieces of raw text at a time */
+        say(fd, "HTTP/1.1 200 OK\r\n\r\n");
+        for (int i = 0; i < HEARD; i++) {
+            await_heard(i);
+            for (int j = 0; j < n; j++) {
+                say(fd, "word ");
+            }
+        }
+        await_heard(HEARD);
     } else if (strcmp(path, "/unended") == 0) {
         say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
     } else if (strcmp(path, "/whole") == 0) {
@@ -748,6 +776,102 @@ TEST(chunks_of_many_streams_come_together)
     CHECK(crowd(&spec, "/strolling", STROLL).naps == 0);
 }
 
+/* The end of such answers is stamped by whoever reads it, who must be awake. */
+TEST(no_nap_where_the_close_is_the_end)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 16;
+    spec.marks_end = false;
+    spec.finish = NULL;
+    pfs_wire_counts wire = crowd(&spec, "/quiet", STROLL);
+    CHECK(wire.naps == 0 && wire.nap_ns == 0);
+    spec.finish = "[DONE]"; /* then what says that it is over is stamped */
+    for (int i = 0; i < 20 && wire.naps == 0; i++) {
+        wire = crowd(&spec, "/quiet", STROLL);
+    }
+    CHECK(wire.kernel_reads < wire.reads || wire.naps > 0);
+    CHECK((wire.nap_ns > 0) == (wire.naps > 0));
+}
+
+/* Reads an answer of raw text that comes `pieces` at a time, each time all of them at once. */
+static pfs_wire_counts prose(int pieces, pfs_wire_reply *out)
+{
+    char path[32];
+    pfs_wire_counts wire;
+    pfs_wire_spec spec = plain();
+    spec.stream = PFS_STREAM_TEXT;
+    spec.marks_end = false;
+    spec.rule_count = 0;
+    spec.finish = NULL;
+    atomic_store(&heard, 0);
+    client c = begin(&spec);
+    snprintf(path, sizeof path, "/prose/%d", pieces);
+    CHECK(ask(c.w, path, PFS_WIRE_NOW) == PFS_OK);
+    while (c.count == 0) {
+        pfs_wire_counted(c.w, &wire);
+        uint64_t length = (uint64_t)pieces * (sizeof "word " - 1);
+        uint64_t head = sizeof "HTTP/1.1 200 OK\r\n\r\n" - 1;
+        /* Only what is whole is told, and then some time passes: what is sent is there at once. */
+        if (wire.bytes_received >= head && (wire.bytes_received - head) % length == 0) {
+            atomic_store(&heard, (int)((wire.bytes_received - head) / length));
+            usleep(5000);
+        }
+        pfs_wire_turn(c.w, 1);
+        gather(&c);
+    }
+    *out = *c.replies;
+    pfs_wire_counted(c.w, &wire);
+    end(&c);
+    return wire;
+}
+
+TEST(pieces_of_raw_text_that_are_read_as_one_are_counted)
+{
+    pfs_wire_reply reply;
+    pfs_wire_counts wire = prose(1, &reply);
+    CHECK(reply.status == PFS_EVENTS_OK && reply.chunks == HEARD);
+    CHECK(wire.merged_reads == 0 && wire.merged_pieces == 0);
+    for (int i = 0; i < 20 && wire.merged_reads == 0; i++) {
+        wire = prose(4, &reply);
+        CHECK(reply.status == PFS_EVENTS_OK);
+        /* Never more than there were. */
+        CHECK(reply.chunks + wire.merged_pieces <= (uint64_t)4 * HEARD);
+    }
+    CHECK(wire.merged_reads > 0 && wire.merged_pieces >= wire.merged_reads);
+}
+
+TEST(several_ends_are_told_together)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 3;
+    client c = begin(&spec);
+    pfs_wire_tell_after(c.w, 3);
+    pfs_wire_counts wire = {0};
+    struct pollfd told = {.fd = pfs_wire_fd(c.w), .events = POLLIN};
+    for (uint64_t asked = 1; asked <= 3; asked++) {
+        CHECK(poll(&told, 1, 0) == 0);
+        CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK);
+        while (wire.ended < asked) {
+            pfs_wire_turn(c.w, 100);
+            pfs_wire_counted(c.w, &wire);
+        }
+    }
+    CHECK(poll(&told, 1, 0) == 1);
+    gather(&c);
+    CHECK(c.count == 3 && poll(&told, 1, 0) == 0);
+    CHECK(ask(c.w, "/ok", PFS_WIRE_NOW) == PFS_OK);
+    while (wire.ended < 4) {
+        pfs_wire_turn(c.w, 100);
+        pfs_wire_counted(c.w, &wire);
+    }
+    CHECK(poll(&told, 1, 0) == 0);
+    pfs_wire_tell_after(c.w, 1); /* what waits already, too */
+    CHECK(poll(&told, 1, 0) == 1);
+    gather(&c);
+    CHECK(c.count == 4);
+    end(&c);
+}
+
 /* An allocator that knows whether a block of LONG bytes is there. */
 enum { LONG = 3500 };
 typedef struct {
@@ -1170,6 +1294,9 @@ int main(void)
     RUN(a_full_log_pauses);
     RUN(the_densest_stream_fits_the_log);
     RUN(chunks_of_many_streams_come_together);
+    RUN(no_nap_where_the_close_is_the_end);
+    RUN(pieces_of_raw_text_that_are_read_as_one_are_counted);
+    RUN(several_ends_are_told_together);
     RUN(an_answered_request_is_not_kept);
     RUN(connections_are_made_when_they_are_wanted);
     RUN(sealed_answers_are_those_of_the_plain_engine);

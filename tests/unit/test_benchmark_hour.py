@@ -15,7 +15,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wire engine
 
 
 @pytest.fixture
-def hour() -> Any:
+def hour(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))  # as of a script that is run
     spec = importlib.util.spec_from_file_location("benchmark_hour", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
@@ -28,6 +29,7 @@ def test_a_run_is_looked_at(hour: Any) -> None:
     found = hour.measure(8.0, 4, 5, 0.02)
     assert found["completed"] > 4
     assert found["failed"] == 0
+    assert found["errors"] == []
     assert found["first"] > 5.0
     assert found["last"] > 5.0
 
@@ -47,6 +49,7 @@ def test_where_nobody_looked_the_nearest_look_stands(hour: Any) -> None:
         ({}, 0, "at last 48.5 MB: grown by 8.5 MB"),
         ({"last": 50.5}, 1, "grown by 10.5 MB"),
         ({"failed": 1}, 1, "1 failed"),
+        ({"failed": 2, "errors": [{"kind": "reset", "count": 2, "first": ["torn"]}]}, 1, "reset: 2, such as torn"),
         ({"completed": 0}, 1, "0 requests completed"),
     ],
 )
@@ -54,11 +57,11 @@ def test_what_is_not_good_fails(
     hour: Any,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    change: dict[str, float],
+    change: dict[str, Any],
     status: int,
     words: str,
 ) -> None:
-    good = {"first": 40.0, "last": 48.5, "completed": 9, "failed": 0}
+    good = {"first": 40.0, "last": 48.5, "completed": 9, "failed": 0, "errors": []}
     monkeypatch.setattr(hour, "measure", lambda *_: {**good, **change})
     monkeypatch.setattr(sys, "argv", ["hour.py"])
     assert hour.main() == status

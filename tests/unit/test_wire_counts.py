@@ -23,6 +23,7 @@ def test_good_counts_say_nothing() -> None:
     ("more", "words"),
     [
         ({"coalesced_reads": 11}, "11 of 1,000 reads held two chunks or more"),
+        ({"merged_reads": 11, "merged_pieces": 12}, "12 chunks or more are missing"),
         ({"kernel_reads": 989}, "11 of 1,000 reads were stamped after the read"),
         ({"lag_over": 11, "lag_max_ns": 7_500_000}, "up to 7.5 ms"),
         ({"turn_max_ns": 6_000_000}, "busy for 6.0 ms"),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import threading
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-LONGEST_SERIES = 4096
+LONGEST_SERIES = 1024
+"""More than a chart has columns; an hour's samples of everything that is looked at would else be most of what a run
+keeps."""
 MOST_SHARE = 0.01
 """Of a processor: a look that costs more than this share of the interval is followed by a longer pause."""
 
@@ -36,25 +39,37 @@ class BoundedSeries:
     """
 
     def __init__(self) -> None:
-        self._points: list[tuple[float, float]] = []
-        self._pending: list[tuple[float, float]] = []
+        self._times = array("d")
+        self._values = array("d")
+        self._highest = (0.0, -math.inf)
+        """Of those not yet merged."""
+        self._pending = 0
         self._stride = 1
 
     def add(self, t_s: float, value: float) -> None:
         """Appends a point; ``t_s`` must not be less than the last one's."""
-        self._pending.append((t_s, value))
-        if len(self._pending) < self._stride:
+        if not self._pending or value > self._highest[1]:
+            self._highest = (t_s, value)
+        self._pending += 1
+        if self._pending < self._stride:
             return
-        self._points.append(max(self._pending, key=lambda point: point[1]))
-        self._pending.clear()
-        if len(self._points) >= LONGEST_SERIES:
-            pairs = zip(self._points[::2], self._points[1::2], strict=True)
-            self._points = [max(pair, key=lambda point: point[1]) for pair in pairs]
-            self._stride *= 2
+        self._times.append(self._highest[0])
+        self._values.append(self._highest[1])
+        self._pending = 0
+        if len(self._values) >= LONGEST_SERIES:
+            self._halve()
+
+    def _halve(self) -> None:
+        times, values = self._times, self._values
+        higher = [i if values[i] >= values[i + 1] else i + 1 for i in range(0, len(values), 2)]
+        self._times = array("d", (times[i] for i in higher))
+        self._values = array("d", (values[i] for i in higher))
+        self._stride *= 2
 
     def points(self) -> list[tuple[float, float]]:
-        """All points, oldest first, those not yet merged included."""
-        return [*self._points, *self._pending]
+        """All points, oldest first; the last is the highest of those not yet merged."""
+        found = list(zip(self._times, self._values, strict=True))
+        return [*found, self._highest] if self._pending else found
 
 
 class Sampler:

@@ -4,8 +4,10 @@ Closed loop: an engine has as many connections as there are slots, and its queue
 a slot finds its next request there; where answers take longer than AHEAD_S, with what ends in that time, for as many
 long conversations would lie there in vain.  A single slot, or slots of several engines, are given theirs as the last
 one ends.
-Open loop: a request is queued AHEAD_NS before it is due.  What Python brings later than it was due is counted, as late
-or as missed, and so is a slot that found nothing: none of it is the system's time.
+Nobody waits for what has ended then: Python is woken for several at once (a SHARE_TOLD-th of what lies ready), or by
+its tick.
+Open loop: a request is queued AHEAD_NS before it is due; its end, too, can wait for others.  What Python brings later
+than it was due is counted, as late or as missed, and so is a slot that found nothing: none of it is the system's time.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ BACKLOG = 8192
 """Requests, beside those on connections, that engines hold at most; more wait here, as stamps."""
 AHEAD_S = 2.0
 FEWEST_AHEAD = 32
+SHARE_TOLD = 8
+OPEN_TOLD = 32
+"""Requests of an open loop that have ended, for which Python is woken."""
 AT_ONCE = 128
 """Requests written before the event loop has its turn again."""
 
@@ -76,6 +81,10 @@ class Feeder:
         """Of a closed loop whose requests are written ahead."""
         self._each: int | None = None
         """How many of one user may be on their way; None: as many as there is room."""
+        self._told = 1
+        """Ended requests for which the engines wake us."""
+        self._limited = answers or spec.max_requests is not None or spec.max_tokens is not None
+        """What ends may decide what is sent next, or whether anything is."""
         self._taken: dict[int, int] = {}
         self._held: dict[int, deque[int]] = {}
         """What is due, or nearly, and finds no room: due stamps by user."""
@@ -114,10 +123,20 @@ class Feeder:
         """Fills the room that there is in a closed loop, a part of it at a time."""
         if self._slots:
             ended = self.pulled - self.outstanding
-            self._room = self._slots + ahead(self._slots, ended, (time.monotonic_ns() - self._tally.start_ns) / 1e9)
+            ready = ahead(self._slots, ended, (time.monotonic_ns() - self._tally.start_ns) / 1e9)
+            self._room = self._slots + ready
+            self._tell_after(ready // SHARE_TOLD)
         if self._spec.due_rate is None and not self._fill(AT_ONCE) and not self._soon:
             self._soon = True
             asyncio.get_running_loop().call_soon(self._feed_on)
+
+    def _tell_after(self, ended: int) -> None:
+        """How many requests may have ended before an engine wakes us."""
+        told = 1 if self._limited or self.over or self.spent is not None else max(1, ended)
+        if told != self._told:
+            self._told = told
+            for engine in self._engines:
+                engine.tell_after(told)
 
     def _feed_on(self) -> None:
         self._soon = False
@@ -147,6 +166,8 @@ class Feeder:
             self._each = 1
         elif len(engines) > 1:  # each of them would let as many be in flight
             self._each = self._spec.concurrency
+        if self._each is None:
+            self._tell_after(OPEN_TOLD)
         begin()
         with Alarm() as self.alarm:
             for number, (offset, user) in enumerate(schedule(self._spec)):
@@ -275,7 +296,10 @@ class Feeder:
 
     def settle(self) -> None:
         """Notices when there is nothing more to wait for."""
-        if self.outstanding == 0 and (self.over or self.spent is not None):
+        if not self.over and self.spent is None:
+            return
+        self._tell_after(1)
+        if self.outstanding == 0:
             if self.spent is not None and self._tally.ended_by is None:
                 self._tally.ended_by = self.spent
             self.idle.set()

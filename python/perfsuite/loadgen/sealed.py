@@ -242,6 +242,7 @@ class SealedWire:
         self.discard = wire.discard
         self.give_up = wire.give_up
         self.fileno = wire.fileno
+        self.tell_after = wire.tell_after
         self.stats = wire.stats
         weakref.finalize(self, wire.stop)  # and so the threads end, for they know nothing of this object
 

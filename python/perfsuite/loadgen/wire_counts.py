@@ -55,6 +55,11 @@ def warnings(counts: Mapping[str, int]) -> list[str]:
             f"{counts['coalesced_reads']:,} of {reads:,} reads held two chunks or more, which share a stamp: gaps of "
             "nothing between tokens are the reading's, or the sender's"
         )
+    if counts["merged_reads"] > few:
+        found.append(
+            f"{counts['merged_reads']:,} of {reads:,} reads of raw text held more pieces than one, which count as one "
+            f"chunk: {counts['merged_pieces']:,} chunks or more are missing, and gaps between tokens seem longer"
+        )
     unstamped = reads - counts["kernel_reads"]
     if unstamped > few:
         found.append(

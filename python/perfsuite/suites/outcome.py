@@ -9,7 +9,8 @@ from perfsuite.suites.session import Stretch
 
 STAMPS = (
     "reads", "kernel_reads", "kernel_sends", "coalesced_reads", "coalesced_chunks", "stamps_dropped", "clock_steps",
-    "lag_over", "lag_max_ns", "turn_max_ns", "starved", "stale_retries", "paused", "cpu_ns",
+    "lag_over", "lag_max_ns", "turn_max_ns", "starved", "stale_retries", "paused", "naps",
+    "nap_ns", "merged_reads", "merged_pieces", "cpu_ns",
 )  # fmt: skip
 """Of what the engines of the load counted, what says how far its stamps can be trusted (csrc/wire/pfs_wire.h)."""
 

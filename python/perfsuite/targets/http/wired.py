@@ -38,6 +38,9 @@ _OVER_TLS = "TLS: kernel stamps of ciphertext"
 """What is stamped of an https service: the bytes as they came, however much later Python opens them."""
 
 
+_OF_TEXT = "raw text: pieces that arrive together, and that HTTP does not tell apart, count as one"
+
+
 def drivable(schemes: Iterable[str]) -> bool:
     """Whether there is an engine for each scheme, on this system; False without any."""
     wanted = set(schemes)
@@ -101,7 +104,8 @@ def wire_transport(endpoints: Sequence[Endpoint]) -> str:
 
 def wire_stamps(endpoints: Sequence[Endpoint]) -> str:
     """Where the times of endpoints' tokens come from."""
-    return _with_tls(WIRE_STAMPS, endpoints)
+    text = _with_tls(WIRE_STAMPS, endpoints)
+    return f"{text}; {_OF_TEXT}" if any(one.stream == "text" for one in endpoints) else text
 
 
 def own_stamps(transports: Iterable[str], why: str) -> str:
