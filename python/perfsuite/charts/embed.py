@@ -46,9 +46,10 @@ def embedded(groups: Sequence[Sequence[Chart]]) -> Embedded:
         if not group:
             continue
         document = Document()
-        for chart in group:
-            chart.figure.toolbar_location = None  # the page has its own buttons, which a keyboard reaches
-            document.add_root(chart.figure)
+        with document.models.freeze():  # else every root looks through all that is there before it
+            for chart in group:
+                chart.figure.toolbar_location = None  # the page has its own buttons, which a keyboard reaches
+                document.add_root(chart.figure)
         where.update(dict.fromkeys((chart.figure.id for chart in group), len(documents)))
         roots += [chart.figure.id for chart in group]
         text = json.dumps(document.to_json(deferred=False), separators=(",", ":"))
