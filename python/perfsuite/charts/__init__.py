@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from perfsuite.charts.breakdowns import breakdowns, codecs, errors
+from perfsuite.charts.capacity import capacity
 from perfsuite.charts.chart import Chart, plain
 from perfsuite.charts.distribution import distributions
 from perfsuite.charts.growth import growth
@@ -28,6 +29,7 @@ __all__ = ["Chart", "charts", "layout"]
 
 KINDS = (
     growth,
+    capacity,
     metrics_over_time,
     distributions,
     heat_maps,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from perfsuite.analysis.capacity import FEWEST, Interval, Level, Model, fit, held_out
+from perfsuite.analysis.capacity import FEWEST, Interval, Law, Level, Model, fit, held_out
 from perfsuite.analysis.summary import summarise
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured
 from perfsuite.metric import catalogue, labelled, meets, streamed
@@ -29,6 +30,7 @@ HIGHEST = 64
 SHORTEST_S = 1.0
 FEWEST_ENDED = 3
 """Requests of a level that says anything."""
+CURVE_POINTS = 40
 MOST_FAILED = 0.5
 """A level of which more failed is the last on the way up."""
 
@@ -215,6 +217,7 @@ def _evidence(session: Session, measured: Measured, limits: list[Criterion]) -> 
         "contention_ms": 1e3 * law.contention,
         "coherency_ms": 1e3 * law.coherency,
         "slots": law.slots if math.isfinite(law.slots) else None,
+        "curve": _curve(model),
     }
     ended = sum(one.events.completed for times in measured.stretches.values() for one in times)
     highest = levels[-1].concurrency
@@ -244,6 +247,21 @@ def _evidence(session: Session, measured: Measured, limits: list[Criterion]) -> 
         else NotMeasured(f"{len(levels)} levels are too few to leave one out: --duration, or a higher --concurrency")
     )
     return found
+
+
+def _curve(model: Model) -> list[dict[str, float]]:
+    """The law's throughput from one request in flight to twice the highest level."""
+    far = 2.0 * model.levels[-1].concurrency
+    rows = []
+    for i in range(CURVE_POINTS):
+        concurrency = far ** (i / (CURVE_POINTS - 1))
+        at = model.interval(partial(_throughput, concurrency))
+        rows.append({"concurrency": concurrency, "throughput": at.value, "low": at.low, "high": at.high})
+    return rows
+
+
+def _throughput(concurrency: float, law: Law) -> float:
+    return law.throughput(concurrency)
 
 
 def _estimate(found: Interval, samples: int, details: Mapping[str, object] | None = None) -> Estimate:
