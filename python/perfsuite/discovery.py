@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from perfsuite._core import Events, Row
 from perfsuite.errors import PerfsuiteError
@@ -65,7 +65,16 @@ async def discover(address: Address, key: Secret | None, client: Client) -> Foun
         operations, paths = chat_operations(api.document), paths_of(api.document)
         name = shipped_for(paths)
         graphs = await looking.graphs() if name == "langgraph" else ()
-        return Found(None, graphs, operations, paths, name, key_headers(api.document), tried=tried)
+        if operations or name is not None:
+            return Found(None, graphs, operations, paths, name, key_headers(api.document), tried=tried)
+    else:
+        paths = []
+    for dialect in ("anthropic", "openai"):
+        refused = await looking.refused(dialect, listing.status)
+        if refused is not None:
+            return Found(dialect, paths=paths, wants_key=refused in (401, 403), tried=tried)
+    if paths:
+        return Found(paths=paths, tried=tried)
     return Found(wants_key=api.status in (401, 403), tried=tried)
 
 
@@ -124,6 +133,17 @@ class _Looking:
         listed = got.document if got.status == 200 and isinstance(got.document, list) else []
         names = (one.get("graph_id") for one in listed if isinstance(one, Mapping))
         return list(dict.fromkeys(name for name in names if isinstance(name, str) and name))
+
+    async def refused(self, name: str, otherwise: int) -> int | None:
+        """The status with which the dialect's own operation refuses a request that has nothing in it: a service that
+        lists no models is known by that.  None where it is not there, or answers as it does to anything, ``otherwise``.
+        """
+        dialect = dialect_at(name, self._address, self._key)
+        nothing = Request(message="", messages=[], user_id="", conversation_id="")
+        got = await self._ask(replace(dialect.call(nothing, ""), body=b"{}", stream="none"))
+        if got.status not in (400, 401, 403, 422) or got.status == otherwise:
+            return None
+        return got.status if name != "anthropic" or _anthropic_error(got.document, self._address) else None
 
     async def models(self, name: str) -> list[str] | None:
         """The models as the dialect lists them; None when it cannot."""
@@ -193,7 +213,8 @@ async def _set_up(
     table: Mapping[str, object], request: Request, name: str, setup: RequestForm, created: str
 ) -> dict[str, object]:
     """The ``[[setup]]`` table: the request as it is, and where in its answer the name of what it made lies."""
-    asked = {"method": setup.method, "path": setup.path} | ({} if setup.json is None else {"json": setup.json})
+    parts = {"method": setup.method, "path": setup.path, "json": setup.json, "form": setup.form}
+    asked = {name: part for name, part in parts.items() if part is not None}
     target = TemplateTarget(parse_template({**table, "request": asked, "stream": {"kind": "text"}}, name))
     try:
         call = target.call(target.template.request, await target.values(request, request.model), stream=False)

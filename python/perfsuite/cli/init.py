@@ -7,11 +7,12 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from perfsuite.cli.init_file import COMMON, OLLAMA, comment, template_text, toml
 from perfsuite.errors import PerfsuiteError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from perfsuite._core import Events
     from perfsuite.discovery import Found
@@ -127,7 +128,7 @@ class Init:
 
     def _nothing(self, found: Found) -> Iterator[str]:
         if found.paths:
-            yield f"{self.address.url} has an OpenAPI document, and no operation in it that takes a message as JSON"
+            yield f"{self.address.url} has an OpenAPI document, and no operation in it that takes a message"
             yield f"it has: {', '.join(found.paths[:20])}"
             yield "describe the one that chats in a template: perfsuite run --target template:FILE (see the README)"
             return
@@ -168,7 +169,7 @@ class Init:
                 "# Any setting of perfsuite run can stand here.",
                 f"target = {toml(name)}",
                 *([OLLAMA.format(toml(self.address.url))] if dialect == "ollama" else []),
-                f"# It lists: {_comment(listed) or 'nothing'}.  Name two, and the switch between them is measured.",
+                f"# It lists: {comment(listed) or 'nothing'}.  Name two, and the switch between them is measured.",
                 f"model = [{toml(model)}]",
                 *self._key_lines(),
                 *COMMON,
@@ -202,7 +203,7 @@ class Init:
         finally:
             await target.close()
         listed = f", graphs: {', '.join(found.models[:LISTED])}" if found.models else ""
-        text = self._template_text(table, [], f"template:{name}, which is made for it", model)
+        text = self._written(table, [], f"template:{name}, which is made for it", model)
         return text, [f"{self.address.url}: by template:{name}{listed}", *shown]
 
     def _headers(self, found: Found, wanted: dict[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -226,7 +227,7 @@ class Init:
 
         operation = found.operations[0]
         form = operation.request
-        request_table = {"method": form.method, "path": form.path, "json": form.json}
+        request_table = {"method": form.method, "path": form.path, "json": form.json, "form": form.form}
         table: dict[str, object] = {
             "base": self.address.url,
             "request": {key: value for key, value in request_table.items() if value is not None},
@@ -240,7 +241,8 @@ class Init:
             learned = await learn(table, request, str(FILE), operation.setup, operation.created)
         except Failure as failure:
             others = ", ".join(f"{one.request.method} {one.request.path}" for one in found.operations[1:4])
-            body = "nothing" if form.json is None else toml(form.json)
+            sent = form.json if form.form is None else form.form
+            body = "nothing" if sent is None else toml(sent)
             hints = [f"{form.method} {form.path}, sent {body}: {failure}"]
             if keyed and variable is None:
                 hints.append(
@@ -254,43 +256,14 @@ class Init:
         shown = [
             f"{self.address.url}: {_asked(operation)}, from its /openapi.json",
             *self._shown(learned.heard.text, learned.events, usage.prompt_tokens, usage.completion_tokens, "usage"),
-            *measurable(target),
+            *measurable(target, learned.events.chunks),
         ]
         await target.close()
-        text = self._template_text(learned.table, list(operation.guessed), "its /openapi.json", self.arguments.model)
+        text = self._written(learned.table, operation.guessed, "its /openapi.json", self.arguments.model)
         return text, shown
 
-    def _template_text(self, table: dict[str, object], guessed: list[str], source: str, model: str | None) -> str:
-        lines = [
-            f"# The service at {self.address.url}, found by perfsuite init from {source}.",
-            "# Any setting of perfsuite run can stand here.",
-            f'target = "template:{FILE}"',
-            *([f"model = [{toml(model)}]"] if model else []),
-            *COMMON,
-            "",
-            "[template]",
-            f"base = {toml(table['base'])}",
-            "",
-            *_setup_lines(table.get("setup")),
-            "",
-            "[template.request]         # {message} {messages} {model} {user_id} {conversation_id} are filled in",
-        ]
-        if guessed:
-            lines.append(f"# guessed, for nothing says what belongs there: {_comment(', '.join(guessed))}")
-        request = table["request"]
-        assert isinstance(request, dict)
-        lines += [f"{key} = {toml(value)}" for key, value in request.items()]
-        lines += ["", "[template.stream]          # as the answer to one message read"]
-        stream = table["stream"]
-        assert isinstance(stream, dict)
-        lines += [f"{key} = {toml(value)}{NOTES.get(key, '')}" for key, value in stream.items()]
-        headers = table.get("headers")
-        if isinstance(headers, dict):
-            lines += ["", "[template.headers]         # keys stay in the environment"]
-            lines += [f"{toml(key)} = {toml(value)}" for key, value in headers.items()]
-        else:
-            lines += ["", "# [template.headers]", '# Authorization = "Bearer {env:CHAT_TOKEN}"']
-        return "\n".join([*lines, ""])
+    def _written(self, table: dict[str, object], guessed: Sequence[str], source: str, model: str | None) -> str:
+        return template_text(self.address.url, f"template:{FILE}", table, guessed, source, model)
 
     # ── the one message ───────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -320,7 +293,7 @@ class Init:
             raise PerfsuiteError(f"{failure} ({failure.kind}); it was asked for the model {model}") from failure
         row.end(0)
         told = (reply.prompt_tokens, reply.completion_tokens, reply.counted_by)
-        return [*self._shown(reply.text, events, *told), *measurable(target)]
+        return [*self._shown(reply.text, events, *told), *measurable(target, events.chunks)]
 
     def _shown(
         self, text: str, events: Events, prompt: int | None, completion: int | None, counted_by: str
@@ -337,12 +310,14 @@ class Init:
             yield "         the answer came in one piece: ttft is its whole time, and there is no itl"
 
 
-def measurable(target: Target) -> Iterator[str]:
-    """What a run can show of a target, and what it cannot and why, over the five phases."""
+def measurable(target: Target, chunks: int) -> Iterator[str]:
+    """What a run can show of a target whose answer came in so many chunks, and what it cannot and why, over the five
+    phases."""
+    from perfsuite.metric import streamed
     from perfsuite.phases import documented
     from perfsuite.suites.probes import PROBES
 
-    names = dict.fromkeys(name for phase in documented().values() for name in phase.metrics)
+    names = dict.fromkeys([*(name for phase in documented().values() for name in phase.metrics), *streamed()])
     shown: list[str] = []
     hidden: dict[str, list[str]] = {}
     for name in names:
@@ -351,6 +326,8 @@ def measurable(target: Target) -> Iterator[str]:
             reasons = [None if target.process_ids else "needs the system's process: name it with --pid"]
         elif name in INSIDE and target.inspection is None:
             reasons = [f"{target.name} does not show its inside"]
+        elif name in OF_GAPS and chunks == 1:
+            reasons = ["its answer came in one piece"]
         if None in reasons:
             shown.append(name)
         else:
@@ -366,19 +343,6 @@ def _asked(operation: Operation) -> str:
     return ", then ".join(parts)
 
 
-def _setup_lines(setups: object) -> Iterator[str]:
-    """The requests before the first message; commented out, an example of one."""
-    if isinstance(setups, list):
-        yield "[[template.setup]]          # before the first message of a conversation"
-        for setup in setups:
-            yield from (f"{key} = {toml(value)}" for key, value in setup.items())
-        return
-    yield "# [[template.setup]]        # a request before the first message of a conversation, user or run"
-    yield '# per = "conversation"'
-    yield '# request = { method = "POST", path = "/threads", json = {} }'
-    yield '# capture = { thread_id = "$.thread_id" }   # then {thread_id} can be used below'
-
-
 def _first_chat(models: list[str]) -> str:
     return next((name for name in models if "embed" not in name.lower()), models[0])
 
@@ -388,42 +352,8 @@ def _one_line(text: str) -> str:
     return line if len(line) <= LONGEST_SHOWN else line[: LONGEST_SHOWN - 1] + "…"
 
 
-def _comment(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)
-
-
-def toml(value: object) -> str:
-    """A value as TOML writes it on one line; what is null is left out."""
-    import json
-
-    if isinstance(value, dict):
-        pairs = (f"{_key(key)} = {toml(inner)}" for key, inner in value.items() if inner is not None)
-        return f"{{ {', '.join(pairs)} }}" if value else "{}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(toml(inner) for inner in value if inner is not None)}]"
-    text = json.dumps(value, ensure_ascii=False)
-    return text.replace("\x7f", "\\u007f")
-
-
-def _key(name: str) -> str:
-    return name if name.isascii() and name.replace("-", "_").isidentifier() else toml(name)
-
+OF_GAPS = ("itl", "max_gap", "tpot", "stalls")
+"""Metrics of what lies between the pieces of an answer."""
 
 INSIDE = ("cache_hit_rate", "compression_efficiency")
 """Metrics of the load probes that only a system which shows its inside can give."""
-
-COMMON = (
-    "",
-    '# profile = "standard"     # quick: 5 s, standard: a minute for each documented hour of a phase',
-    "# concurrency = 8          # requests in flight; or rate = 5 for requests due a second",
-    "# max_requests = 200       # what a run may send at most, with max_tokens",
-    "# output_tokens = 128",
-    "# turns = 8                # messages in a conversation: fewer where the model's context is small",
-    "",
-)
-OLLAMA = "# By its OpenAI-compatible API: target = {}"
-NOTES = {
-    "mode": "        # each event has the whole text so far",
-    "done": "        # an answer without it was cut short",
-    "error": "        # an error inside a 200",
-}

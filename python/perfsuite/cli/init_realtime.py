@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from perfsuite.cli.init import COMMON, Init, toml
+from perfsuite.cli.init import Init
+from perfsuite.cli.init_file import COMMON, toml
 from perfsuite.errors import UsageError
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from perfsuite._core import ERROR_KINDS, LRUCache
 from perfsuite.errors import UsageError, unknown
@@ -22,7 +23,7 @@ from perfsuite.targets.http.client import Call, Client, rendered
 from perfsuite.targets.http.counting import reply_of
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
 from perfsuite.targets.http.failures import masked, status_failure
-from perfsuite.targets.http.filling import Values, filled, filled_path, header_secrets, with_secrets
+from perfsuite.targets.http.filling import Values, filled, filled_field, filled_path, header_secrets, with_secrets
 from perfsuite.targets.http.hearing import Hearing, converse, read_all
 from perfsuite.targets.http.paths import MISSING
 from perfsuite.targets.http.proxied import client_for
@@ -34,6 +35,8 @@ from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
     from perfsuite.plan import Plan
+
+FORM = "application/x-www-form-urlencoded"
 
 REMEMBERED = 100_000
 """Conversations and users whose captures are kept."""
@@ -149,11 +152,13 @@ class TemplateTarget(Behind):
 
     def call(self, form: RequestForm, values: Values, stream: bool, more: Sequence[tuple[str, str]] = ()) -> Call:
         """A request with everything filled in."""
-        headers = dict(JSON_HEADERS)
+        headers = dict(JSON_HEADERS) | ({} if form.form is None else {"Content-Type": FORM})
         for name, text in self.template.headers.items():
             headers = {known: value for known, value in headers.items() if known.lower() != name.lower()}
             headers[name] = with_secrets(text, self._secrets)
         body = b"" if form.json is None else encoded_json(filled(form.json, values))
+        if form.form is not None:
+            body = urlencode({name: filled_field(value, values) for name, value in form.form.items()}).encode()
         if not body:
             headers.pop("Content-Type", None)
         path = self.template.base.path + filled_path(form.path, values)

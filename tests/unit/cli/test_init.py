@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -158,6 +158,61 @@ def test_a_default_key_is_not_sent_to_a_service_that_does_not_ask_for_one(monkey
         assert main(["init", server.url]) == 1
         assert server.asked
         assert not any(KEY in str(asked.headers) for asked in server.asked)
+
+
+def only(path: str, refusal: bytes, answer: bytes, everywhere: bytes = b"") -> Callable[[Asked], bytes]:
+    """A service of one operation that lists no models; what else is asked gets ``everywhere``."""
+
+    def service(asked: Asked) -> bytes:
+        if (asked.method, asked.path) != ("POST", path):
+            return everywhere
+        if "authorization" not in asked.headers and "x-api-key" not in asked.headers:
+            return whole("401 No", {"type": "error", "error": {"message": "no key"}})
+        return refusal if asked.json == {} else answer
+
+    return service
+
+
+MESSAGE_STREAM = chunked(
+    *sse({"type": "message_start", "message": {"usage": {"input_tokens": 4, "output_tokens": 1}}}),
+    *sse({"type": "content_block_delta", "delta": {"type": "text_delta", "text": "Hi"}}),
+    *sse({"type": "message_delta", "usage": {"output_tokens": 2}}, {"type": "message_stop"}),
+)
+MISSING = whole("400 Bad Request", {"type": "error", "error": {"message": "messages: missing"}})
+
+
+def test_a_service_that_lists_no_models_is_known_by_how_it_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chat = chunked(*sse(delta("Hi"), {"choices": [], "usage": {"prompt_tokens": 4, "completion_tokens": 2}}, "[DONE]"))
+    for path, prefix, variable, answer in (
+        ("/v1/messages", "anthropic+", "ANTHROPIC_API_KEY", MESSAGE_STREAM),
+        ("/v1/chat/completions", "", "OPENAI_API_KEY", chat),
+    ):
+        with beside(only(path, MISSING, answer)) as server:
+            assert main(["init", server.url, "--model", "m1", "--force"]) == 2
+            assert f"wants a key: export {variable}" in capsys.readouterr().err
+            monkeypatch.setenv(variable, KEY)
+            assert main(["init", server.url, "--force"]) == 2
+            assert "name one with --model" in capsys.readouterr().err
+            assert main(["init", server.url, "--model", "m1", "--force"]) == 0
+            assert "4 prompt and 2 completion tokens (usage)" in capsys.readouterr().out
+            sent = [one.json for one in server.asked if one.path == path and one.json != {}]
+            assert len(sent) == 1, "one message"
+        written = tomllib.loads((tmp_path / "perfsuite.toml").read_text())
+        assert (written["target"], written["model"]) == (f"{prefix}{server.url}", ["m1"])
+        monkeypatch.delenv(variable)
+
+
+def test_what_refuses_everything_alike_is_no_dialect(capsys: pytest.CaptureFixture[str]) -> None:
+    other = whole("400 Bad Request", {"detail": "no such thing here"})
+    for path in ("/v1/messages", "/v1/chat/completions"):
+        with beside(only(path, other, b"", everywhere=other)) as server:
+            assert main(["init", server.url, "--api-key-env", "PATH", "--model", "m1"]) == 1
+            assert "was recognised" in capsys.readouterr().err
+    # A refusal that is not Anthropic's is another service's messages.
+    with beside(only("/v1/messages", whole("422 No", {"detail": []}), b"")) as server:
+        assert main(["init", server.url, "--api-key-env", "PATH", "--model", "m1"]) == 1
 
 
 def test_ollama(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -498,3 +553,79 @@ def realtime_server() -> Iterator[str]:
     finally:
         over.set()
         thread.join(60)
+
+
+TEXT = {"type": "string", "title": "Prompt"}
+MESSAGES = {"type": "array", "items": {"$ref": "#/components/schemas/M"}, "title": "Whatever"}
+A_FORM = {"properties": {"message": {"type": "string"}, "lang": {"type": "string", "default": "en"}}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "schema", "json_body", "form"),
+    [
+        ("application/json", TEXT, "{message}", None),
+        ("application/json", MESSAGES, "{messages}", None),
+        ("application/x-www-form-urlencoded", {**A_FORM, "required": ["message", "lang"]}, None,
+         {"message": "{message}", "lang": "en"}),
+        ("application/json", {"properties": {"question": TEXT, "user": {"$ref": "#/components/schemas/U"}},
+         "required": ["question", "user"]}, {"question": "{message}", "user": {"id": "{user_id}"}}, None),
+    ],
+)  # fmt: skip
+def test_bodies_that_are_no_plain_table(kind: str, schema: object, json_body: object, form: object) -> None:
+    parts = {"role": STRING, "content": STRING}
+    document = {
+        "paths": {"/chat": {"post": {"requestBody": {"content": {kind: {"schema": schema}}}}}},
+        "components": {"schemas": {"M": {"type": "object", "properties": parts},
+                                   "U": {"type": "object", "properties": {"id": STRING}, "required": ["id"]}}},
+    }  # fmt: skip
+    (found,) = chat_operations(document)
+    assert (found.request.json, found.request.form, list(found.guessed)) == (json_body, form, [])
+
+
+def test_bodies_that_take_no_message() -> None:
+    numbers = {"type": "array", "items": {"type": "number"}, "title": "Messages"}
+    for schema in ({"type": "string", "title": "Title"}, {"type": "string"}, numbers):
+        body = {"content": {"application/json": {"schema": schema}}}
+        assert chat_operations({"paths": {"/chat": {"post": {"requestBody": body}}}}) == []
+
+
+def test_a_form_from_init_to_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = {"application/x-www-form-urlencoded": {"schema": {**A_FORM, "required": ["message"]}}}
+    document = {"paths": {"/chat": {"post": {"requestBody": {"content": content}}}}}
+
+    def service(asked: Asked) -> bytes:
+        if asked.path == "/openapi.json":
+            return whole("200 OK", document)
+        good = asked.body == b"message=hi+there"
+        return whole("200 OK", {"reply": "Hello you", "success": True}) if good else b""
+
+    with beside(service) as server:
+        assert main(["init", server.url, "--message", "hi there"]) == 0
+    out = capsys.readouterr().out
+    written = tomllib.loads((tmp_path / "perfsuite.toml").read_text())["template"]
+    assert written["request"] == {"method": "POST", "path": "/chat", "form": {"message": "{message}"}}
+    assert written["stream"]["error"] == ["$.error", "$.success=false"]
+    shown, hidden = out.split("measured ")[1].split("\n", 1)
+    assert {"ttft", "error_rate", "completion_tokens"} <= set(shown.split(", "))
+    assert "not      itl, max_gap, stalls, tpot: its answer came in one piece" in hidden
+
+
+def test_what_more_tells_an_error_by_what_a_good_answer_has() -> None:
+    def signs(answer: object) -> object:
+        return infer_stream("application/json", json.dumps(answer).encode(), "hi")["error"]
+
+    assert signs({"reply": "Hello", "ok": True, "status": "success"}) == ["$.error", "$.ok=false", "$.status=error"]
+    assert signs({"reply": "Hello", "ok": "yes", "status": "running"}) == "$.error"
+    with pytest.raises(Failure, match="no credit"):
+        signs({"success": False, "message": "no credit"})
+
+
+def test_an_end_with_words_of_its_own_is_no_text() -> None:
+    ended = b"".join([*sse("Hel", "lo", name="token"), *sse("over", name="end")])
+    assert infer_stream("text/event-stream", ended, "hi") == {"kind": "sse", "event": "token"}
+    unnamed = b"".join([*sse("Hel", "lo"), *sse("over", name="end")])
+    assert infer_stream("text/event-stream", unnamed, "hi") == {"kind": "sse"}
+    marked = b"".join([*sse("Hel", "lo", name="token"), *sse("[END]", name="end")])
+    assert infer_stream("text/event-stream", marked, "hi") == {"kind": "sse", "done": "[END]"}
+    other = b"".join([*sse("Hel", name="token"), *sse("lo", name="more")])
+    assert infer_stream("text/event-stream", other, "hi") == {"kind": "sse"}

@@ -6,6 +6,7 @@ import asyncio
 import json
 import tomllib
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -84,6 +85,46 @@ def test_a_cumulative_state_begins_with_an_echo_and_may_start_over(tmp_path: Pat
     assert (reply.text, chunks) == ("Hi you", 4)
 
 
+SIGNS = 'kind = "none"\ntext = "$.t"\nerror = ["$.error", "$.ok=false", "$.s=7"]'
+
+
+def test_a_sign_of_an_error_with_a_value_is_that_value_alone(tmp_path: Path) -> None:
+    for told in ({"ok": True}, {"ok": "no", "s": 8}, {"ok": None, "s": [7]}, {"error": None}):
+        reply, _ = answered(whole("200 OK", {"t": "Hello", **told}), SIGNS, tmp_path)
+        assert reply.text == "Hello"
+
+
+def test_a_request_may_be_a_form(tmp_path: Path) -> None:
+    async def go() -> Asked:
+        async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+            writer.write(whole("200 OK", {"t": "Hello"}))
+
+        async with serving(answer) as server:
+            form = 'path = "/chat"\nform = { message = "{message}", n = 2, deep = true, of = "{user_id}" }'
+            text = f'base = "{server.url}"\n[request]\n{form}\n[stream]\nkind = "none"\ntext = "$.t"\n'
+            (tmp_path / "t.toml").write_text(text, encoding="utf-8")
+            target = TemplateTarget(load_template(str(tmp_path / "t.toml")))
+            try:
+                await target.send(a_request("a & b = ü"), a_row()[0])
+            finally:
+                await target.close()
+            return server.asked[0]
+
+    asked = asyncio.run(go())
+    assert asked.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert parse_qsl(asked.body.decode()) == [("message", "a & b = ü"), ("n", "2"), ("deep", "true"), ("of", "u1")]
+    for body, says in (
+        ('json = {}\nform = { a = "b" }', "a request has one body"),
+        ('form = { a = ["b"] }', "'a' is a table or a list"),
+        ('form = { a = "{nobody}" }', "nobody"),
+    ):
+        text = f'base = "http://h"\n[request]\npath = "/chat"\n{body}\n[stream]\nkind = "none"\n'
+        (tmp_path / "t.toml").write_text(text, encoding="utf-8")
+        with pytest.raises(UsageError) as caught:
+            load_template(str(tmp_path / "t.toml"))
+        assert says in str(caught.value)
+
+
 def test_usage_under_any_name(tmp_path: Path) -> None:
     told = {"text": "Hi", "u": {"input_tokens": 9, "output_tokens": 2, "input_token_details": {"cache_read": 4}}}
     reply, _ = answered(whole("200 OK", told), 'kind="none"\ntext="$.text"\nusage="$.u"', tmp_path)
@@ -94,6 +135,8 @@ def test_usage_under_any_name(tmp_path: Path) -> None:
     ("answer", "stream", "kind", "says"),
     [
         (whole("200 OK", {"error": {"message": "no credit"}}), 'kind="none"\nerror="$.error"', "target", "no credit"),
+        (whole("200 OK", {"t": "x", "ok": False, "msg": "no credit"}), SIGNS, "target", "no credit"),
+        (whole("200 OK", {"t": "x", "ok": True, "s": 7}), SIGNS, "target", "7"),
         (chunked(*sse({"msg": "no credit"}, name="error")), 'kind="sse"\ntext="$.d"', "target", "no credit"),
         (lines({"d": "a"}, {"err": "no credit"}), 'kind="ndjson"\ntext="$.d"\nerror="$.err"', "target", "no credit"),
         (lines({"d": "a"}), 'kind="ndjson"\ntext="$.d"\ndone="$.end"', "incomplete", "without saying"),

@@ -137,6 +137,7 @@ def test_both_drivers_agree_on_chat(answer: bytes) -> None:
 
 
 STREAM = '[stream]\nkind = "sse"\ntext = "$.d.text"\n'
+SIGNS = '[stream]\nkind = "none"\ntext = "$.t"\nerror = ["$.error", "$.ok=false", "$.status = error", "$.code=7"]\n'
 GROWING = STREAM + 'mode = "cumulative"\n'
 STATE = """[stream]
 kind = "sse"
@@ -166,6 +167,12 @@ def state(texts: list[str]) -> dict[str, object]:
         (STREAM + 'done = "$.over"\n', chunked(*sse({"d": {"text": "a"}}, {"over": False}))),
         (STREAM + 'done = "END"\n', chunked(*sse({"d": {"text": "a"}}, "END"))),
         (STREAM + 'error = "$.err"\n', chunked(*sse({"d": {"text": "a"}}, {"err": "no"}))),
+        (SIGNS, whole("200 OK", {"t": "all", "ok": True, "status": "fine"})),
+        (SIGNS, whole("200 OK", {"t": "all", "ok": False, "msg": "no credit"})),
+        (SIGNS, whole("200 OK", {"t": "all", "status": "error", "detail": "no credit"})),
+        (SIGNS, whole("200 OK", {"t": "all", "ok": "no", "status": {"error": 1}})),
+        (SIGNS, whole("200 OK", {"t": "all", "code": 7})),
+        (STREAM + 'event = "message"\n', chunked(*sse({"d": {"text": "a"}}), *sse({"d": {"text": "b"}}, name="x"))),
         (STREAM + 'event = "part"\n', chunked(*sse("nonsense", name="x"), *sse({"d": {"text": "a"}}, name="part"))),
         (STREAM + 'event = "part"\n', chunked(*sse({"message": "no"}, name="error"))),
         (STREAM, chunked(*sse({"d": {"text": "a"}}), *sse({"message": "no"}, name="error"))),

@@ -37,6 +37,11 @@ def filled_path(form: str, values: Values) -> str:
     return filled_text(form, values, lambda text: quote(text, safe=""))
 
 
+def filled_field(form: object, values: Values) -> str:
+    """A form's field: text, and what is none as JSON writes it."""
+    return filled_text(form, values, lambda text: text) if isinstance(form, str) else _words(form)
+
+
 def filled_text(form: str, values: Values, write: Callable[[str], str]) -> str:
     """A text with each placeholder as ``write`` writes its value."""
     return _NAME.sub(lambda found: write(_words(values[found[1]])) if found[1] in values else found[0], form)

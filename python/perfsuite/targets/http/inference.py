@@ -19,6 +19,10 @@ _NO_TEXTS = (
     "id", "role", "type", "model", "object", "created", "status", "event", "finish_reason", "name", "error", "session",
     "timestamp", "created_at", "user", "version", "kind", "time", "date",
 )  # fmt: skip
+_GOOD = ("success", "ok", "succeeded")
+_WELL = ("ok", "success", "succeeded")
+"""A truth of such a name says that an answer is one, and so does a status of such a value; ``error`` there: none."""
+
 _ENDS = ("done", "finished", "is_final", "final", "complete", "completed", "end", "is_finished")
 
 Event = tuple[str, bytes]
@@ -103,6 +107,10 @@ def _events(events: Sequence[Event], message: str) -> dict[str, object]:
             documents.pop()
         if all(isinstance(document, str) for _, document in documents):
             form["text"] = "$"  # each is a text in JSON's quotes
+        spoken = list(dict.fromkeys(name for name, _ in events[:-1]))
+        told_apart = bool(spoken) and not {"message", last_name} & set(spoken)
+        if told_apart and "done" not in form and last_name.lower() in _ENDS:
+            form["event"] = spoken if len(spoken) > 1 else spoken[0]  # what the end has with it is no text
         return form
     for name, document in tables:
         if name == "error":
@@ -123,8 +131,9 @@ def _within(documents: Sequence[object], message: str) -> dict[str, object]:
     """Where the text, the usage and the end lie in documents that came one after the other."""
     for document in documents:
         error = document.get("error") if isinstance(document, Mapping) else None
-        if error:
-            raise Failure("target", f"the service reports an error in its answer: {worded(error)}")
+        refused = isinstance(document, Mapping) and any(document.get(name) is False for name in _GOOD)
+        if error or refused:
+            raise Failure("target", f"the service reports an error in its answer: {worded(error or document)}")
     leaves: dict[str, list[str]] = {}
     usage: str | None = None
     ends: dict[str, list[bool]] = {}
@@ -152,8 +161,18 @@ def _within(documents: Sequence[object], message: str) -> dict[str, object]:
         if len(documents) > 1 and values[-1] and not any(values[:-1]):
             form["done"] = path
     if any(isinstance(document, Mapping) for document in documents):
-        form["error"] = "$.error"
+        signs = list(dict.fromkeys(sign for document in documents for sign in _signs(document)))
+        form["error"] = ["$.error", *signs] if signs else "$.error"
     return form
+
+
+def _signs(document: object) -> Iterator[str]:
+    """What else would tell an error, by what an answer without one has."""
+    for name, value in document.items() if isinstance(document, Mapping) else ():
+        if str(name).lower() in _GOOD and value is True:
+            yield f"$.{name}=false"
+        elif name == "status" and isinstance(value, str) and value.lower() in _WELL:
+            yield "$.status=error"
 
 
 def _leaves(value: object, path: str, name: str) -> Iterator[tuple[str, str, object]]:

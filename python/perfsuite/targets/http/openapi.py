@@ -30,6 +30,7 @@ SURE = 3
 """The least score at which a GET is taken for a chat: most of them only look something up."""
 UNLIKELY = -2
 """Below this it is something else that takes a text: a search, an upload, a log-in."""
+FORM = "application/x-www-form-urlencoded"
 BEARER = {"Authorization": "Bearer {key}"}
 
 Document = Mapping[str, object]
@@ -136,9 +137,24 @@ class _Reading:
                 self._guessed.append(name)
                 headers[name] = "perfsuite"
         content = self._resolved(operation.get("requestBody")).get("content")
-        media = content.get("application/json") if isinstance(content, Mapping) else None
-        body = self._value("", media.get("schema"), required=True) if isinstance(media, Mapping) else None
-        return RequestForm(method, "?".join([filled, *filter(None, ["&".join(query)])]), body), headers
+        where = "?".join([filled, *filter(None, ["&".join(query)])])
+        body = self._body(content, "application/json")
+        if body is None and isinstance(fields := self._body(content, FORM), Mapping):
+            plain = {name: value for name, value in fields.items() if not isinstance(value, Mapping | list)}
+            return RequestForm(method, where, form=plain), headers
+        return RequestForm(method, where, body), headers
+
+    def _body(self, content: object, kind: str) -> object:
+        """What is sent as this kind of body; None where it takes none of the kind."""
+        media = content.get(kind) if isinstance(content, Mapping) else None
+        if not isinstance(media, Mapping):
+            return None
+        schema = self._resolved(media.get("schema"))
+        # A body that is one text, or one list, has no name but its title: FastAPI's for a lone parameter.
+        title = "" if "properties" in schema else str(schema.get("title", "")).replace(" ", "_")
+        if schema.get("type") == "array" and self._of_messages(schema):
+            title = _MESSAGES[0]
+        return self._value(title, schema, required=True)
 
     def _creating(self, path: str) -> tuple[RequestForm, str] | None:
         """The request that makes the conversation of ``/sessions/{session_id}/…``, and that parameter's name."""
@@ -203,7 +219,7 @@ class _Reading:
         if kind == "boolean" and low in ("stream", "streaming"):
             return True
         if kind == "object" or "properties" in form:
-            return self._object(form, required, depth)
+            return self._object(form, required, depth, low if depth else "")
         if not required:
             return None
         for key in ("default", "example", "const"):
@@ -238,7 +254,7 @@ class _Reading:
         properties = self._resolved(form.get("items")).get("properties")
         return isinstance(properties, Mapping) and {"role", "content"} <= set(properties)
 
-    def _object(self, form: Document, required: bool, depth: int) -> object:
+    def _object(self, form: Document, required: bool, depth: int, of: str) -> object:
         properties = form.get("properties")
         if not isinstance(properties, Mapping) or depth > DEEPEST:
             return {} if required else None
@@ -251,7 +267,9 @@ class _Reading:
                 continue  # the messages have it already
             if depth and name not in needed and not required:
                 continue
-            value = self._value(str(name), schema, required=name in needed, depth=depth + 1)
+            # A user's or a session's own id: the table's name says whose it is.
+            told = f"{of}_{name}" if of and str(name).lower() in ("id", "key", "uuid") else str(name)
+            value = self._value(told, schema, required=name in needed, depth=depth + 1)
             if value is not None and value != {}:
                 body[str(name)] = value
         return body if body or required else None

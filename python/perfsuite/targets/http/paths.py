@@ -36,6 +36,32 @@ class JsonPath:
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What tells that something is so: whatever says something at a path, or with ``equals`` that very value there."""
+
+    path: JsonPath
+    equals: str | None = None
+
+    def seen(self, document: object) -> object:
+        """What tells it: the value, with ``equals`` the document around it, which has the words; None where nothing
+        does."""
+        found = self.path.find(document)
+        if self.equals is None:
+            return None if found is MISSING or found in (None, False, "", 0) else found
+        if found is MISSING or isinstance(found, Mapping | list):
+            return None
+        return document if self.equals == (found if isinstance(found, str) else json.dumps(found)) else None
+
+
+def parse_sign(text: object, where: str) -> Sign:
+    """``$.error``, or with a value ``$.success=false``.  Raises UsageError."""
+    if isinstance(text, str) and "=" in text.rpartition("]")[2]:
+        path, _, value = text.rpartition("=")
+        return Sign(parse_path(path.rstrip(), where), value.strip())
+    return Sign(parse_path(text, where))
+
+
 def parse_path(text: object, where: str) -> JsonPath:
     """The path that a text writes.  Raises UsageError."""
     if not isinstance(text, str) or not text.startswith("$"):

@@ -9,7 +9,7 @@ from typing import cast
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.targets.http.address import Address, parse_address
 from perfsuite.targets.http.filling import ALWAYS, check_names
-from perfsuite.targets.http.paths import JsonPath, parse_path
+from perfsuite.targets.http.paths import JsonPath, Sign, parse_path, parse_sign
 from perfsuite.targets.http.splitting import StreamKind
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -20,11 +20,12 @@ PERS = ("conversation", "user", "run")
 
 @dataclass(frozen=True, slots=True)
 class RequestForm:
-    """A request with placeholders in its path and its JSON body (None: no body)."""
+    """A request with placeholders in its path and its body: JSON, or the fields of a form; both None: none."""
 
     method: str
     path: str
     json: object = None
+    form: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Setup:
 @dataclass(frozen=True, slots=True)
 class StreamForm:
     """How answers read.  ``text`` None: the payload itself is the text.  ``done``: a path whose value is true at the
-    end, or a payload, or ``event:NAME``."""
+    end, or a payload, or ``event:NAME``.  ``errors``: each tells that the answer is none."""
 
     kind: StreamKind
     events: frozenset[str] = frozenset()
@@ -47,7 +48,7 @@ class StreamForm:
     cumulative: bool = False
     usage: JsonPath | None = None
     done: JsonPath | str | None = None
-    error: JsonPath | None = None
+    errors: Sequence[Sign] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class _Parser:
         table = self._table(value, where, '[request] with path = "/chat" and json = { message = "{message}" }')
         if table is None:
             return None
-        self._known(table, ("method", "path", "json"), where)
+        self._known(table, ("method", "path", "json", "form"), where)
         method, path = "POST", "/"
         with self.mistakes.noted():
             method = self._choice(table, "method", where, METHODS, "POST")
@@ -161,7 +162,18 @@ class _Parser:
                 raise UsageError(f"{where}: path {shown(path)} is none; begin with /, and percent-encode what is odd")
         check_names(path, known, f"{where}.path", self.mistakes)
         check_names(table.get("json"), known, f"{where}.json", self.mistakes)
-        return RequestForm(method, path, table.get("json"))
+        form = self._form(table.get("form"), f"{where}.form", known)
+        if form is not None and "json" in table:
+            self.mistakes.add(f"{where}: a request has one body; drop json, or drop form")
+        return RequestForm(method, path, table.get("json"), form)
+
+    def _form(self, value: object, where: str, known: Sequence[str]) -> Mapping[str, object] | None:
+        fields = None if value is None else self._table(value, where, '{ message = "{message}" }')
+        for name, field_value in (fields or {}).items():
+            if isinstance(field_value, Mapping | list):
+                self.mistakes.add(f"{where}: {shown(name)} is a table or a list; a form's field is text or a number")
+        check_names(fields, known, where, self.mistakes)
+        return fields
 
     def _stream(self, value: object, where: str) -> StreamForm | None:
         table = self._table(value, where, '[stream] with kind = "sse", "ndjson", "text" or "none"')
@@ -180,11 +192,16 @@ class _Parser:
             names = []
         elif names and kind != "sse":
             self.mistakes.add(f'{where}: only server-sent events have names; drop event, or write kind = "sse"')
-        paths: dict[str, JsonPath | None] = dict.fromkeys(("text", "usage", "error"))
+        paths: dict[str, JsonPath | None] = dict.fromkeys(("text", "usage"))
         for key in paths:
             if key in table:
                 with self.mistakes.noted():
                     paths[key] = parse_path(table[key], f"{where}.{key}")
+        signs = table.get("error", [])
+        errors: list[Sign] = []
+        for sign in signs if isinstance(signs, list) else [signs]:
+            with self.mistakes.noted():
+                errors.append(parse_sign(sign, f"{where}.error"))
         if kind == "text" and table.get("text") is not None:
             self.mistakes.add(f"{where}: raw text has no path to its text; drop text, or write another kind")
         done: JsonPath | str | None = None
@@ -199,7 +216,7 @@ class _Parser:
             mode == "cumulative",
             paths["usage"],
             done,
-            paths["error"],
+            tuple(errors),
         )
 
     def _headers(self, value: object, where: str) -> dict[str, str]:

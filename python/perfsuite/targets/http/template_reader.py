@@ -40,7 +40,7 @@ class TemplateReader:
             return reported(message_in(payload))
         if form.events and name not in form.events:
             return NOTHING
-        if form.text is None and form.usage is None and form.error is None and not isinstance(form.done, JsonPath):
+        if form.text is None and form.usage is None and not form.errors and not isinstance(form.done, JsonPath):
             return self._text(payload.decode("utf-8", "replace"), False)
         if payload == b"[DONE]":
             return Piece(end=True)
@@ -49,7 +49,7 @@ class TemplateReader:
     def whole(self, payload: bytes) -> Piece:
         """A body that is one JSON document, or with no path to its text, text."""
         form = self._form
-        if form.text is None and form.error is None and form.usage is None:
+        if form.text is None and not form.errors and form.usage is None:
             return Piece(text=payload.decode("utf-8", "replace"), end=True)
         document = _decode(payload)
         piece = self._document(document, payload)
@@ -59,9 +59,9 @@ class TemplateReader:
 
     def _document(self, document: object, payload: bytes) -> Piece:
         form = self._form
-        if form.error is not None:
-            error = form.error.find(document)
-            if error is not MISSING and error not in (None, False, "", 0):
+        for sign in form.errors:
+            error = sign.seen(document)
+            if error is not None:
                 return reported(worded(error))
         usage = usage_of(form.usage.find(document)) if form.usage is not None else None
         end = isinstance(form.done, JsonPath) and form.done.find(document) not in (MISSING, None, False, "", 0)

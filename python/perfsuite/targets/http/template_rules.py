@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfsuite.targets.http.paths import JsonPath
+from perfsuite.targets.http.paths import JsonPath, Sign
 from perfsuite.targets.http.template_file import Template
 from perfsuite.targets.http.template_reader import COMPLETION_NAMES, PROMPT_NAMES
 from perfsuite.targets.http.wired import Endpoint, Rules
@@ -35,7 +35,8 @@ def endpoint_of(template: Template) -> Endpoint:
         finish,
         marks_end=form.done is not None,
         speaks=True,
-        names=tuple(sorted(form.events)),
+        # "message" is also what an event without a name is called.
+        names=tuple(sorted(form.events | {""} if "message" in form.events else form.events)),
         cumulative=form.cumulative and form.kind != "text",
     )
 
@@ -43,13 +44,12 @@ def endpoint_of(template: Template) -> Endpoint:
 def _rules(template: Template) -> Rules:
     form = template.stream
     done = form.done if isinstance(form.done, JsonPath) else None
-    if form.kind == "text" or (form.text is form.usage is form.error is done is None):
+    if form.kind == "text" or (form.text is form.usage is done is None and not form.errors):
         return ()  # all that comes is text
     if form.text is None:
         raise NoRule("text: without a path to it, a document's text is anywhere in it")
     rules = [("visible", rule_of(form.text, "text"))]
-    if form.error is not None:
-        rules.append(("error", rule_of(form.error, "error")))
+    rules += [("error", _sign(sign)) for sign in form.errors]
     if done is not None:
         rules.append(("finish", rule_of(done, "done")))
     if form.usage is not None:
@@ -58,6 +58,11 @@ def _rules(template: Template) -> Rules:
         rules += [("prompt", f"{usage}.{name}") for name in reversed(PROMPT_NAMES)]
         rules += [("completion", f"{usage}.{name}") for name in reversed(COMPLETION_NAMES)]
     return tuple(rules)
+
+
+def _sign(sign: Sign) -> str:
+    rule = rule_of(sign.path, "error")
+    return rule if sign.equals is None else f"{rule}={sign.equals}"
 
 
 def rule_of(path: JsonPath, where: str) -> str:
