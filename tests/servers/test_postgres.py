@@ -133,7 +133,7 @@ def test_the_commands_take_its_url(url: str, tmp_path: Path) -> None:
         return done.stdout
 
     assert "10 runs added" in said("history", "add", *map(str, files))
-    assert "run-9" in said("history", "list")
+    assert "run-9" in said("history", "list", "--verbose")
     assert "response_time p50" in said("history", "trend", "--all-hosts")
     newest = written(tmp_path / "new", [100.0], first=60)
     assert said("detect", "--against-history", str(newest[0])).startswith("OK")
