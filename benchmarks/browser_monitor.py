@@ -4,17 +4,20 @@
 with and without the monitor; the main thread's CPU time is Chromium's own (CDP's TaskDuration), drawing included.
 Fails when the monitor takes more than 1 % of the page's time, or says of itself less than a quarter of what it takes.
 
-``talk --minutes 8``: a healthy conversation on the real clock, and its report; fails when anything is raised.
+``talk --minutes 10``: a healthy conversation on the real clock, spoken by ``perfsuite serve`` and heard with Web Audio,
+and its report; fails when anything is raised, or when what the page holds grows.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from browsing import Browsing
-from talking import CLIENT, event, speaks, talking
+from talking import SPEAKER, event, talking
 
 MONITOR = (files("perfsuite.realtime") / "monitor.js").read_text(encoding="utf-8")
 RATE = 200
 LIMIT = 0.01
+PACE_MS, TOKENS = 20, 100
+LOOKS = 30
+MOST_GROWTH_MB = 1.0
 PLAY = """
 address => new Promise(resolve => {
   const socket = window.socket = new WebSocket(`ws://${address}/`);
@@ -98,28 +104,70 @@ def cost(browsing: Browsing, seconds: float, turns: int) -> int:
     print(
         f"at {RATE} messages a second the monitor takes {difference:.2%} of the page's time; it says {own:.2%} itself"
     )
-    return int(difference > LIMIT or own > LIMIT)
+    return int(difference > LIMIT or own > LIMIT or own < difference / 4)
+
+
+@contextmanager
+def voice() -> Iterator[str]:
+    """``perfsuite serve`` in a process of its own, which answers with two seconds of a tone: the URL of its socket."""
+    command = [sys.executable, "-m", "perfsuite", "serve", "--engine", "paced", "--port", "0", "--model",
+               f"voice:150:{PACE_MS}", "--tokens", str(TOKENS), "--tokens-per-chunk", "5"]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().replace("http", "ws", 1) + "/v1/realtime?model=voice"
+        finally:
+            process.terminate()
+
+
+def kept(session: Any) -> tuple[float, float]:
+    """What a page holds after its garbage was collected: MB of heap, nodes."""
+    session.send("HeapProfiler.collectGarbage")
+    nodes = session.send("Memory.getDOMCounters")["nodes"]
+    return session.send("Runtime.getHeapUsage")["usedSize"] / 1048576, nodes
 
 
 def talk(browsing: Browsing, minutes: float) -> int:
-    """Holds a conversation and prints its report; 1 when something was raised."""
+    """Holds a conversation that is heard with Web Audio, and prints its report; 1 when anything is raised or grows."""
     context = browsing.browser.new_context()
-    with talking(speaks(chunks=20)) as server:
+    heaps: list[float] = []
+    with voice() as url, talking(lambda _connection, _message: None) as server:
         page = context.new_page()
         page.add_init_script(MONITOR)
-        page.add_init_script(CLIENT)
+        page.add_init_script(SPEAKER)
         page.goto(f"http://{server.address}/")
-        page.evaluate("address => client.connect(address)", server.address)
-        until = time.monotonic() + minutes * 60
-        while time.monotonic() < until:
-            page.evaluate("client.ask()")
-            page.wait_for_timeout(2000)
+        page.mouse.click(1, 1)  # sound needs a user who has done something
+        page.evaluate("url => speaker.connect(url, 'buffers')", url)
+        page.evaluate("perfsuite.configure({autoReconnect: true})")
+        session = context.new_cdp_session(page)
+        until, look = time.monotonic() + minutes * 60, 0.0
+        while (now := time.monotonic()) < until:
+            page.evaluate("speaker.ask()")
+            page.wait_for_function("speaker.ended === speaker.started")  # who listens speaks when the other has spoken
+            page.wait_for_timeout(TOKENS * PACE_MS / 2)
+            if now >= look:
+                look = now + minutes * 60 / LOOKS
+                heap, nodes = kept(session)
+                heaps.append(heap)
+                print(f"{(now - until) / 60 + minutes:5.1f} min: {heap:.2f} MB of heap, {nodes:g} nodes", flush=True)
         logs = page.evaluate("perfsuite.logs()")
-        print(page.evaluate("perfsuite.analyze()"))
+        report = page.evaluate("perfsuite.analyze()")
+        print(report)
     context.close()
     warned = [entry["message"] for entry in logs["events"] if entry["name"] == "warning"]
-    print(f"\n{json.dumps(logs['cost'])}; {logs['totals']['responses']} responses; warnings: {warned or 'none'}")
-    return int(bool(warned) or logs["totals"]["interruptions"] > 0 or logs["totals"]["errors"] > 0)
+    waiting = [one["audioChunksCount"] for one in logs["samples"]]
+    third = len(heaps) // 3
+    # The lists of the logs fill in the first minutes, and are bounded.
+    grown = min(heaps[-third:]) - min(heaps[third : 2 * third])
+    totals = logs["totals"]
+    print(
+        f"\n{minutes:g} minutes, {totals['responses']} answers, {totals['messagesReceived']:,} messages, "
+        f"{totals['audioChunksProcessed']:,} of {totals['audioChunksReceived']:,} chunks played; waiting at most "
+        f"{max(waiting)}, at the end {waiting[-1]}; kept {len(logs['messages'])} messages; heap {grown:+.2f} MB "
+        f"from the second third to the last; cost {logs['cost']['share']:.2%}; warnings: {warned or 'none'}"
+    )
+    healthy = not warned and not totals["interruptions"] and "Issues Detected:\n- None" in report
+    return int(not healthy or grown > MOST_GROWTH_MB)
 
 
 def main() -> int:
@@ -127,7 +175,7 @@ def main() -> int:
     parser.add_argument("what", nargs="?", choices=["cost", "talk"], default="cost")
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=8)
+    parser.add_argument("--minutes", type=float, default=10)
     options = parser.parse_args()
     browsing = Browsing()
     try:

@@ -149,6 +149,20 @@ def test_accumulation_that_goes_on_is_interrupted(new_page: NewPage) -> None:
         conversation.until_heard("response.cancel")
 
 
+def test_nobody_is_asked_to_cancel_what_is_over(new_page: NewPage) -> None:
+    with conversing(new_page, speaks(chunks=1)) as conversation:
+        conversation.turns(1)
+        come = "for (let i = 0; i < 101; i++) perfsuite.audioChunkReceived(i)"
+        conversation.page.evaluate(come)
+        conversation.pass_ms(1000)
+        conversation.page.evaluate(come)
+        conversation.pass_ms(1000)
+        assert conversation.interruptions() == ["automatic"]
+        conversation.page.evaluate("client.socket.send('the last word')")
+        conversation.until_heard("the last word")
+        assert not any("response.cancel" in str(message) for message in conversation.talk.heard)
+
+
 def test_a_slow_consumer(new_page: NewPage) -> None:
     with conversing(new_page, speaks(chunks=1)) as conversation:
         page = conversation.page

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from websockets.sync.server import ServerConnection
 
 import perfsuite
 from perfsuite.targets.http.secret import MASK
 from served import Asked, beside, chunked, delta, sse, whole
+from talking import event, talking
 
 KEY = "sk-live-0a1b2c3d4e5f6g7h8i9j"
 PARTS = [KEY[:length] for length in range(8, len(KEY) + 1)]
@@ -69,6 +72,57 @@ def test_no_output_of_a_run_has_the_key(echo: str, engine: str, tmp_path: Path) 
     assert clean(process.stdout, process.stderr, *files.values())
     (result,) = (data for name, data in files.items() if name.endswith(".json"))
     if echo in ("a refusal", "a refusal in text", "an error in a stream"):
+        assert MASK.encode() in result  # the words of the failure are there, and the key in them was seen
+
+
+SPOKEN: dict[str, Callable[[str], list[str]]] = {
+    "an error of the session": lambda key: [event("error", error={"message": f"bad key {key}"})],
+    "an error in an answer": lambda key: [
+        event("response.output_text.delta", delta="so "),
+        event("error", error={"message": f"no more for {key}"}),
+    ],
+    "an answer that failed": lambda key: [
+        event("response.done", response={"status": "failed", "status_details": {"error": {"message": f"no {key}"}}})
+    ],
+    "no JSON": lambda key: [f"{key} is no JSON"],
+    "the answer itself": lambda key: [
+        event("response.output_text.delta", delta=key),
+        event("response.done", response={"status": "completed"}),
+    ],
+}
+
+
+@pytest.mark.parametrize("echo", list(SPOKEN))
+def test_no_output_of_a_realtime_run_has_the_key(echo: str, tmp_path: Path) -> None:
+    """As above, of a service that is spoken to over a WebSocket and repeats the handshake's key in its events."""
+    seen: list[str] = []
+
+    def answer(connection: ServerConnection, message: str | bytes) -> None:
+        kind = json.loads(message)["type"]
+        assert connection.request is not None
+        key = connection.request.headers["Authorization"].removeprefix("Bearer ")
+        if kind == "response.create":
+            seen.append(key)
+            for one in SPOKEN[echo](key):
+                connection.send(one)
+
+    greeting = event("session.created", session={"id": "s", "model": "m1"})
+    with talking(answer, greeting=greeting) as talk:
+        process = subprocess.run(
+            [sys.executable, "-m", "perfsuite", "run", "baseline", "--target", f"realtime+ws://{talk.address}",
+             "--api-key-env", "SHOP_KEY", "--duration", "300ms", "--max-requests", "8", "-v", "--raw", "raw.ndjson"],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(Path(perfsuite.__file__).parents[1]), "PATH": "/usr/bin:/bin", "SHOP_KEY": KEY},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )  # fmt: skip
+    assert KEY in seen, process.stderr  # it was on the wire
+    files = {path.name: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {Path(name).suffix for name in files} == {".json", ".md", ".html", ".ndjson"}, process.stderr
+    assert clean(process.stdout, process.stderr, *files.values())
+    (result,) = (data for name, data in files.items() if name.endswith(".json"))
+    if echo not in ("the answer itself", "no JSON"):
         assert MASK.encode() in result  # the words of the failure are there, and the key in them was seen
 
 

@@ -404,17 +404,19 @@ function warn(safeguard, message, more = {}) {
 }
 
 /** Ends a socket's response, or says that there is something to interrupt: the page's way, or the protocol's where the
- * socket speaks one that has a word for it.  A plain socket is sent nothing that its server may not understand.
+ * socket speaks one that has a word for it.  A plain socket is sent nothing that its server may not understand,
+ * and none is asked to cancel what is over.
  * @param {Watched | null} watched @param {string} reason */
 function interrupt(watched, reason) {
   session.totals.interruptions += 1;
   session.event("interruption", { reason, ...(watched ? { socket: watched.id } : {}) });
+  const under = Boolean(watched && watched.response);
   if (watched) endResponse(watched, reason);
   if (reason === "page" || reason === "dropped") return;
   const socket = watched && watched.socket.deref();
   if (settings.onInterrupt) {
     tell(settings.onInterrupt, { reason, socket });
-  } else if (socket && watched.structured && socket.readyState === 1) {
+  } else if (socket && under && watched.structured && socket.readyState === 1) {
     socket.send('{"type":"response.cancel"}');
   }
 }
@@ -938,7 +940,7 @@ function natureOf(kind) {
       delta: /^response\..*delta$/.test(kind) || kind === "binary",
       response: kind.startsWith("response."),
       done: DONE.test(kind) || kind === "error",
-      audio: kind === "binary" || /audio[\w.]*\.delta$/.test(kind),
+      audio: kind === "binary" || (/audio[\w.]*\.delta$/.test(kind) && !/transcript/.test(kind)),
     };
     if (natures.size >= MOST_NATURES) natures.clear();
     natures.set(kind, nature);

@@ -21,7 +21,7 @@ function natureOf(kind) {
       delta: /^response\..*delta$/.test(kind) || kind === "binary",
       response: kind.startsWith("response."),
       done: DONE.test(kind) || kind === "error",
-      audio: kind === "binary" || /audio[\w.]*\.delta$/.test(kind),
+      audio: kind === "binary" || (/audio[\w.]*\.delta$/.test(kind) && !/transcript/.test(kind)),
     };
     if (natures.size >= MOST_NATURES) natures.clear();
     natures.set(kind, nature);

@@ -43,17 +43,19 @@ function warn(safeguard, message, more = {}) {
 }
 
 /** Ends a socket's response, or says that there is something to interrupt: the page's way, or the protocol's where the
- * socket speaks one that has a word for it.  A plain socket is sent nothing that its server may not understand.
+ * socket speaks one that has a word for it.  A plain socket is sent nothing that its server may not understand,
+ * and none is asked to cancel what is over.
  * @param {Watched | null} watched @param {string} reason */
 function interrupt(watched, reason) {
   session.totals.interruptions += 1;
   session.event("interruption", { reason, ...(watched ? { socket: watched.id } : {}) });
+  const under = Boolean(watched && watched.response);
   if (watched) endResponse(watched, reason);
   if (reason === "page" || reason === "dropped") return;
   const socket = watched && watched.socket.deref();
   if (settings.onInterrupt) {
     tell(settings.onInterrupt, { reason, socket });
-  } else if (socket && watched.structured && socket.readyState === 1) {
+  } else if (socket && under && watched.structured && socket.readyState === 1) {
     socket.send('{"type":"response.cancel"}');
   }
 }
