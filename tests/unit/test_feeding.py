@@ -11,7 +11,7 @@ import pytest
 
 from perfsuite._core import Events
 from perfsuite.loadgen import LoadSpec
-from perfsuite.loadgen.feeding import FEWEST_AHEAD, Feeder, ahead
+from perfsuite.loadgen.feeding import FEWEST_AHEAD, SHARE_TOLD, Feeder, ahead
 from perfsuite.loadgen.tally import Tally
 from perfsuite.targets.base import Request
 
@@ -64,11 +64,11 @@ def endless() -> Iterator[Request]:
         yield Request(message="m", messages=[], user_id="u", conversation_id="c")
 
 
-def handed(answer_s: float) -> int:
-    """How many a closed loop hands over in all, of whose slots each has had five answers of that length."""
+def fed(answer_s: float, **limits: int) -> tuple[Engine, Feeder]:
+    """A closed loop, of whose slots each has had five answers of that length, and what it has done with its engine."""
 
-    async def go() -> int:
-        spec = LoadSpec(duration_s=10_000.0, concurrency=SLOTS)
+    async def go() -> tuple[Engine, Feeder]:
+        spec = LoadSpec(duration_s=10_000.0, concurrency=SLOTS, **limits)
         tally = Tally(spec, Events())
         engine: Any = Engine()
         target: Any = Target()
@@ -84,11 +84,25 @@ def handed(answer_s: float) -> int:
             await asyncio.sleep(0)
         driving.cancel()
         await asyncio.gather(driving, return_exceptions=True)
-        return int(engine.taken)
+        return engine, feeder
 
     return asyncio.run(go())
 
 
 def test_of_slow_answers_few_wait_in_the_queue() -> None:
-    assert handed(1.0) == 2 * SLOTS
-    assert handed(100.0) == SLOTS + FEWEST_AHEAD
+    assert fed(1.0)[0].taken == 2 * SLOTS
+    assert fed(100.0)[0].taken == SLOTS + FEWEST_AHEAD
+
+
+def test_an_engine_tells_of_several_ends_while_the_next_requests_lie_ready() -> None:
+    engine, feeder = fed(1.0)
+    assert engine.told == SLOTS // SHARE_TOLD
+    feeder.over = True
+    feeder.settle()
+    assert engine.told == 1, "the last ends are waited for"
+    assert fed(100.0)[0].told == FEWEST_AHEAD // SHARE_TOLD
+
+
+@pytest.mark.parametrize("limit", ["max_requests", "max_tokens"])
+def test_where_ends_decide_what_is_sent_each_is_told(limit: str) -> None:
+    assert fed(1.0, **{limit: 1_000_000})[0].told == 1

@@ -9,7 +9,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-LONGEST_SERIES = 1024
+LONGEST_SERIES = 512
 """More than a chart has columns; an hour's samples of everything that is looked at would else be most of what a run
 keeps."""
 MOST_SHARE = 0.01
