@@ -7,7 +7,7 @@ transaction and without waiting for the disk; the records of what it had not got
 are stored again when it is opened.
 
 One sync is of all records that were added before it: threads that wait at the same time wait for one or two syncs,
-however many they are.
+however many they are, and go on together.
 
 A record is the epoch of the file's present use, its number in it, its length, a CRC-32 of all that, and its bytes.
 Where that is not what comes next, the records end: what was torn, or is of an earlier use, is not read.
@@ -24,7 +24,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from zlib import crc32
 
@@ -56,7 +56,8 @@ class Journal:
         self._added = 0
         self._synced = 0
         self._broken = False
-        self._syncing = threading.Lock()
+        self._turn = threading.Condition(threading.Lock())
+        self._syncing = False
 
     def _lock(self) -> None:
         try:
@@ -97,10 +98,10 @@ class Journal:
 
     def sync(self, number: int) -> None:
         """Returns when the record of that number is on the disk.  OSError: it may not be, now or later."""
-        if self._synced >= number:
+        if self._has(number):
             return
-        with self._syncing:
-            if self._synced >= number:
+        with self._alone(number) as needed:
+            if not needed:
                 return  # the sync of another, which this one waited for, was of this record too
             if self._broken:  # the kernel says it once: a second sync would claim what the first has lost
                 raise OSError(errno.EIO, "an earlier sync failed", self.path)
@@ -114,12 +115,35 @@ class Journal:
 
     def clear(self) -> None:
         """Forgets all records: the database has them, on the disk."""
-        with self._syncing:
+        with self._alone():
             _write(self._file, bytes(_HEAD.size), 0)
             os.fdatasync(self._file)
             self._epoch = int.from_bytes(os.urandom(8), "little")
             self._number = self._position = 0
             self._synced, self._broken = self._added, False
+
+    @contextmanager
+    def _alone(self, number: int | None = None) -> Iterator[bool]:
+        """While nobody else syncs.  False, without waiting further, once the record of that number is on the disk.
+
+        All whose records a sync was of go on together when it is over.  In a queue for a lock those behind the next one
+        to sync would wait for its sync too, and add nothing that it could be of."""
+        leads = False
+        try:
+            with self._turn:
+                while not self._has(number) and self._syncing:
+                    self._turn.wait()
+                if not self._has(number):
+                    leads = self._syncing = True
+            yield leads
+        finally:
+            if leads:
+                with self._turn:
+                    self._syncing = False
+                    self._turn.notify_all()
+
+    def _has(self, number: int | None) -> bool:
+        return number is not None and self._synced >= number
 
     def close(self, *, remove: bool) -> None:
         """Closes the file, and removes it where all is in the database."""

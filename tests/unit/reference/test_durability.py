@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,6 +21,7 @@ from compilers import compile_c, compilers
 from perfsuite.compression import codec_at
 from perfsuite.errors import PerfsuiteError
 from perfsuite.reference.configuration import ReferenceConfig
+from perfsuite.reference.journal import Journal
 from perfsuite.reference.memory import TOGETHER, TOUCHES, Memories
 from perfsuite.reference.store import Store
 
@@ -385,6 +387,60 @@ def test_stores_at_once_share_a_sync(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for number, one in enumerate(ids):
         assert memories.get(one) == f"The code of cabinet{number} is value{number}."
     store.close()
+
+
+def test_those_whose_records_are_on_the_disk_do_not_wait_for_the_next_sync(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One record is under way while seven more are added; one sync is of the seven.  As it ends another record is there
+    already, whose sync lasts until all seven have been told."""
+    journal = Journal(tmp_path / "j")
+    told: list[int] = []
+    over, last, order = threading.Event(), threading.Event(), []
+    real = os.fdatasync
+
+    def sync(file: int) -> None:
+        order.append(journal._added)
+        if len(order) == 1:
+            assert over.wait(60)
+        elif len(order) == 2:
+            numbers.append(journal.add(b"the last") or 0)
+            last.set()
+            deadline = time.monotonic() + 60
+            while not journal_waited() and time.monotonic() < deadline:
+                time.sleep(0.001)
+        elif len(order) == 3:
+            deadline = time.monotonic() + 60
+            while len(told) < 8 and time.monotonic() < deadline:
+                time.sleep(0.001)
+            order.append(len(told))
+        real(file)
+
+    def journal_waited() -> bool:  # by the seven but the one that syncs, and by the last
+        return len(journal._turn._waiters) == 7  # type: ignore[attr-defined]
+
+    def wait(number: int) -> None:
+        journal.sync(number)
+        told.append(number)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    numbers = [journal.add(b"the first") or 0]
+    with ThreadPoolExecutor(9) as threads:
+        waiting = [threads.submit(wait, numbers[0])]
+        while not order:
+            time.sleep(0.001)
+        for _ in range(7):
+            numbers.append(journal.add(b"one more") or 0)
+            waiting.append(threads.submit(wait, numbers[-1]))
+        over.set()
+        assert last.wait(60)
+        waiting.append(threads.submit(wait, numbers[-1]))
+        for one in waiting:
+            one.result(60)
+    assert order == [1, 8, 9, 8], "three syncs, and the third ended when eight had been told"
+    assert sorted(told) == list(range(1, 10))
+    journal.clear()
+    journal.close(remove=True)
 
 
 def test_a_sync_that_fails_fails_all_that_waited_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
