@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from plugged import run
+from talking import speaks, talking
 
 PAGES = """
 import asyncio
@@ -58,6 +60,31 @@ def test_a_page_has_the_monitor_before_its_own_scripts(tmp_path: Path) -> None:
     done = run(tmp_path, PAGES)
     assert done.code == 0, done.out
     assert [done.of(name) for name in ("test_monitor", "test_no_loop_is_left")] == ["PASSED"] * 2
+
+
+TALKS = """
+<!doctype html><html lang="en"><title>shop</title><h1>shop</h1><button onclick="talk()">Talk</button><script>
+function talk() {
+  const socket = new WebSocket(`ws://${location.host}/`);
+  socket.onopen = () => socket.send('{"type":"response.create"}');
+  socket.onmessage = event => { if (event.data.includes(".delta") && PLAYS) perfsuite.audioChunkProcessed(); };
+}
+</script></html>
+"""
+
+
+@pytest.mark.usefixtures("new_page")
+@pytest.mark.parametrize("plays", [True, False])
+def test_the_readme_s_own(tmp_path: Path, plays: bool) -> None:
+    """Its test passes for a page that plays what comes, and fails for one that lets it pile up."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (code,) = (block for block in re.findall(r"```py\n(.*?)```", readme, re.DOTALL) if "realtime_page" in block)
+    with talking(speaks(chunks=120, characters=10), page=TALKS.replace("PLAYS", str(plays).lower())) as talk:
+        code = code.replace("http://localhost:3000/", f"http://{talk.address}/")
+        arrived = "page.wait_for_function('perfsuite.logs().totals.messagesReceived === 121')"
+        done = run(tmp_path, code.replace("page.wait_for_timeout(60_000)", arrived))
+    assert done.of("test_a_talk") == ("PASSED" if plays else "FAILED"), done.out
+    assert plays or "Audio chunks accumulate: 101 waited at once (limit 100)" in done.out
 
 
 def test_without_a_browser_it_skips_and_says_what_to_do(tmp_path: Path) -> None:
