@@ -172,7 +172,9 @@ static pfs_status fold_slices(pfs_events *events)
             if (status != PFS_OK) {
                 return status;
             }
-            pfs_histogram_reset(&slices[2 * i + 1]);
+            /* Not reset: as wide as the widest slice so far, each would be for all that comes. */
+            pfs_histogram_clear(&slices[2 * i + 1]);
+            (void)pfs_histogram_init(&slices[2 * i + 1], PFS_EVENTS_SLICE_PRECISION, events->alloc);
         }
     }
     for (int m = 0; m < PFS_EVENTS_METRICS; m++) {
