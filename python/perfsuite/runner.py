@@ -34,6 +34,7 @@ from perfsuite.suites.phase import PhaseRun
 from perfsuite.suites.session import Stretch
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Target, Warns
+from perfsuite.targets.http.wired import Wired
 
 SAVE_EVERY_S = 10.0
 
@@ -145,6 +146,9 @@ class _Run:
             first, tokens = found
             self._budget.spend(1, tokens)
             self._announce(first)
+        limited = self._budget.requests_left is not None or self._budget.tokens_left is not None
+        if limited and isinstance(target, Wired) and target.endpoints() and not self.stop.is_set():
+            self._budget.spend(await target.ready(), 0)  # now: what is sent to find out how is within the limit too
 
     @contextlib.contextmanager
     def _folder(self) -> Iterator[str]:

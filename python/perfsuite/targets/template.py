@@ -232,8 +232,9 @@ class TemplateTarget(Behind):
         """The service, where an engine can read its answers."""
         return () if self._endpoint is None else (self._endpoint,)
 
-    async def ready(self) -> None:
+    async def ready(self) -> int:
         """Nothing is sent before the first message."""
+        return 0
 
     def prepare(self, request: Request) -> Awaitable[object] | None:
         """The set-up requests that it needs, where one of them has not been answered yet."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import perfsuite
 from perfsuite._core import Events
 from perfsuite.configuration import configure
 from perfsuite.loadgen import Delivered, LoadSpec, drive, driver
@@ -20,7 +21,7 @@ from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.target import ChatTarget
 from perfsuite.targets.http.template_file import parse_template
 from perfsuite.targets.template import TemplateTarget
-from served import Answering, Asked, a_request, chunked, delta, serving, sse, whole
+from served import Answering, Asked, a_request, beside, chunked, delta, serving, sse, whole
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the wire engine is for Linux")
 
@@ -397,3 +398,21 @@ def test_the_plan_s_target_is_wired(tmp_path: Path) -> None:
     stamps, transport = asyncio.run(go())
     assert "kernel" in stamps
     assert "kernel" in transport
+
+
+def test_what_a_service_is_sent_to_find_out_what_it_takes_is_within_the_limit() -> None:
+    def service(asked: Asked) -> bytes:
+        if asked.method == "GET":
+            known = {"/v1/models": {"data": [{"id": "m1"}]}, "/api/tags": {"models": [{"name": "m1"}]}}
+            return whole("200 OK", known[asked.path]) if asked.path in known else b""
+        if asked.path == "/api/chat":
+            return chunked(b'{"message":{"content":"a"}}\n{"done":true}\n', kind="application/x-ndjson")
+        return chunked(*sse(delta("a"), "[DONE]"))
+
+    for prefix, finding_out in (("", 1), ("ollama+", 0)):  # Ollama's has nothing that could be left out
+        with beside(service) as server:
+            result = perfsuite.run("baseline", target=f"{prefix}{server.url}", max_requests=12, duration="60s")
+            posts = [one for one in server.asked if one.method == "POST"]
+        sent = result.phases[0].delivered
+        assert len(posts) == 12
+        assert sent["requests"] + sent["warmup"] == 12 - finding_out

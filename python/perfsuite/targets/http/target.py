@@ -197,6 +197,7 @@ class ChatTarget(Keyed):
                 call, reader = self._call(served, request, model), dialect.reader(request)
                 try:
                     heard = await converse(served.client, call, reader, row, marks_end=dialect.marks_end, on_sent=sent)
+                    served.tried = True
                     break
                 except HttpFailure as failure:
                     if not served.adapt(failure):
@@ -226,17 +227,20 @@ class ChatTarget(Keyed):
             for address, dialect in ((address, served.dialect) for address, served in self._served.items())
         ]
 
-    async def ready(self) -> None:
-        """Sends each address a message of its own, once, where its dialect knows a way out of a refusal."""
+    async def ready(self) -> int:
+        """Sends each address a message of its own, once, where its dialect knows a way out of a refusal; how many
+        messages that took."""
+        sent: list[Call] = []
         for address, served in self._served.items():
             model = self._of(address)
             if not served.tried and served.dialect.adaptable and model is not None:
                 served.tried = True
                 with suppress(TimeoutError):
                     async with asyncio.timeout(OPENING_S):
-                        await self._try(served, model)
+                        await self._try(served, model, sent)
+        return len(sent)
 
-    async def _try(self, served: _Served, model: str) -> None:
+    async def _try(self, served: _Served, model: str, sent: list[Call]) -> None:
         hello = Request(
             message="Hello",
             messages=[{"role": "user", "content": "Hello"}],
@@ -247,15 +251,11 @@ class ChatTarget(Keyed):
         refused = True
         while refused:
             dialect = served.dialect
+            call = dialect.call(hello, model)
+            sent.append(call)
             try:
-                await converse(
-                    served.client,
-                    dialect.call(hello, model),
-                    dialect.reader(hello),
-                    None,
-                    marks_end=dialect.marks_end,
-                    on_sent=lambda: None,
-                )
+                reader = dialect.reader(hello)
+                await converse(served.client, call, reader, None, marks_end=dialect.marks_end, on_sent=lambda: None)
                 return
             except Failure as failure:  # what is not about the request itself, the load will show
                 refused = served.adapt(failure)

@@ -81,8 +81,9 @@ class Wired(Protocol):
     def endpoints(self) -> Sequence[Endpoint]:
         """One for each engine.  Empty: this target, as it is reached, is not driven over the wire."""
 
-    async def ready(self) -> None:
-        """Finds out what the service takes, before a load begins.  Sends a message where that cannot be known."""
+    async def ready(self) -> int:
+        """Finds out what the service takes, before a load begins, once.  Sends a message where that cannot be known;
+        how many it sent."""
 
     def prepare(self, request: Request) -> Awaitable[object] | None:
         """What has to be done before a request can be written; None when nothing has.  It raises Failure."""
