@@ -89,6 +89,65 @@ def full() -> Result:
     return Result(run=run(), environment=environment(), phases=[load, *others], recommendations=advice)
 
 
+LEVELS: list[dict[str, object]] = [
+    {
+        "rate": 20.0,
+        "delivered": 20.1,
+        "p95_ms": 90.0,
+        "error_rate": 0.0,
+        "in_flight": 3,
+        "verdict": "passed",
+        "why": "met",
+    },
+    {
+        "rate": 40.0,
+        "delivered": 33.0,
+        "p95_ms": 2400.0,
+        "error_rate": 0.1,
+        "in_flight": 90,
+        "verdict": "failed",
+        "why": "it grows",
+    },
+    {
+        "rate": 28.3,
+        "delivered": 28.0,
+        "p95_ms": 130.0,
+        "error_rate": 0.0,
+        "in_flight": 5,
+        "verdict": "undecided",
+        "why": HOSTILE,
+    },
+    {
+        "rate": 28.3,
+        "delivered": 28.4,
+        "p95_ms": 120.0,
+        "error_rate": 0.0,
+        "in_flight": 4,
+        "verdict": "passed",
+        "why": "met",
+    },
+    {
+        "rate": 33.6,
+        "delivered": None,
+        "p95_ms": None,
+        "error_rate": None,
+        "in_flight": 0,
+        "verdict": "undecided",
+        "why": "–",
+    },
+]
+
+
+def searched(high: float | None = 40.0, value: float = 33.6) -> Result:
+    """A run that looked for the highest rate."""
+    found = MetricResult(
+        name="max_rate", unit="1/s", kind="gauge", value=value, verdict="informative", samples=500,
+        interval=(28.3 if value else 0.0, high), details={"levels": LEVELS, "resolution": 0.1},
+    )  # fmt: skip
+    load = PhaseResult(name="load", title="Load", verdict="passed", duration_s=20.0, metrics=[found])
+    return Result(run=run(), environment=environment(), phases=[load])
+
+
 def empty() -> Result:
     """A run in which nothing was measured."""
     return Result(run=run(verdict="not measured", exit_code=3), environment=environment())

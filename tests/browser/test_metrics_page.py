@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import re
@@ -17,7 +18,7 @@ import pytest
 import results_made
 import runs_made
 from browsing import PATIENCE_MS, NewPage, Visit, axe
-from perfsuite._core import Events
+from perfsuite._core import Events, Histogram
 from perfsuite.analysis.summary import summarise
 from perfsuite.analysis.trends import trends
 from perfsuite.api import compare
@@ -25,7 +26,7 @@ from perfsuite.evidence import Samples
 from perfsuite.metric import metric
 from perfsuite.reports.beside import Beside
 from perfsuite.reports.html import render
-from perfsuite.result import PhaseResult, Result, dump
+from perfsuite.result import PhaseResult, Resource, Result, dump
 from perfsuite.units import scale
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def measured() -> Result:
 RESULTS = {
     "full": results_made.full,
     "measured": measured,
+    "searched": results_made.searched,
     "empty": results_made.empty,
     "gone": lambda: msgspec.structs.replace(results_made.empty(), phases=[GONE]),
 }
@@ -178,6 +180,60 @@ def test_the_tables_say_what_the_json_says(new_page: NewPage, tmp_path: Path) ->
         [float(v) for v in row]
         for row in zip(*(load["windows"][c] for c in ("t_s", "due", "ok", "failed")), strict=True)
     ]
+
+
+def test_the_knee_s_tables_say_what_the_json_says(new_page: NewPage, tmp_path: Path) -> None:
+    result = results_made.searched()
+    visit = opened(new_page, tmp_path, result)
+    levels = json.loads(dump(result))["phases"][0]["metrics"][0]["details"]["levels"]
+    for caption, column, divisor in (
+        ("Throughput by the rate that was asked for", "delivered", 1.0),
+        ("Response time p95 by the rate that was asked for", "p95_ms", 1000.0),
+    ):
+        shown = rows_of(visit.page, caption)
+        assert [number(row[0]) for row in shown] == [level["rate"] for level in levels]
+        for row, level in zip(shown, levels, strict=True):
+            assert row[4] == level["verdict"]
+            known = level[column]
+            assert row[1] == "–" if known is None else number(row[1]) == pytest.approx(known / divisor, rel=1e-4)
+    assert visit.page.locator("text=Shaded: where it surely lies, 28.3–40.").count() == 2
+
+
+def test_distributions_say_what_the_json_s_histograms_say(new_page: NewPage, tmp_path: Path) -> None:
+    result = measured()
+    page = opened(new_page, tmp_path, result).page
+    response = json.loads(dump(result))["phases"][0]["metrics"][0]
+    histogram = Histogram.from_bytes(base64.b64decode(response["histogram"]))
+    shown = rows_of(page, "Distribution of response_time")
+    assert len(shown) > 5
+    for share, value in shown:
+        assert number(value) == pytest.approx(histogram.quantile(float(share.removesuffix(" %")) / 100.0), rel=1e-4)
+    slices = response["slices"]
+    assert [number(row[1]) for row in heat_rows(page)] == [float(sum(row)) for row in slices["counts"]]
+
+
+def heat_rows(page: Page) -> list[list[str]]:
+    figure = page.locator("figure", has=page.locator("[aria-label^='Heat map: response_time']"))
+    found: list[list[str]] = figure.locator("table.figures tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.textContent))"
+    )
+    return found
+
+
+def test_no_name_is_broken_in_its_middle(new_page: NewPage, tmp_path: Path) -> None:
+    full = Resource(unit="%", series=[(float(t), 100.0) for t in range(9)])
+    phase = PhaseResult(name="baseline", verdict="passed", resources={"process.cpu_percent": full})
+    result = msgspec.structs.replace(results_made.full(), phases=[phase])
+    page = opened(new_page, tmp_path, result).page
+    cell = page.locator("td.name", has_text="process.cpu_percent").first
+    lines = """cell => {
+      const all = document.createRange()
+      all.selectNodeContents(cell)
+      return all.getClientRects().length
+    }"""
+    for width in (1000, 500, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert cell.evaluate(lines) == 1
 
 
 def test_the_criteria_say_what_the_json_says(new_page: NewPage, tmp_path: Path) -> None:

@@ -59,9 +59,21 @@ def ordered(phases: Iterable[PhaseResult]) -> list[Placed]:
 
 
 def worst(phases: Iterable[PhaseResult], count: int = 5) -> list[Placed]:
-    """The ``count`` measured criteria with the smallest margins."""
-    placed = [p for p in ordered(phases) if p.margin is not None]
-    return sorted(placed, key=lambda p: _rank(p.margin))[:count]
+    """The ``count`` measured criteria with the smallest margins, smallest first; those that make the verdict are among
+    them, as far as they are so few, however large their margins."""
+    placed = sorted((p for p in ordered(phases) if p.margin is not None), key=lambda p: _rank(p.margin))
+    making = _making(placed)
+    others = [p for p in placed if p not in making]
+    return sorted([*making, *others][:count], key=lambda p: _rank(p.margin))
+
+
+def _making(placed: Sequence[Placed]) -> list[Placed]:
+    """What a run fails for, or is left undecided for where nothing failed."""
+    for verdict in ("failed", "undecided"):
+        found = [p for p in placed if p.metric.verdict == verdict and (p.metric.critical or p.metric.required)]
+        if found:
+            return found
+    return []
 
 
 def totals(phases: Sequence[PhaseResult]) -> Totals:

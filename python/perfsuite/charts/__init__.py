@@ -17,6 +17,7 @@ from perfsuite.charts.chart import Chart, plain
 from perfsuite.charts.distribution import distributions
 from perfsuite.charts.growth import growth
 from perfsuite.charts.heat_map import heat_maps
+from perfsuite.charts.knee import knee
 from perfsuite.charts.linked import linked
 from perfsuite.charts.over_time import metrics_over_time, resources
 from perfsuite.charts.requests import requests_by_second
@@ -30,6 +31,7 @@ __all__ = ["Chart", "charts", "layout"]
 KINDS = (
     growth,
     capacity,
+    knee,
     metrics_over_time,
     distributions,
     heat_maps,

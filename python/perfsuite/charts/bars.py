@@ -14,6 +14,10 @@ MOST_BARS = 24
 """Names along an axis: more of them run into one another.  The table has all."""
 
 
+WIDEST = 0.25
+"""Of the axis, for all bars of a name."""
+
+
 def bar_chart(
     title: str, names: Sequence[str], series: Mapping[str, Sequence[float]], unit: str, *, x_label: str
 ) -> Chart:
@@ -27,7 +31,7 @@ def bar_chart(
     shown = labels[:MOST_BARS]
     lines, y_label = scaled([Line(name, range(len(labels)), list(values)) for name, values in series.items()], unit)
     plot = blank(x_label, y_label, x_range=FactorRange(factors=shown))
-    width = 0.8 / max(1, len(lines))
+    width = min(0.8, WIDEST * len(shown)) / max(1, len(lines))
     sources = {}
     for i, line in enumerate(lines):
         name = plain(line.name)

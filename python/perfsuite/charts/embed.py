@@ -1,8 +1,8 @@
 """Charts in a page of their own: Bokeh's script, the charts' data and an element for each, all of it inline.
 
-The data of each phase is a Bokeh document in JSON, a tenth of its size once it is compressed, which is read when the
-first of its charts is drawn; `page.js` draws the charts one after another, those in view first, so that the first is
-there before the last is begun.
+Both are compressed: Bokeh's script to a third of its size, the data, a Bokeh document in JSON for each phase, to a
+tenth.  A document is read when the first of its charts is drawn; `page.js` draws the charts one after another, those in
+view first, so that the first is there before the last is begun.
 """
 
 from __future__ import annotations
@@ -53,10 +53,20 @@ def embedded(groups: Sequence[Sequence[Chart]]) -> Embedded:
         where.update(dict.fromkeys((chart.figure.id for chart in group), len(documents)))
         roots += [chart.figure.id for chart in group]
         text = json.dumps(document.to_json(deferred=False), separators=(",", ":"))
-        documents.append(base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode("ascii"))
+        documents.append(_packed(text, 6))
         document.clear()  # the figures may go into another
     about = json.dumps({"where": where, "colours": COLOURS}, separators=(",", ":"))
     return Embedded("\n".join(documents), about, roots)
+
+
+def _packed(text: str, level: int) -> str:
+    return base64.b64encode(gzip.compress(text.encode(), level, mtime=0)).decode("ascii")
+
+
+@cache
+def library() -> str:
+    """Bokeh's script as the text of script#bokeh, which `page.js` unpacks."""
+    return _packed("\n".join(bokeh()), 9)
 
 
 @cache
@@ -73,6 +83,6 @@ def script(name: str) -> str:
     return files("perfsuite.charts").joinpath(name).read_text(encoding="utf-8")
 
 
-def scripts() -> tuple[str, ...]:
-    """Those of a page, in their order: Bokeh's, and ours."""
-    return (*bokeh(), script("paint.js"), script("page.js"))
+def page_script() -> str:
+    """What a page runs that has ``library`` and ``embedded`` in it."""
+    return script("paint.js") + script("page.js")

@@ -1,23 +1,33 @@
 // Draws the charts of a page one after another, those in view first, in the page's colours (see paint.js); moves them by
-// keys and buttons.  The data is in script#charts (see embed.py): a line for each document, gzipped and in base64; a chart
-// goes into its [data-chart].
+// keys and buttons.  Bokeh is in script#bokeh and the data in script#charts (see embed.py), a line for each document, all of
+// it gzipped and in base64; a chart goes into its [data-chart].
 (() => {
   "use strict"
   const place = document.getElementById("charts")
   if (place === null) return
   const {where, colours} = JSON.parse(place.dataset.about)
-  const {Document} = Bokeh.require("document")
   const documents = place.textContent.trim().split(/\s+/)
   const paint = painter(colours)
   const opened = []
   const drawn = new Map()
 
+  async function unpacked(text) {
+    const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0))
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()
+  }
+  let library = null
+  async function load() {
+    const script = document.createElement("script")
+    script.textContent = await unpacked(document.getElementById("bokeh").textContent.trim())
+    document.head.append(script)
+  }
+
   // A document is read without its roots: each is put back when its chart is drawn, and goes into the element of its turn.
   async function open(i) {
-    const bytes = Uint8Array.from(atob(documents[i]), (c) => c.charCodeAt(0))
+    await (library ??= load())
+    const text = await unpacked(documents[i])
     documents[i] = null
-    const text = await new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text()
-    const doc = Document.from_json(JSON.parse(text))
+    const doc = Bokeh.require("document").Document.from_json(JSON.parse(text))
     const roots = new Map(doc.roots().map((root) => [root.id, root]))
     for (const root of roots.values()) doc.remove_root(root)
     const elements = []

@@ -57,6 +57,7 @@ def finished(plot: Figure, entries: int) -> Figure:
         legend.background_fill_alpha = 0.0
         legend.border_line_alpha = 0.0
         legend.label_text_color = INK
+        legend.update(margin=2, padding=2, spacing=8)
         legend.click_policy = "hide"
         legend.ncols = min(entries, 4)
         plot.add_layout(legend, "above")

@@ -132,7 +132,11 @@
       for (const item of items) {
         const part = item.target_id.slice("chart-".length);
         const source = doc.get_model_by_name(part);
-        if (source) sources.set(part, source);
+        if (!source) continue;
+        sources.set(part, source);
+        const [plot] = doc.roots();
+        const reset = () => [plot.x_range, plot.y_range].forEach((range) => range.reset());
+        document.querySelector(`[data-reset="${part}"]`).addEventListener("click", reset);
       }
       paint(doc);
     }

@@ -27,6 +27,8 @@ class Panel(NamedTuple):
     x_label: str
     y_label: str
     x_axis: Literal["linear", "log", "datetime"] = "linear"
+    every_ms: float = 0.0
+    """From one point to the next, where there may be one alone: it is marked, and the axis as wide."""
 
     @property
     def header(self) -> list[str]:
@@ -52,10 +54,10 @@ PANELS = (
 MONITOR = (
     Panel("recent", "Requests by second", "t_ms", ("ok", "failed"), "time (UTC)", "requests", "datetime"),
     Panel("latency", "Response time by second", "t_ms", ("median", "longest"), "time (UTC)", "ms", "datetime"),
-    Panel("minutes", "Response time by minute", "t_ms", ("p50", "p95", "p99"), "time (UTC)", "ms", "datetime"),
-    Panel("minute_failures", "Failures by minute", "t_ms", ("failed",), "time (UTC)", "% of requests", "datetime"),
-    Panel("hours", "Response time by hour", "t_ms", ("p50", "p95", "p99"), "time (UTC)", "ms", "datetime"),
-    Panel("hour_failures", "Failures by hour", "t_ms", ("failed",), "time (UTC)", "% of requests", "datetime"),
+    Panel("minutes", "Response time by minute", "t_ms", ("p50", "p95", "p99"), "time (UTC)", "ms", "datetime", 6e4),
+    Panel("minute_failures", "Failures by minute", "t_ms", ("failed",), "time (UTC)", "% of requests", "datetime", 6e4),
+    Panel("hours", "Response time by hour", "t_ms", ("p50", "p95", "p99"), "time (UTC)", "ms", "datetime", 3.6e6),
+    Panel("hour_failures", "Failures by hour", "t_ms", ("failed",), "time (UTC)", "% of requests", "datetime", 3.6e6),
 )
 
 PAGES = {"run": PANELS, "monitor": MONITOR}
@@ -96,7 +98,7 @@ def _charts(panels: Sequence[Panel]) -> bytes:
 
 def _drawn(panel: Panel) -> LayoutDOM:
     """A chart that waits for its data: one source with a column for each line, so that all move at once."""
-    from bokeh.models import BasicTickFormatter, ColumnDataSource
+    from bokeh.models import BasicTickFormatter, ColumnDataSource, DataRange1d
 
     from perfsuite.charts.colours import DASHES, LIGHT
     from perfsuite.charts.distribution import NAMED, spread
@@ -109,10 +111,20 @@ def _drawn(panel: Panel) -> LayoutDOM:
             panel.x, name, source=source, name=name, legend_label=name.replace("_", " "), line_width=1.8,
             line_color=colour, line_dash=dash,
         )  # fmt: skip
+        if panel.every_ms:
+            plot.scatter(
+                panel.x, name, source=source, name=name, legend_label=name.replace("_", " "), size=4, line_color=colour,
+                fill_color=colour,
+            )  # fmt: skip
+    if panel.every_ms:
+        plot.x_range = DataRange1d(min_interval=2.0 * panel.every_ms)
+    if panel.y_label != "ms":  # how many, or what share: from nothing on
+        plot.y_range = DataRange1d(start=0.0, min_interval=1.0)
     plot.yaxis.formatter = BasicTickFormatter(use_scientific=False)
     if panel.x_axis == "log":
         plot.xaxis.ticker = [spread(q) for q in NAMED]
         plot.xaxis.major_label_overrides = {spread(q): text for q, text in NAMED.items()}
+    plot.toolbar_location = None  # the page has a button, which a keyboard reaches
     hover(plot, [("", "$name"), (panel.y_label, "$y{0,0.[00]}")])
     return finished(plot, len(panel.columns))
 

@@ -32,7 +32,7 @@ def render(result: Result, beside: Beside | None = None) -> str:
     from markupsafe import Markup
 
     from perfsuite.charts import charts
-    from perfsuite.charts.embed import embedded, scripts
+    from perfsuite.charts.embed import embedded, library, page_script
     from perfsuite.charts.past import trend_chart
     from perfsuite.charts.stages import stages_by_phase
 
@@ -61,7 +61,8 @@ def render(result: Result, beside: Beside | None = None) -> str:
         roots={} if parts is None else {id(chart): root for chart, root in zip(every, parts.roots, strict=True)},
         data=None if parts is None else parts.data,
         about=None if parts is None else parts.about,
-        scripts=[] if parts is None else [Markup(script) for script in scripts()],
+        library="" if parts is None else library(),
+        script="" if parts is None else Markup(page_script()),
         style=Markup(_text("style.css")),
     )
 

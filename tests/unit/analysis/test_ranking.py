@@ -47,6 +47,35 @@ def test_worst_first() -> None:
     assert worst([]) == []
 
 
+def phase_of(*verdicts: tuple[str, float], critical: bool = True) -> PhaseResult:
+    """Metrics by verdict and value, each of which is to be less than 100."""
+    metrics = [
+        metric(value, 100.0, "<", name=f"{verdict} {value:g}", verdict=verdict, critical=critical)
+        for verdict, value in verdicts
+    ]
+    return PhaseResult(name="p", verdict="passed", metrics=metrics)
+
+
+def names(phase: PhaseResult) -> list[str]:
+    return [placed.metric.name for placed in worst([phase])]
+
+
+def test_what_makes_the_verdict_is_among_the_worst() -> None:
+    near = [("passed", 99.0 - i) for i in range(5)]
+    phase = phase_of(*near, ("undecided", 1.0))
+    assert names(phase) == ["passed 99", "passed 98", "passed 97", "passed 96", "undecided 1"]
+    assert names(phase_of(*near, ("undecided", 1.0), critical=False))[-1] == "passed 95"
+
+
+def test_what_failed_makes_it_before_what_is_undecided() -> None:
+    near = [("passed", 99.0 - i) for i in range(5)]
+    phase = phase_of(*near, ("undecided", 1.0), ("failed", 2.0))
+    assert names(phase)[-1] == "failed 2"
+    assert "undecided 1" not in names(phase)
+    many = phase_of(*[("failed", 200.0 + i) for i in range(7)], ("passed", 99.0))
+    assert names(many) == [f"failed {200 + i}" for i in (6, 5, 4, 3, 2)]
+
+
 def test_totals_add_the_phases_up() -> None:
     delivered = {"rate": 9.9, "requests": 5, "failed": 1}
     one = PhaseResult(name="a", verdict="passed", requested={"rate": 10.0}, delivered=delivered)

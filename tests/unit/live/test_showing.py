@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -13,11 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from perfsuite._core import Events
 from perfsuite.configuration import configure
 from perfsuite.exports.prometheus import CONTENT_TYPE, exposition
-from perfsuite.live.showing import showing
+from perfsuite.live.board import Board
+from perfsuite.live.showing import Showing, showing
+from perfsuite.loadgen import LoadSpec
 from perfsuite.pythonpath import VARIABLE, joined, package
 from perfsuite.result import dump, parse
+from perfsuite.runner import Progress
+from perfsuite.suites.session import Stretch
 from results_made import full
 
 PATIENCE_S = 120.0
@@ -118,3 +124,25 @@ def test_prometheus_is_told_which_extra_is_missing(monkeypatch: pytest.MonkeyPat
             urllib.request.urlopen(url, timeout=60)
         assert b"perfsuite[prometheus]" in refused.value.read()
         refused.value.close()
+
+
+def test_there_is_one_state_for_each_tick_of_a_load() -> None:
+    board = Board()
+    page = Showing(board)
+    events = Events()
+    far = Progress(phase="load", number=1, phases=1, share=0.5, remaining_s=3.0)
+    page.progress(far)
+    assert board.text()[0] == 1, "nobody looks"
+    board.viewers = 1
+    page.progress(far)
+    assert board.text()[0] == 2
+    stretch = Stretch("held", LoadSpec(duration_s=1.0, concurrency=1), events, {})
+    page.watch(stretch)
+    for tick in range(3):
+        before = board.text()[0]
+        page.progress(dataclasses.replace(far, share=tick / 4))
+        page.watch(stretch)
+        version, text = board.text()
+        assert version == before + 1
+        assert json.loads(text)["progress"]["share"] == tick / 4
+        assert json.loads(text)["stretch"] == "held"

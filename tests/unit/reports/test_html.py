@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 import results_made
 from perfsuite.charts import charts
+from perfsuite.charts.embed import MATHJAX, bokeh
 from perfsuite.reports.html import render
 from perfsuite.result import Event, MetricResult, PhaseResult, Resource, Result, load
 
@@ -82,7 +85,15 @@ def test_the_page_is_well_formed_and_small(page: str) -> None:
     parsed = Page(page)
     assert parsed.open == []
     assert not any(attributes.get("src") for _, attributes in parsed.tags)
-    assert len(page.encode()) < 1_500_000
+    data = sum(map(len, re.findall(r'<script type="text/plain" id="charts".*?</script>', page, flags=re.S)))
+    assert 0 < data < len(page)
+    assert len(page.encode()) - data < 700_000
+
+
+def test_bokeh_is_in_the_page_whole(page: str) -> None:
+    (packed,) = re.findall(r'<script type="text/plain" id="bokeh">(.*?)</script>', page, flags=re.S)
+    assert gzip.decompress(base64.b64decode(packed)).decode() == "\n".join(bokeh())
+    assert MATHJAX not in "".join(bokeh())
 
 
 def test_what_a_server_said_is_text() -> None:
