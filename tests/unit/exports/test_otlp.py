@@ -136,6 +136,25 @@ def test_the_names_units_and_attributes_of_the_conventions() -> None:
     assert [attributes(point)["gen_ai.token.type"] for point in tokens.histogram.data_points] == ["input", "output"]
 
 
+def test_every_histogram_is_whole_and_what_reads_it_back_takes_nothing_broken() -> None:
+    from google.protobuf.message import DecodeError
+
+    with collecting() as collector:
+        sent(measured(), collector)
+        points = [p for metric in collector.metrics().values() for p in metric.histogram.data_points]
+        told = [point for point in points if point.HasField("sum")]  # of those that failed there is a count alone
+        assert len(points) > len(told) >= 4
+        for point in told:
+            assert sum(point.bucket_counts) == point.count
+            assert len(point.bucket_counts) == len(point.explicit_bounds) + 1
+            assert list(point.explicit_bounds) == sorted(set(point.explicit_bounds))
+        (body,) = collector.bodies
+        for broken in (body[:-1], b"\x0b" + body, b"perfsuite_requests_total 405\n"):
+            collector.bodies.append(broken)
+            with pytest.raises(DecodeError):
+                collector.metrics()
+
+
 def test_what_failed_is_counted_by_its_kind() -> None:
     with collecting() as collector:
         sent(measured(), collector)

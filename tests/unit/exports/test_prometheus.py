@@ -51,6 +51,22 @@ def test_a_run_is_told_with_its_requests_and_errors() -> None:
     assert value(found["perfsuite_resource_bytes"], series="rss") == 1e8 + 59
 
 
+@pytest.mark.parametrize(
+    ("there", "instead", "error"),
+    [
+        (b'le="+Inf"', b'le="+Inf', ValueError),  # a label that does not end
+        (b"} 405", b"} 4O5", ValueError),
+        (b"perfsuite_requests_total{", b"perfsuite_requests_total[", ValueError),
+        (b"# TYPE perfsuite_errors_total", b"# TYPE perfsuite_requests_total", AssertionError),  # the family again
+    ],
+)
+def test_what_reads_it_back_takes_nothing_broken(there: bytes, instead: bytes, error: type[Exception]) -> None:
+    text = exposition(parse(dump(full())))
+    assert there in text
+    with pytest.raises(error):
+        families(text.replace(there, instead, 1))
+
+
 def test_a_histogram_is_the_metrics_own_in_seconds() -> None:
     result = parse(dump(full()))
     family = families(exposition(result))["perfsuite_response_time_seconds"]
