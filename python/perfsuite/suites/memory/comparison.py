@@ -41,7 +41,7 @@ RULES = (
     "Every round starts each system anew, in a process and an empty folder of its own; rounds take the systems in turn "
     "and begin with another one each.",
     "Calls are timed in the system's own process, around the call alone.",
-    f"Latencies are void where recall on verbatim questions, within 2,000 returned tokens, is below {FLOOR:g}.",
+    f"Latencies are void where recall@k on verbatim questions is below {FLOOR:g}.",
     "Systems that let a model decide what is stored (extracting) and systems that store what they are given (raw) are "
     "separate classes.",
     "Calls to the model, the characters of prompts and the time of waiting for it are counted apart, and are in the "

@@ -26,7 +26,7 @@ CHUNK = 1000
 BLOCKS = 20
 """Of calls that follow one another, in a round, for the interval of their mean."""
 KEPT_ERRORS = 3
-FLOOR_MEASURE = "recall_2000"
+FLOOR_MEASURE = "recall_k"
 FLOOR_KIND = "verbatim"
 
 
@@ -216,8 +216,8 @@ def voided(quality: Mapping[str, Mapping[str, Figure]]) -> str:
         return "no verbatim question was asked that would show that anything is found"
     if figure.value < FLOOR:
         return (
-            f"recall on verbatim questions is {figure.value:.2f} within 2,000 returned tokens, below the floor of "
-            f"{FLOOR:g}: answers without the facts may take any time"
+            f"recall@k on verbatim questions is {figure.value:.2f}, below the floor of {FLOOR:g}: answers without the "
+            "facts may take any time"
         )
     return ""
 
