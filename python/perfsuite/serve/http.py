@@ -36,6 +36,10 @@ class BadRequest(Exception):
         self.code = code
 
 
+_ABSOLUTE = re.compile(r"\Ahttps?://[^/?]*/?", re.IGNORECASE)
+"""What a proxy may leave before the path: https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2"""
+
+
 class Request:
     """One request, whole."""
 
@@ -43,7 +47,7 @@ class Request:
 
     def __init__(self, method: str, target: str, version: int, headers: dict[str, str], body: bytes) -> None:
         self.method = method
-        path, _, query = target.partition("?")
+        path, _, query = _ABSOLUTE.sub("/", target).partition("?")
         self.path = unquote(path)
         self.query = parse_qs(query, keep_blank_values=True) if query else {}
         self.version = version

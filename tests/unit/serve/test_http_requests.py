@@ -39,6 +39,18 @@ def test_any_split_gives_the_same(cuts: list[int]) -> None:
     assert (third.version, third.keep_alive) == (0, False)
 
 
+def test_a_target_may_have_its_host_in_front_of_it() -> None:
+    for target, path, x in (
+        ("http://h:8000/a/b?x=1", "/a/b", "1"),
+        ("HTTP://h", "/", None),
+        ("http://h?x=http://h/2", "/", "http://h/2"),
+        ("/http://h/a", "/http://h/a", None),
+        ("/a?x=http://h/b", "/a", "http://h/b"),
+    ):
+        (one,) = parse([f"GET {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode()])
+        assert (one.path, one.parameter("x")) == (path, x)
+
+
 def test_byte_by_byte() -> None:
     assert [one.body for one in parse([bytes([byte]) for byte in PLAIN + CHUNKED])] == [b"hello", b"hello"]
 
