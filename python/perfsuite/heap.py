@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any, cast
 
 
 def give_back() -> bool:
@@ -24,6 +26,37 @@ def give_back() -> bool:
 
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none and keeps little
     return trim is not None and bool(trim(0))
+
+
+def given_out() -> int | None:
+    """Bytes of the C library's heap that are in use, of all threads; None where it does not tell (glibc 2.33 does)."""
+    info = _mallinfo()
+    if info is None:
+        return None
+    found = info()
+    return int(found.uordblks + found.hblkhd)
+
+
+@cache
+def _mallinfo() -> Callable[[], Any] | None:
+    if sys.platform != "linux":
+        return None
+    import ctypes
+
+    class Info(ctypes.Structure):
+        """struct mallinfo2."""
+
+        _fields_ = [(name, ctypes.c_size_t) for name in _MALLINFO2.split()]
+
+    function = getattr(ctypes.CDLL(None), "mallinfo2", None)
+    if function is None:
+        return None
+    function.restype = Info
+    function.argtypes = []
+    return cast("Callable[[], Any]", function)
+
+
+_MALLINFO2 = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
 
 
 @contextmanager

@@ -64,6 +64,21 @@ def _without_steps(points: Points) -> list[tuple[float, float]]:
     return [(at, size) for (at, _), size in zip(points, sizes, strict=True)]
 
 
+def decided(resident: Leak, held: Sequence[Leak]) -> Leak:
+    """What an iteration leaves behind, by the resident memory of a process and by what is ``held`` of it, where that is
+    known: objects, the heap's blocks.
+
+    Nothing leaks that is not held: resident memory alone, which grows with the room that a heap keeps, accuses nobody.
+    Nor does it clear anybody, for what leaks into free room is held: the interval reaches from the lower bound of what
+    is held, of the largest, to the highest of all.
+    """
+    if not held:
+        return resident
+    largest = max(held, key=lambda one: one.low)
+    high = max(resident.high, *(one.high for one in held))
+    return Leak(largest.bytes_each, largest.low, high, largest.readings)
+
+
 def settle(points: Points) -> list[tuple[float, float]]:
     """The readings after the settling."""
     if not points:

@@ -10,7 +10,8 @@ from perfsuite.result import MetricResult, PhaseResult, Requirement, Stats
 from perfsuite.units import figure, number, scale, with_unit
 
 WIDTH = 70
-SHOWN_MS = 1.0
+SHOWN_MS, LEAST_MS = 1.0, 0.1
+"""Means, and the least of what they are of, that are shown in seconds."""
 MARKS = {"passed": "✓", "failed": "✗", "undecided": "?", "not measured": "–"}
 ENDS = {
     "passed": "✓ All checkpoint 7.4 requirements met!",
@@ -100,11 +101,12 @@ def _figure(metric: MetricResult) -> str:
 
 
 def _times(mean: float | None, stats: Stats | None) -> str:
-    """The mean and the range around it, in seconds, as the document has it; where the mean is less than a thousandth of
-    one, both in its own unit."""
+    """The mean and the range around it, in seconds, as the document has it; where that would be a small part of one,
+    both in the mean's own unit."""
     if mean is None:
         return figure(mean, "ms")
-    divisor, name = scale(mean, "ms") if mean < SHOWN_MS else (1000.0, "seconds")
+    least = mean if stats is None or stats.min is None else stats.min
+    divisor, name = scale(mean, "ms") if mean < SHOWN_MS or least < LEAST_MS else (1000.0, "seconds")
     text = with_unit(number(mean / divisor), name)
     if stats is None or stats.min is None:
         return text

@@ -38,6 +38,15 @@ def speeds(phase: PhaseResult) -> Iterator[str]:
         else:
             speed = f"{figure(half, 'ms')} (95 % within {figure(most, 'ms')})"
         yield f"{text}: {speed}, {found.samples:,} times"
+        for row in found.details.get("queries", []):
+            yield f"  {_named(row)}"
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """One of the user's own queries."""
+    failed = f", {row['failed']:,} failed" if row["failed"] else ""
+    speed = f"{figure(row['p50_ms'], 'ms')} (95 % within {figure(row['p95_ms'], 'ms')}), " if row["times"] else ""
+    return f"{printable(row['query'])}: {speed}{row['times']:,} times{failed}"
 
 
 def index_rows(phase: PhaseResult) -> list[Mapping[str, Any]]:
@@ -63,7 +72,9 @@ def _worth(row: Mapping[str, Any]) -> str:
         return f"{both}: {number(times, 2)} times quicker {USED[used]}"
     if high < 1.0:
         return f"{both}: {number(row['times_slower'], 2)} times slower {SLOWER[used]}"
-    return f"{both}: no difference seen, {number(low, 2)} to {number(high, 2)} times as quick {USED[used]}"
+    return (
+        f"{both}: {number(times, 2)} times as quick, not certain ({number(low, 2)} to {number(high, 2)}) {USED[used]}"
+    )
 
 
 def plan_line(row: Mapping[str, Any]) -> str | None:

@@ -7,7 +7,7 @@ from itertools import accumulate
 
 import pytest
 
-from perfsuite.analysis.leaks import growth, leak
+from perfsuite.analysis.leaks import Leak, decided, growth, leak
 from perfsuite.analysis.scaling import CLASSES, project
 
 PAGE = 4096
@@ -66,6 +66,19 @@ def test_filling_at_the_beginning_is_no_leak() -> None:
     found = leak(points)
     assert found is not None
     assert (found.bytes_each, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_what_is_held_accuses_and_resident_memory_clears_nobody() -> None:
+    def slope(value: float, low: float, high: float) -> Leak:
+        return Leak(value, low, high, 70)
+
+    none, kilobyte = slope(20.0, 10.0, 30.0), slope(1024.0, 1000.0, 1050.0)
+    torn, hidden = slope(400.0, 300.0, 500.0), slope(40.0, 0.0, 60.0)
+    assert decided(torn, []) is torn  # another process
+    assert decided(torn, [none, none]) == slope(20.0, 10.0, 500.0)  # a heap that grows by itself: open, not failed
+    assert decided(hidden, [kilobyte, none]) == kilobyte  # objects that go into free room
+    assert decided(torn, [none, kilobyte]) == kilobyte  # an extension's blocks, which are no objects
+    assert decided(none, [none, none]) == none
 
 
 def test_too_few_readings_say_nothing() -> None:

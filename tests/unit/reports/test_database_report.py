@@ -39,11 +39,11 @@ def row(times: float | None, low: float = 0.0, high: float | None = 0.0, **field
         (row(0.5, 0.4, 0.6, used=None), "idx: 200 µs with it, 100 µs without: 2 times slower"),
         (
             row(0.9, 0.5, 1.5),
-            "idx: 200 µs with it, 180 µs without: no difference seen, 0.5 to 1.5 times as quick ✓",
+            "idx: 200 µs with it, 180 µs without: 0.9 times as quick, not certain (0.5 to 1.5) ✓",
         ),
         (
             row(3.0, 0.5, None),
-            "idx: 200 µs with it, 600 µs without: no difference seen, 0.5 to ∞ times as quick ✓",
+            "idx: 200 µs with it, 600 µs without: 3 times as quick, not certain (0.5 to ∞) ✓",
         ),
         (row(None, answered_with=0), "idx: no figure, for no look-up was answered with it ✓"),
         (row(None, answered_without=0), "idx: no figure, for no look-up was answered without it ✓"),
@@ -71,11 +71,30 @@ def test_a_quantile_that_failures_hide_says_so(stats: Stats, said: str) -> None:
     assert list(database.speeds(phase(stats))) == [said]
 
 
+def test_each_query_of_the_users_own_has_a_line() -> None:
+    times = {"p50_ms": 1.0, "p95_ms": 4.0}
+    rows = [
+        {"query": "orders", "times": 90, "failed": 0, **times},
+        {"query": "carts", "times": 7, "failed": 3, **times},
+        {"query": "none", "times": 0, "failed": 3, "p50_ms": None, "p95_ms": None},
+    ]
+    found = MetricResult(
+        name="named_query_time", unit="ms", kind="histogram", stats=Stats(mean=2.0, p50=1.0, p95=4.0), samples=100,
+        details={"queries": rows},
+    )  # fmt: skip
+    assert list(database.speeds(PhaseResult(name="database", verdict="passed", metrics=[found])))[1:] == [
+        "  orders: 1 ms (95 % within 4 ms), 90 times",
+        "  carts: 1 ms (95 % within 4 ms), 7 times, 3 failed",
+        "  none: 0 times, 3 failed",
+    ]
+
+
 @pytest.mark.parametrize(
     ("stats", "said"),
     [
         (Stats(mean=0.28, min=0.153, max=2.03), "  • Average query time: 280 µs (153 to 2030)"),
         (Stats(mean=1400.0, min=0.5, max=2100.0), "  • Average query time: 1.4 seconds (0.0005 to 2.1)"),
+        (Stats(mean=1.01, min=0.0298, max=125.0), "  • Average query time: 1.01 ms (0.0298 to 125)"),
         (Stats(mean=0.28, min=0.153, max=None), "  • Average query time: 280 µs (153 to –)"),
         (Stats(mean=0.28), "  • Average query time: 280 µs"),
     ],

@@ -1,7 +1,8 @@
 """Leaks: the memory of the system under test, reading after reading, while one conversation goes on and on.
 
-Any target whose process is known can be looked at; what answers behind a network address is read by its process id.
-With --trace the lines that allocate what stays are named, where the system is in this process.
+Any target whose process is known can be looked at; what answers behind a network address is read by its process id.  Of
+a system in this process it is known besides what is held of its memory (``readings.py``), which decides.  With --trace
+the lines that allocate what stays are named.
 """
 
 from __future__ import annotations
@@ -12,23 +13,20 @@ import os
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from itertools import cycle, islice
-from typing import TYPE_CHECKING
 
 from perfsuite._core import Events
-from perfsuite.analysis.leaks import growth, leak
-from perfsuite.chatloop.resources import memory_bytes
+from perfsuite.analysis.leaks import decided, growth, leak
 from perfsuite.collectors import process_of
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured
 from perfsuite.heap import give_back
 from perfsuite.loadgen import Times
+from perfsuite.suites.chatloop.readings import EVERY, HELD, Readings, resident_bytes, traced_objects
 from perfsuite.suites.chatloop.turns import messages, taken
 from perfsuite.suites.session import Session
 from perfsuite.targets.base import Failure, Reply, Request
 from perfsuite.units import figure
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 FEW, MANY = 100, 10_000
 """Iterations of the guide's two tests."""
@@ -37,10 +35,6 @@ TEXTS = 500
 """Different messages."""
 KEPT = 1000
 """Iterations for which the record of what was sent is kept."""
-EVERY = 10
-"""Iterations between two readings, at first."""
-MOST_POINTS = 1000
-"""Readings that are kept; when there are more, every second goes, and half as many are taken."""
 LINES = 10
 
 
@@ -52,22 +46,25 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         why = "the system's process is not known: name it with --pid"
         return {name: NotMeasured(why) for name in names}
     here = list(session.target.process_ids) == [os.getpid()] and session.plan.pid is None
-    readings = Readings(memory_bytes if here else process.resident_bytes)
-    traced = Traced() if here and session.plan.trace else None
-    source = conversation(session)
-    iterate = _within if here else _driven
-    await iterate(session, islice(source, WARMUP), session.duration_s * 0.1, None)
-    gc.collect()
-    give_back()  # else what leaks goes into free room at first, and is not seen
-    if traced is not None:
-        traced.mark()
-    readings.begin()
-    await iterate(session, islice(source, MANY + EVERY), session.remaining_s(), readings)
-    readings.end()
-    details: dict[str, object] = {
-        "iterations": readings.iterations,
-        "points": [[at, size] for at, size in readings.points],
-    }
+    with traced_objects() if here else nullcontext():
+        readings = Readings(resident_bytes, **HELD) if here else Readings(process.resident_bytes)
+        traced = Traced() if here and session.plan.trace else None
+        source = conversation(session)
+        iterate = _within if here else _driven
+        await iterate(session, islice(source, WARMUP), session.duration_s * 0.1, None)
+        gc.collect()
+        give_back()  # else what leaks goes into free room at first, and is not seen
+        if traced is not None:
+            traced.mark()
+        readings.begin()
+        await iterate(session, islice(source, MANY + EVERY), session.remaining_s(), readings)
+        readings.end()
+        details: dict[str, object] = {
+            "iterations": readings.iterations,
+            "points": [[at, size] for at, size in readings.points],
+        }
+        if traced is not None:
+            traced.look()
     if traced is not None:
         details["lines"] = traced.lines()
         for line in traced.lines()[:3]:
@@ -108,6 +105,7 @@ async def _within(session: Session, source: Iterator[Request], seconds: float, r
         if number % KEPT == 0:
             events = Events(blocks=2)
         row = events.begin()
+        tokens = 0
         try:
             async with asyncio.timeout(session.plan.request_timeout_s):
                 reply = await session.target.send(request, row)
@@ -123,7 +121,8 @@ async def _within(session: Session, source: Iterator[Request], seconds: float, r
             first = first or f"target: {text}"
         else:
             answered += 1
-            session.budget.spend(1, (reply.prompt_tokens or 0) + (reply.completion_tokens or 0))
+            tokens = (reply.prompt_tokens or 0) + (reply.completion_tokens or 0)
+        session.budget.spend(1, tokens)
         row.end()
         begun += 1
         if readings is not None:
@@ -151,75 +150,58 @@ async def _driven(session: Session, source: Iterator[Request], seconds: float, r
         )
 
 
-class Readings:
-    """Memory by the number of iterations, at bounded cost."""
-
-    def __init__(self, read: Callable[[], int]) -> None:
-        self._read = read
-        self._every = EVERY
-        self.iterations = 0
-        self.points: list[tuple[float, float]] = []
-
-    def begin(self) -> None:
-        """Before the first iteration."""
-        self.points = [(0.0, float(self._read()))]
-
-    def count(self) -> None:
-        """After each iteration."""
-        self.iterations += 1
-        if self.iterations % self._every == 0:
-            self.points.append((float(self.iterations), float(self._read())))
-            if len(self.points) > MOST_POINTS:
-                self.points = self.points[::2]
-                self._every *= 2
-
-    def end(self) -> None:
-        """After the last one."""
-        if self.points and self.points[-1][0] < self.iterations:
-            self.points.append((float(self.iterations), float(self._read())))
-
-
 class Traced:
-    """What was allocated since a mark and is still there, by line."""
+    """What was allocated since a mark and is still there, by line, while objects are traced."""
 
     def __init__(self) -> None:
-        tracemalloc.start()
         self._before: tracemalloc.Snapshot | None = None
-        self._found: list[str] | None = None
+        self._found: list[str] = []
 
     def mark(self) -> None:
         """From here on."""
         gc.collect()
         self._before = tracemalloc.take_snapshot()
 
+    def look(self) -> None:
+        """Up to here."""
+        assert self._before is not None
+        gc.collect()
+        own = (tracemalloc.Filter(False, tracemalloc.__file__), tracemalloc.Filter(False, __file__))
+        now = tracemalloc.take_snapshot().filter_traces(own)
+        found = now.compare_to(self._before.filter_traces(own), "lineno")
+        self._found = [
+            f"{one.traceback[0].filename}:{one.traceback[0].lineno} holds {one.size_diff:,} bytes more in "
+            f"{one.count_diff:,} objects"
+            for one in found[:LINES]
+            if one.size_diff > 0
+        ]
+
     def lines(self) -> list[str]:
-        """The lines that hold most of it, the largest first; asked for once, tracing ends."""
-        if self._found is None:
-            assert self._before is not None
-            gc.collect()
-            own = (tracemalloc.Filter(False, tracemalloc.__file__), tracemalloc.Filter(False, __file__))
-            now = tracemalloc.take_snapshot().filter_traces(own)
-            tracemalloc.stop()
-            found = now.compare_to(self._before.filter_traces(own), "lineno")
-            self._found = [
-                f"{one.traceback[0].filename}:{one.traceback[0].lineno} holds {one.size_diff:,} bytes more in "
-                f"{one.count_diff:,} objects"
-                for one in found[:LINES]
-                if one.size_diff > 0
-            ]
+        """The lines that hold most of it, the largest first."""
         return self._found
 
 
 def _slope(readings: Readings, details: Mapping[str, object]) -> Evidence:
-    found = leak(readings.points)
-    if found is None:
+    resident = leak(readings.points)
+    if resident is None:
         return NotMeasured(f"{readings.iterations} iterations are too few to see a slope: --duration", details)
+    held = {name: leak(points) for name, points in readings.beside.items()}
+    found = decided(resident, [one for one in held.values() if one is not None])
+    slopes = {name: [one.bytes_each, one.low, one.high] for name, one in held.items() if one is not None}
+    if slopes:
+        details = {**details, "slopes": {"resident": [resident.bytes_each, resident.low, resident.high], **slopes}}
+    cure = "take more iterations: --duration"
+    if slopes and found.high > max(high for _, _, high in slopes.values()):
+        cure = (
+            "resident memory grew by more than what is held of it, which may be room that the heap keeps: take more "
+            "iterations (--duration), or begin in a process of its own"
+        )
     return Estimate(
         value=found.bytes_each,
         low=found.low,
         high=found.high,
         samples=found.readings,
-        details={**details, "to_decide": "take more iterations: --duration"},
+        details={**details, "to_decide": cure},
     )
 
 
