@@ -11,7 +11,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+
+from perfsuite.selfchecks import Book, Load, covering
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the wire engine is for Linux")
 LIMITS = ["--limit-p50", "20ms", "--limit-p99", "60ms", "--limit-rate", "20%"]
@@ -82,3 +85,35 @@ def test_both_engines_are_checked_over_tls(tmp_path: Path, engine: str) -> None:
     if engine == "asyncio":
         assert one["kernel"] == 0.0
     assert one["itl"]["count"] == one["requests"] * 9, "40 tokens are 10 chunks of 4"
+
+
+@pytest.mark.parametrize("scheme", ["ws", "wss"])
+def test_the_realtime_api_is_checked_over_a_websocket(tmp_path: Path, scheme: str) -> None:
+    arguments = ["--scheme", scheme, "--streams", "3", "--tokens-per-chunk", "4", "--duration", "2s"]
+    for _ in range(3):  # on a machine that is busy a time may end without an answer
+        code, found, errors = selfcheck(tmp_path, *arguments)
+        if code in (0, 3):
+            break
+    assert code in (0, 3), errors  # how far off it is, is the machine's; that every chunk is held against its own, ours
+    (one,) = found["checks"]
+    assert (one["load"]["engine"], one["load"]["scheme"], one["asked"]) == ("asyncio", scheme, 3)
+    assert one["requests"] > 1
+    assert one["itl"]["count"] == one["requests"] * 9, "40 tokens are 10 chunks of 4"
+    assert one["ttft"]["mean"] > -1.0, "nothing is heard before it was said"
+    book = msgspec.json.decode((tmp_path / "perfsuite" / "selfcheck.json").read_bytes(), type=Book)
+    (check,) = book.machines[0].checks
+    load = Load(engine="asyncio", scheme=scheme, streams=2, tokens_per_chunk=4.0, chunks_per_s=1.0)
+    assert covering(load, [check]) == check, "a run over the same has its errors by it"
+    assert covering(msgspec.structs.replace(load, scheme="http"), [check]) is None
+    for _ in range(3):
+        code, found, errors = selfcheck(tmp_path, *arguments[:-1], "3s", slowed=True)
+        if code == 3:
+            break
+    assert code == 3, (errors, found)
+    assert found["beyond"]
+
+
+def test_the_wire_engine_speaks_no_websocket(tmp_path: Path) -> None:
+    code, found, errors = selfcheck(tmp_path, "--engine", "wire", "--scheme", "ws", "--streams", "1")
+    assert (code, found) == (2, None)
+    assert "check them with --engine asyncio" in errors

@@ -20,7 +20,7 @@ def configure(parser: ArgumentParser) -> None:
     """What to check, and what is still good."""
     add = parser.add_argument
     add("--streams", metavar="N[,N…]", help="answers under way at a time [1,32,128,512]")
-    add("--scheme", metavar="http,https", help="plain, over TLS, or both [http,https]")
+    add("--scheme", metavar="http,https,ws,wss", help="plain, over TLS; ws: the realtime API [http,https]")
     add("--tokens-per-chunk", metavar="N[,N…]", help="tokens in each event of a stream [1,4]")
     add("--engine", metavar="wire|asyncio", help="the client to check [the one that run uses for the scheme]")
     add("--pace", metavar="TIME", help="from token to token of a stream [5ms for few streams, 20ms for many]")
@@ -92,8 +92,8 @@ def asked_of(arguments: Namespace) -> tuple[list[Condition], Limits, float]:
         if arguments.scheme is not None:
             schemes = tuple(dict.fromkeys(arguments.scheme.split(",")))
             for one in schemes:
-                if one not in checking.SCHEMES:
-                    raise unknown("scheme", one, checking.SCHEMES, "--scheme")
+                if one not in (known := (*checking.SCHEMES, *checking.SPOKEN)):
+                    raise unknown("scheme", one, known, "--scheme")
     with mistakes.noted():
         if arguments.engine is not None and arguments.engine not in ENGINES:
             raise unknown("engine", arguments.engine, ENGINES, "--engine")

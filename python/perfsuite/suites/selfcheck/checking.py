@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 STREAMS: tuple[int, ...] = (1, 32, 128, 512)
 TOKENS_PER_CHUNK: tuple[int, ...] = (1, 4)
 SCHEMES: tuple[str, ...] = ("http", "https")
+SPOKEN: tuple[str, ...] = ("ws", "wss")
+"""Checked where they are asked for: the realtime API."""
+SEALED = ("https", "wss")
 DURATION_S = 2.5
 FEWEST_TOKENS = 25
 SHORTEST_MS = 200.0
@@ -151,7 +154,8 @@ def run(
             tokens=max(one.tokens for one in some),
             paces_ms=sorted({one.pace_ms for one in some}),
             tokens_per_chunk=tokens_per_chunk,
-            tls=scheme == "https",
+            tls=scheme in SEALED,
+            spoken=scheme in SPOKEN,
             longest_s=60.0 + len(some) * 2.0 * (duration_s + 2.0 * REQUEST_TIMEOUT_S),
         ) as served:
             for one in some:
@@ -163,7 +167,7 @@ def check(served: Served, one: Condition, duration_s: float) -> Check:
     """One condition: a closed loop that holds the streams, then an open one."""
     at = datetime.now().astimezone().isoformat(timespec="seconds")
     watch = CpuWatch()
-    connecting_s = one.streams * HANDSHAKE_S if one.scheme == "https" else 0.0
+    connecting_s = one.streams * HANDSHAKE_S if one.scheme in SEALED else 0.0
     closed_s, warmup_s = duration_s * CLOSED_SHARE, duration_s * WARMUP_SHARE + connecting_s
     closed = LoadSpec(
         duration_s=closed_s + connecting_s,
@@ -228,7 +232,7 @@ def _stretch(served: Served, one: Condition, spec: LoadSpec) -> _Stretch:
     events = Events(warmup_ns=round(spec.warmup_s * 1e9), raw=True, stamps=True)
     driven = load(served, one.engine, model_of(one.pace_ms), one.tokens, spec, events)
     client = said(events)
-    pairs = joined(client, served.truth())
+    pairs = joined(client, served.truth(driven.numbers))
     seconds = (max(row.end_ns for row in client.values()) - min(row.sent_ns for row in client.values())) / 1e9
     return _Stretch(
         driven=driven,

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,11 +26,12 @@ ENGINES = ("wire", "asyncio")
 @dataclass(frozen=True, slots=True)
 class Driven:
     """What came of a load.  ``kernel``: the share of stamps that are the kernel's.  ``cpu_s``: of this whole process,
-    meanwhile."""
+    meanwhile.  ``numbers``: of each answer, by the server's id of it, its request's number; None: the id is that."""
 
     delivered: Delivered
     kernel: float
     cpu_s: float
+    numbers: Mapping[str, int] | None = None
 
 
 def engine_for(scheme: str) -> str:
@@ -42,6 +43,11 @@ def load(served: Served, engine: str, model: str, tokens: int, spec: LoadSpec, e
     """Drives a load of answers of so many tokens.  The id of a request is its number, from 0, which is its row's tag.
 
     Raises UsageError for an engine that does not speak the server's scheme."""
+    if served.spoken:
+        if engine == "wire":
+            raise UsageError("the wire engine does not speak WebSockets: check them with --engine asyncio")
+        with _trusting(served):
+            return asyncio.run(_spoken(served, model, tokens, spec, events))
     address = parse_address(served.url, "the server of the self check")
     if engine == "wire" and not drivable([address.scheme]):
         raise UsageError(f"the wire engine does not speak {address.scheme} here: check it with --engine asyncio")
@@ -60,6 +66,21 @@ def load(served: Served, engine: str, model: str, tokens: int, spec: LoadSpec, e
 
     with _trusting(served):
         return asyncio.run(run())
+
+
+async def _spoken(served: Served, model: str, tokens: int, spec: LoadSpec, events: Events) -> Driven:
+    from perfsuite.suites.selfcheck.spoken import Conversations, target
+
+    conversations = Conversations(model, tokens)
+    one = target(served.url, model)
+    await one.open()
+    try:
+        before = time.process_time()
+        delivered = await driver.drive(one, conversations.requests(), spec, events, on_reply=conversations.heard)
+        cpu_s = time.process_time() - before
+    finally:
+        await one.close()
+    return Driven(delivered, 0.0, cpu_s, conversations.numbers)
 
 
 def _requests(model: str, tokens: int) -> Iterator[Request]:

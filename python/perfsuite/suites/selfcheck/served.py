@@ -11,7 +11,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +39,13 @@ class Told:
 
 
 class Served:
-    """A server that is up.  ``certificate`` is what to trust when it speaks TLS."""
+    """A server that is up.  ``certificate`` is what to trust when it speaks TLS; ``spoken``: it is to be spoken to in
+    realtime events, over a WebSocket."""
 
-    def __init__(self, url: str, certificate: Path | None) -> None:
+    def __init__(self, url: str, certificate: Path | None, *, spoken: bool = False) -> None:
         self.url = url
         self.certificate = certificate
+        self.spoken = spoken
 
     def context(self) -> ssl.SSLContext | None:
         """What a client of it needs for TLS."""
@@ -53,13 +55,16 @@ class Served:
         made.set_alpn_protocols(["http/1.1"])
         return made
 
-    def truth(self) -> dict[int, Told]:
-        """What it knows of each request since the last ``forget``, by the number that is the request's id."""
+    def truth(self, numbers: Mapping[str, int] | None = None) -> dict[int, Told]:
+        """What it knows of each request since the last ``forget``, by the request's number: that of its id in
+        ``numbers``, or else the id itself."""
         lines = self._ask("GET", "/truth").splitlines()
         head = json.loads(lines[0])
         if head["dropped"]:
             raise PerfsuiteError(f"the server could not keep the truth of {head['dropped']:,} requests: ask for fewer")
         found = map(json.loads, lines[1:])
+        if numbers is not None:
+            return {numbers[row["id"]]: _told(row) for row in found if row["id"] in numbers}
         return {int(row["id"]): _told(row) for row in found if row["id"].isdecimal()}
 
     def forget(self) -> None:
@@ -94,7 +99,7 @@ def _told(row: dict[str, Any]) -> Told:
 
 @contextmanager
 def serving(
-    *, paces_ms: Sequence[float], tokens: int, tokens_per_chunk: int, tls: bool, longest_s: float
+    *, paces_ms: Sequence[float], tokens: int, tokens_per_chunk: int, tls: bool, longest_s: float, spoken: bool = False
 ) -> Iterator[Served]:
     """A server with a model for each pace (ms from token to token), started as a process and ended with the block.
 
@@ -114,7 +119,7 @@ def serving(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=_environment()
             )
             try:
-                yield Served(_url(process, errors.name), certificate)
+                yield Served(_url(process, errors.name), certificate, spoken=spoken)
             finally:
                 _end(process)
 

@@ -52,6 +52,7 @@ class _Item(msgspec.Struct):
 
 
 class _Response(msgspec.Struct):
+    id: object = None
     status: str | None = None
     status_details: object = None
     usage: _Usage | None = None
@@ -78,8 +79,8 @@ class Spoken(msgspec.Struct, frozen=True, gc=False):
     """What one event means.
 
     ``kind``: it is a delta, of ``text``, ``hidden`` (a tool's call) or so many ``audio_bytes``.  ``ready``: the session
-    is there, with ``model``.  ``end``: the answer is complete; ``whole`` is its text as told again.  ``error``: the
-    service's words on what went wrong.
+    is there, with ``model``.  ``end``: the answer is complete; ``whole`` is its text as told again, ``ident`` the
+    service's name of it.  ``error``: the service's words on what went wrong.
     """
 
     kind: Kind | None = None
@@ -90,6 +91,7 @@ class Spoken(msgspec.Struct, frozen=True, gc=False):
     model: str | None = None
     end: bool = False
     whole: str = ""
+    ident: str = ""
     usage: Usage | None = None
     error: str | None = None
 
@@ -136,11 +138,12 @@ def _done(response: _Response | None) -> Spoken:
         return Spoken(error=f"{unsaid}: {said}" if said else unsaid)
     parts = [part for item in response.output or () for part in item.content or ()]
     whole = "".join(part.text or part.transcript or "" for part in parts)
+    ident = response.id if isinstance(response.id, str) else ""
     told = response.usage
     if told is None:
-        return Spoken(end=True, whole=whole)
+        return Spoken(end=True, whole=whole, ident=ident)
     cached = told.input_token_details.cached_tokens if told.input_token_details else None
-    return Spoken(end=True, whole=whole, usage=Usage(told.input_tokens, told.output_tokens, cached))
+    return Spoken(end=True, whole=whole, ident=ident, usage=Usage(told.input_tokens, told.output_tokens, cached))
 
 
 # ── what is sent ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -32,6 +32,8 @@ class Heard:
         self._bytes = 0
         self._audio_ns = 0
         self.usage = Usage()
+        self.ident = ""
+        """The service's, of the response."""
         self.ended_ns = 0
         self.deltas = 0
         self.hidden = 0
@@ -68,6 +70,7 @@ class Heard:
             self._row.token(1, True, at_ns)
             self._say(spoken.whole)
         self.usage = spoken.usage or self.usage
+        self.ident = spoken.ident
         self.ended_ns = at_ns
         return True
 

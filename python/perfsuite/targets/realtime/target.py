@@ -285,7 +285,7 @@ class RealtimeTarget(Keyed):
             counted_by=counted_by,
             ended_ns=heard.ended_ns,
             times=times,
-            extra={"audio_bytes": heard.audio_bytes, "audio_chunks": heard.audio_chunks},
+            extra={"audio_bytes": heard.audio_bytes, "audio_chunks": heard.audio_chunks, "response": heard.ident},
         )
 
 
