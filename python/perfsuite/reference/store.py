@@ -340,6 +340,13 @@ class Store:
         row = self.connection.execute("SELECT id FROM sessions WHERE name = ?", (name,)).fetchone()
         return found + (self.recent_messages(row[0], -1) if row is not None else [])
 
+    def pages_bytes(self) -> int:
+        """What the database has taken, its indexes and free pages included."""
+        (pages,), (size,) = (
+            self.connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+        return int(pages * size)
+
     def archives(self, minimum_bytes: int = 0) -> Iterator[tuple[bytes, bytes]]:
         """(original, stored) bytes of each archive, newest first.
 

@@ -271,7 +271,8 @@ class Inspection(Protocol):
 
     def footprint_command(self, *, compressed: bool) -> Sequence[str]:
         """A command that stores the conversations on its standard input (a JSON list of messages a line) in memory,
-        with or without compression, and prints its resident memory as JSON: ``before`` and ``after``, in bytes."""
+        with or without compression, and prints its resident memory as JSON: ``before`` and ``after``, in bytes; with
+        ``held``, what they take by the store's own word, resident memory that grew by less is not taken for them."""
 
     def remember(self, text: str, *, user_id: str) -> str:
         """Stores one memory; returns its id."""
