@@ -70,13 +70,15 @@ def decided(resident: Leak, held: Sequence[Leak]) -> Leak:
 
     Nothing leaks that is not held: resident memory alone, which grows with the room that a heap keeps, accuses nobody.
     Nor does it clear anybody, for what leaks into free room is held: the interval reaches from the lower bound of what
-    is held, of the largest, to the highest of all.
+    is held, of the largest, to the highest of all.  The value is the first's, the exactest, unless another is surely
+    above it.
     """
     if not held:
         return resident
     largest = max(held, key=lambda one: one.low)
     high = max(resident.high, *(one.high for one in held))
-    return Leak(largest.bytes_each, largest.low, high, largest.readings)
+    told = held[0] if held[0].high >= largest.low else largest
+    return Leak(max(told.bytes_each, largest.low), largest.low, high, told.readings)
 
 
 def settle(points: Points) -> list[tuple[float, float]]:

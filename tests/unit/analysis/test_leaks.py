@@ -79,6 +79,9 @@ def test_what_is_held_accuses_and_resident_memory_clears_nobody() -> None:
     assert decided(hidden, [kilobyte, none]) == kilobyte  # objects that go into free room
     assert decided(torn, [none, kilobyte]) == kilobyte  # an extension's blocks, which are no objects
     assert decided(none, [none, none]) == none
+    # Blocks have their heads and their rounding beside what is in them: the value is the objects', the bound is not.
+    rounded = slope(1100.0, 1040.0, 1150.0)
+    assert decided(none, [kilobyte, rounded]) == slope(1040.0, 1040.0, 1150.0)
 
 
 def test_too_few_readings_say_nothing() -> None:
