@@ -118,10 +118,19 @@ class Curve:
             low, high = (middle, high) if self.at(middle) <= limit_ms else (low, middle)
         return low
 
+    def between(self, concurrency: float) -> Interval:
+        """The latency, with two such spreads either way."""
+        value = self.at(concurrency)
+        return Interval(value, value / self._wide, value * self._wide)
+
     def interval(self, limit_ms: float, highest: float) -> Interval:
-        """The same, with where two such spreads more or less would put it."""
-        wide = 1.0 + 2.0 * self.spread
-        return Interval(*(self.within(limit, highest) for limit in (limit_ms, limit_ms / wide, limit_ms * wide)))
+        """``within``, with where two such spreads more or less would put it."""
+        limits = (limit_ms, limit_ms / self._wide, limit_ms * self._wide)
+        return Interval(*(self.within(limit, highest) for limit in limits))
+
+    @property
+    def _wide(self) -> float:
+        return 1.0 + 2.0 * self.spread
 
 
 @dataclass(frozen=True)
@@ -219,10 +228,9 @@ def _fitted(at: Array, response: Array, errors: Array) -> tuple[list[Law], Array
 def _slots(at: Array) -> list[float]:
     """No limit, and the numbers of slots that these levels could show: two of them at or above."""
     highest = int(sorted(set(at))[-2])
-    count = min(MOST_SLOTS, highest)
-    tried = {round(highest ** (i / count)) for i in range(count + 1)} | (
-        {*range(1, highest + 1)} if highest <= 64 else set()
-    )
+    if highest <= MOST_SLOTS:
+        return [math.inf, *map(float, range(1, highest + 1))]
+    tried = {round(highest ** (i / MOST_SLOTS)) for i in range(MOST_SLOTS + 1)}
     return [math.inf, *sorted(float(one) for one in tried)]
 
 

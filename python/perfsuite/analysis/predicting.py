@@ -79,9 +79,7 @@ def predict(phase: PhaseResult, users: float, think_s: float = 0.0, *, seed: int
     most = FURTHEST * highest
     for name in model.latency_names:
         curve = model.latency(name)
-        value = curve.at(at)
-        wide = 1.0 + 2.0 * curve.spread
-        latencies.append(Latency(name, Interval(value, value / wide, value * wide), limits.get(name)))
+        latencies.append(Latency(name, curve.between(at), limits.get(name)))
         if name in limits:
             most = min(most, curve.within(limits[name], most))
     judged = [one for one in latencies if one.limit is not None]

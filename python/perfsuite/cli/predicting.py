@@ -42,28 +42,33 @@ def predicted(users: str, file: str | None, folder: Path, think_s: float, *, as_
 
 def _measured(file: str | None, folder: Path) -> tuple[Path, Result, PhaseResult]:
     """The result that is named, or the newest that has a capacity phase."""
-    from perfsuite.analysis.predicting import levels_of
     from perfsuite.errors import UsageError
     from perfsuite.result import load
 
     if file is not None:
         result = load(Path(file))
-        for phase in result.phases:
-            if levels_of(phase):
-                return Path(file), result, phase
-        raise UsageError(f"{file} has no measured capacity; make one: perfsuite run capacity --target …")
+        phase = _capacity(result)
+        if phase is None:
+            raise UsageError(f"{file} has no measured capacity; make one: perfsuite run capacity --target …")
+        return Path(file), result, phase
     for path in sorted(folder.glob("results-*.json"), key=lambda one: one.stat().st_mtime, reverse=True):
         try:
             result = load(path)
         except UsageError:
             continue  # none of ours, or a damaged one: another may do
-        for phase in result.phases:
-            if levels_of(phase):
-                return path, result, phase
+        phase = _capacity(result)
+        if phase is not None:
+            return path, result, phase
     raise UsageError(
         f"no result in {folder} has a measured capacity; make one first: perfsuite run capacity --target …, "
         "or name a file with --result"
     )
+
+
+def _capacity(result: Result) -> PhaseResult | None:
+    from perfsuite.analysis.predicting import levels_of
+
+    return next((phase for phase in result.phases if levels_of(phase)), None)
 
 
 def lines(found: Prediction, path: Path, result: Result) -> Iterator[str]:

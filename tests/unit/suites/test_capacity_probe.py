@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -15,31 +13,7 @@ from perfsuite.analysis.predicting import levels_of, predict
 from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
 from perfsuite.result import PhaseResult, dump, parse
-
-Answer = Callable[[list[dict[str, Any]]], Awaitable[str]]
-
-
-def slots(number: int, seconds: float, fails_beyond: int | None = None) -> Answer:
-    """``number`` at a time, each for ``seconds``; with more than ``fails_beyond`` under way, a refusal."""
-    made: list[asyncio.Semaphore] = []
-    under_way = 0
-
-    async def answer(messages: list[dict[str, Any]]) -> str:
-        nonlocal under_way
-        if not made:  # in the loop that it is used in
-            made.append(asyncio.Semaphore(number))
-        if fails_beyond is not None and under_way >= fails_beyond:
-            await asyncio.sleep(seconds)
-            raise RuntimeError("too busy")
-        under_way += 1
-        try:
-            async with made[0]:
-                await asyncio.sleep(seconds)
-        finally:
-            under_way -= 1
-        return "ok"
-
-    return answer
+from slotted import Answer, slots
 
 
 def measured(answer: Answer, monkeypatch: pytest.MonkeyPatch, **more: object) -> PhaseResult:
@@ -84,7 +58,7 @@ def test_slots_that_are_there_are_found(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_level_that_fails_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    phase = measured(slots(100, 0.05, fails_beyond=9), monkeypatch)
+    phase = measured(slots(100, 0.05, fails_beyond=9, refuses_after_s=0.05), monkeypatch)
     found = phase.metric("capacity_concurrency")
     assert found is not None
     assert found.value == 8.0

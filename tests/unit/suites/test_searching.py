@@ -13,31 +13,10 @@ import pytest
 from perfsuite import runner
 from perfsuite.configuration import configure
 from perfsuite.result import MetricResult, PhaseResult, Result
+from slotted import slots
 
 Answer = Callable[[list[dict[str, Any]]], Awaitable[str] | AsyncIterator[str]]
 TRIED = {"rate", "delivered", "p95_ms", "error_rate", "backlog_per_s", "verdict", "why"}
-
-
-def slots(number: int, seconds: float, fails_beyond: int | None = None) -> Answer:
-    """``number`` at a time, each for ``seconds``; with more than ``fails_beyond`` waiting, a refusal."""
-    made: list[asyncio.Semaphore] = []
-    waiting = 0
-
-    async def answer(messages: list[dict[str, Any]]) -> str:
-        nonlocal waiting
-        if not made:  # in the loop that it is used in
-            made.append(asyncio.Semaphore(number))
-        if fails_beyond is not None and waiting >= fails_beyond:
-            raise RuntimeError("too busy")
-        waiting += 1
-        try:
-            async with made[0]:
-                await asyncio.sleep(seconds)
-        finally:
-            waiting -= 1
-        return "ok"
-
-    return answer
 
 
 def searched(
