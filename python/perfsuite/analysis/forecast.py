@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 from perfsuite import _core
 from perfsuite.analysis.comparable import Better
 from perfsuite.analysis.regression import LEAST_CHANGE, LEAST_SHARE, OUTLYING
-from perfsuite.stats import change_points, effective_size, trend
+from perfsuite.stats import Interval, change_points, effective_size, trend
 from perfsuite.stats.welch import POWER
 
 FEWEST = 8
@@ -43,6 +43,8 @@ FRESH_OUTLYING = 1.5
 FEWEST_FRESH = 5
 MOST_FRESH = 20
 STEP_ALPHA = 0.003
+MOST_ALIKE = 0.9
+"""Beyond it a history says next to nothing of how far its level is off."""
 
 State = Literal["more", "confirmed", "dismissed", "open"]
 
@@ -146,6 +148,25 @@ def z_of(expectation: Expectation, fresh: Sequence[float]) -> float:
         return 0.0 if abs(change) <= 1e-12 else math.copysign(math.inf, change)
     tail = _core.t_tail(abs(change) / error, expectation.df)
     return math.copysign(normal(tail), change)
+
+
+def foreseen(expectation: Expectation, ahead: int = 1, confidence: float = 0.95) -> Interval:
+    """Where the run lies that is so many ahead (1: the next): Student's prediction interval, in the figure's unit.
+
+    It holds while nothing changes but what already does: a level stays, a drift goes on.  The level's own error is that
+    of fewer runs than there are where neighbours are alike.
+    """
+    y = expectation.level + expectation.slope * (ahead - 1)
+    error = expectation.error
+    if expectation.drifting:
+        n = expectation.runs
+        middle = (n - 1) / 2
+        error = expectation.deviation * math.sqrt(1.0 / n + (n - 1 + ahead - middle) ** 2 / (n * (n * n - 1) / 12.0))
+    alike = min(expectation.shared, MOST_ALIKE)
+    whole = math.sqrt(expectation.deviation**2 + error**2 * (1.0 + alike) / (1.0 - alike))
+    reach = _core.t_quantile(0.5 + confidence / 2.0, expectation.df) * whole
+    ends = (y, y - reach, y + reach)
+    return Interval(*(ends if expectation.absolute else (math.exp(min(end, 700.0)) for end in ends)))
 
 
 def suspicion(expectation: Expectation, relevant: float) -> float:

@@ -1,4 +1,4 @@
-"""``perfsuite history``: past runs listed, trended, exported, and added from their files."""
+"""``perfsuite history``: past runs listed, trended, what they predict, exported, and added from their files."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from argparse import ArgumentParser, Namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from perfsuite.analysis.judging import RunFigures
+    from perfsuite.analysis.projection import Limit
     from perfsuite.history.store import Group, History
 
 ACTIONS = {
     "list": "the runs, the newest first",
     "trend": "how the figures of benchmarks (NAME…) went, by host and configuration",
+    "predict": "what their next run will measure, and how often such predictions came true",
     "export": "every figure of every run, as rows",
     "add": "put results (FILE…) into it",
 }
@@ -23,11 +28,14 @@ def configure(parser: ArgumentParser) -> None:
 
     what = "; ".join(f"{name}: {text}" for name, text in ACTIONS.items())
     parser.add_argument("action", nargs="?", default="list", metavar="ACTION", help=f"{what} [list]")
-    parser.add_argument("names", nargs="*", metavar="NAME|FILE", help="benchmarks for trend, results for add")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME|FILE", help="benchmarks for trend and predict, results for add"
+    )
     parser.add_argument("--history", metavar="URL|FILE", help="the history [~/.local/share/perfsuite/history.db]")
-    parser.add_argument("-n", "--limit", metavar="N", help="so many runs [20 to list, 200 to trend]")
-    parser.add_argument("--all-hosts", action="store_true", help="trend the groups of other hosts too, each on its own")
+    parser.add_argument("-n", "--limit", metavar="N", help="so many runs [20 to list, else 200]")
+    parser.add_argument("--all-hosts", action="store_true", help="the groups of other hosts too, each on its own")
     parser.add_argument("--all", action="store_true", help="trend figures that decide nothing too")
+    parser.add_argument("--ahead", metavar="N", help="predict the run so many ahead [1: the next]")
     parser.add_argument("--format", metavar="|".join(FORMS), default="csv", help="of export [csv]")
     parser.add_argument("-o", "--output", metavar="FILE", help="of export [stdout]")
     parser.add_argument("-v", "--verbose", action="store_true", help="list hosts and ids; show tracebacks")
@@ -52,6 +60,8 @@ def execute(arguments: Namespace) -> int:
             return _list(history, arguments)
         if arguments.action == "trend":
             return _trend(history, arguments)
+        if arguments.action == "predict":
+            return _predict(history, arguments)
         return _export(history, arguments) if arguments.action == "export" else _add(history, arguments)
 
 
@@ -85,13 +95,39 @@ def _list(history: History, arguments: Namespace) -> int:
 
 
 def _trend(history: History, arguments: Namespace) -> int:
-    from perfsuite.analysis.comparable import host_of
     from perfsuite.analysis.trends import trends
+    from perfsuite.cli.screen import put
+    from perfsuite.reports import past
+
+    for _, heading, runs in _asked(history, arguments):
+        put(heading)
+        for line in past.trends(trends(runs, gating=not arguments.all)):
+            put(f"  {line}")
+    return 0
+
+
+def _predict(history: History, arguments: Namespace) -> int:
+    from perfsuite.analysis.projection import project
+    from perfsuite.cli.screen import put
+    from perfsuite.reports import past
+    from perfsuite.units import parse_count
+
+    ahead = 1 if arguments.ahead is None else parse_count(arguments.ahead, "--ahead", least=1, most=1000)
+    for group, heading, runs in _asked(history, arguments):
+        put(heading)
+        for line in past.projections(project(runs, ahead, _limits(group.benchmark)), len(runs)):
+            put(f"  {line}")
+    return 0
+
+
+def _asked(history: History, arguments: Namespace) -> Iterator[tuple[Group, str, list[RunFigures]]]:
+    """The groups that are asked for, with their headings and their runs, oldest first; then a line on what is left
+    out."""
+    from perfsuite.analysis.comparable import host_of
     from perfsuite.cli.screen import put
     from perfsuite.environment import environment
     from perfsuite.errors import unknown
     from perfsuite.history.store import host_key
-    from perfsuite.reports import past
 
     groups = history.groups()
     names = {group.benchmark for group in groups}
@@ -103,17 +139,32 @@ def _trend(history: History, arguments: Namespace) -> int:
     shown = [group for group in asked if arguments.all_hosts or group.host_key == here]
     limit = _limit(arguments, 200)
     for group in shown:
-        series = history.series(group.benchmark, group.host_key, group.configuration_key, limit=limit)
-        series = [run for run in series if run.figures]
-        if not series:
-            continue
-        put(_heading(group, groups))
-        for line in past.trends(trends(series, gating=not arguments.all)):
-            put(f"  {line}")
+        runs = history.series(group.benchmark, group.host_key, group.configuration_key, limit=limit)
+        runs = [run for run in runs if run.figures]
+        if runs:
+            yield group, _heading(group, groups), runs
     others = len(asked) - len(shown)
     if others:
         put(f"{others} groups of other hosts are not shown: they compare with nothing here (--all-hosts shows them)")
-    return 0
+
+
+def _limits(benchmark: str) -> dict[tuple[str, str], Limit]:
+    """What the criteria of a benchmark ask, by metric and statistic, as a run of it here and now would be judged; of
+    one that cannot be run from here (its plan is elsewhere) nothing."""
+    from perfsuite.analysis.projection import Limit
+    from perfsuite.configuration import configure
+    from perfsuite.errors import UsageError
+
+    try:
+        phases = configure({"phase": [benchmark]}).phases
+    except UsageError:
+        return {}
+    return {
+        (one.metric, one.stat): Limit(one.comparison, one.target)
+        for phase in phases
+        if phase.name == benchmark
+        for one in phase.criteria
+    }
 
 
 def _heading(group: Group, groups: list[Group]) -> str:

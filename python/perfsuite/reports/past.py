@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from perfsuite.analysis.forecast import FEWEST
 from perfsuite.metric import labelled
 from perfsuite.reports.figures import printable
 from perfsuite.reports.tables import lines
-from perfsuite.units import figure, number
+from perfsuite.units import figure, goal, number
 
 if TYPE_CHECKING:
+    from perfsuite.analysis.projection import Projection, Reach
     from perfsuite.analysis.trends import FigureTrend
     from perfsuite.history.store import Past
 
@@ -85,6 +87,70 @@ def course(one: FigureTrend) -> tuple[str, str, str, str, str, str]:
         bars(one.values),
         went + ("; the newest is suspicious" if one.suspicious else ""),
     )
+
+
+def projections(found: Sequence[Projection], runs: int) -> Iterator[str]:
+    """A table of what is expected of each figure, how such predictions did, and a line for what limits one."""
+    if not found:
+        yield f"nothing is predicted from {runs} run{'s' if runs != 1 else ''}: it takes {FEWEST}, of finite values"
+        return
+    ahead = found[0].ahead
+    when = "next run" if ahead == 1 else f"{ahead} runs on"
+    yield from _table([("figure", "runs", "newest", when, "95 %", "tried on its past"), *map(_projected, found)])
+    for one in found:
+        yield from (f"  {labelled(one.figure.metric, one.figure.stat)}: {line}" for line in _cautions(one))
+    if ahead > runs:
+        yield f"  EXTRAPOLATED: that is further ahead than the {_runs(runs)} go back"
+
+
+def _projected(one: Projection) -> tuple[str, str, str, str, str, str]:
+    unit = one.figure.unit
+    past = "not tried: too few runs"
+    if one.tried is not None:
+        past = f"{one.tried.held} of {one.tried.made} held, off by {_off(one, one.tried.off)}"
+    return (
+        labelled(one.figure.metric, one.figure.stat),
+        f"{one.runs}",
+        figure(one.newest, unit),
+        figure(one.value.estimate, unit),
+        f"{figure(one.value.low, unit)} to {figure(one.value.high, unit)}",
+        past,
+    )
+
+
+def _cautions(one: Projection) -> Iterator[str]:
+    """What a prediction does not know, and when a drift leaves its limit."""
+    if one.limit is not None and one.reach is not None:
+        limit = f"{one.limit.comparison} {goal(one.limit.target, one.figure.unit)}"
+        extrapolated = ": EXTRAPOLATED" if (one.reach.at or 0) > one.runs else ""
+        yield f"it drifts, and leaves {limit} {_when(one.reach)}{extrapolated}"
+    elif one.limit is not None and not one.limit.met(one.value.estimate):
+        yield f"that is not {one.limit.comparison} {goal(one.limit.target, one.figure.unit)}"
+    if one.steps:
+        yield f"its level changed {_times(one.steps)} in {one.runs} runs; when it will again, nobody foresees"
+    if one.tried is not None and one.tried.too_sure:
+        yield f"too narrow: 19 in 20 of its past predictions were off by {_off(one, one.tried.most_off)} or less"
+
+
+def _when(reach: Reach) -> str:
+    if reach.at is None:
+        return "not within ten times these runs" + (f"; at worst in {_runs(reach.earliest)}" if reach.earliest else "")
+    if reach.at == 1:
+        return "with the next run"
+    latest = "more" if reach.latest is None else str(reach.latest)
+    return f"in about {_runs(reach.at)} [{reach.earliest} to {latest}]"
+
+
+def _off(one: Projection, off: float) -> str:
+    return figure(off, one.figure.unit) if one.absolute else f"{number(off * 100.0, 2)} %"
+
+
+def _runs(number: int) -> str:
+    return f"{number} run{'s' if number != 1 else ''}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def bars(values: Sequence[float]) -> str:

@@ -134,6 +134,32 @@ def test_export(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["history", "export", "--format", "xml"]) == 2
 
 
+def test_predict_says_what_comes_how_such_words_did_and_what_it_does_not_know(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    climbing = [value * 1.02**i for i, value in enumerate(series(25, seed=11, level=1500.0))]
+    main(["history", "add", *map(str, written(Path("drifting"), climbing))])
+    stepped = series(15, seed=1) + series(15, seed=2, level=130.0)
+    main(["history", "add", *map(str, written(Path("stepped"), stepped, first=100, phase="window"))])
+    main(["history", "add", *map(str, written(Path("short"), series(4, seed=1), first=200, phase="short"))])
+    capsys.readouterr()
+    assert main(["history", "predict", "--all-hosts"]) == 0
+    out = capsys.readouterr().out
+    assert "next run" in out
+    assert "of 17 held, off by" in out
+    assert "response_time p95: it drifts, and leaves < 5 s " in out
+    assert "its level changed once in 30 runs" in out
+    assert "nothing is predicted from 4 runs: it takes 8" in out
+    assert "EXTRAPOLATED" not in out
+    assert main(["history", "predict", "load", "--all-hosts", "--ahead", "40"]) == 0
+    out = capsys.readouterr().out
+    assert "40 runs on" in out
+    assert "EXTRAPOLATED: that is further ahead than the 25 runs go back" in out
+    assert "not tried: too few runs" in out
+    assert main(["history", "predict", "--ahead", "0"]) == 2
+    assert main(["history", "predict", "nothing"]) == 2
+
+
 def test_a_formula_stays_text(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     with History(str(tmp_path / "history.db")) as history:
         history.record(result(0, 1.0, commit="=1+1"))
