@@ -32,7 +32,6 @@ def figures(logs: Logs) -> dict[str, Figure]:
     """Every figure that the rules name."""
     totals = logs.totals
     last = logs.samples[-1] if logs.samples else Sample()
-    duration, long_tasks = logs.session.duration_ms, totals.long_task_ms
     found: dict[str, Figure] = {
         "averageProcessingMs": totals.processing_ms.mean,
         "maximumProcessingMs": totals.processing_ms.longest,
@@ -52,11 +51,18 @@ def figures(logs: Logs) -> dict[str, Figure]:
         "eventQueuePeak": totals.peaks.event_queue,
         "heapPeak": totals.peaks.heap,
         "audioGapMs": totals.audio_gap_ms.longest,
-        "longTaskShare": long_tasks / duration if duration and long_tasks is not None else None,
+        "longTaskShare": _share(totals.long_task_ms, logs.session.duration_ms),
         "costShare": logs.cost.share,
     }
     found |= {name: growth(logs.samples, rise) for name, rise in rules().growth.figures.items()}
     return found
+
+
+def _share(part: float | None, duration_ms: float | None) -> float | None:
+    """Of the session's time; None of a session too short to tell."""
+    if part is None or duration_ms is None or duration_ms < rules().sharesFromMs:
+        return None
+    return part / duration_ms
 
 
 def _recent(values: Sequence[float | None]) -> list[float]:

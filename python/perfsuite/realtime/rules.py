@@ -58,6 +58,8 @@ class Rules(msgspec.Struct, frozen=True):
 
     thresholds: dict[str, Threshold]
     recent: int
+    sharesFromMs: float
+    """A session that is shorter has no share of its time: what loading takes is most of it."""
     growth: Growth
     metrics: list[Line]
     issues: list[Rule]

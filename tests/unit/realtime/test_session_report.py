@@ -63,6 +63,14 @@ def test_a_limit_is_the_one_that_was_in_force(value: int | None, over: bool) -> 
     assert [one.id for one in issues(found, figures(found))] == (["audio-accumulation"] if over else [])
 
 
+@pytest.mark.parametrize(("seconds", "found"), [(0.4, []), (9.999, []), (10.0, ["long-tasks"]), (60.0, ["long-tasks"])])
+def test_a_page_seen_for_a_blink_is_not_called_blocked(seconds: float, found: list[str]) -> None:
+    """On a busy machine loading alone is long tasks for all of a short session."""
+    lasted = seconds * 1e3
+    seen = logs(session={"durationMs": lasted}, totals={"longTaskMs": 0.9 * lasted})
+    assert [one.id for one in issues(seen, figures(seen))] == found
+
+
 def test_at_its_limit_nothing_is_over_it() -> None:
     found = logs(totals={"peaks": {"audioChunksCount": 100}})
     assert issues(found, figures(found)) == []
@@ -153,9 +161,10 @@ def made_up(rng: random.Random) -> dict[str, Any]:
     limits = rules().thresholds
     length = rng.choice([0, 29, 30, 31, 200])
     rise = [rng.choice([0.0, rng.uniform(0, 3)]) for _ in range(4)]
+    lasted = rng.choice([counted(1e6), counted(2e4), rules().sharesFromMs])
     return {
         **BARE,
-        "session": {"id": "x", "started": "s", "ended": "e", "durationMs": counted(1e6), "url": "", "userAgent": ""},
+        "session": {"id": "x", "started": "s", "ended": "e", "durationMs": lasted, "url": "", "userAgent": ""},
         "thresholds": {name: counted(2 * one.value) for name, one in limits.items() if rng.random() < 0.3},
         "totals": {
             "processingMs": spread(5_000),

@@ -3,7 +3,7 @@
 
 /** @typedef {{count: number, sum: number, max: number}} Spread */
 /** rules.json.
- * @typedef {{version: number, recent: number, thresholds: Record<string, {value: number, form: string}>,
+ * @typedef {{version: number, recent: number, sharesFromMs: number, thresholds: Record<string, {value: number, form: string}>,
  *   growth: {samples: number, figures: Record<string, {field: string, of: string, ratio: number}>},
  *   metrics: {label: string, figure: string, form: string}[],
  *   issues: {id: string, figure: string, form: string, over: string | number, text: string, recommendation: string}[]}} Rules */
@@ -75,7 +75,7 @@ function figuresOf(logs) {
     eventQueuePeak: totals.peaks.eventQueueSize,
     heapPeak: totals.peaks.usedJSHeapSize,
     audioGapMs: max(totals.audioGapMs),
-    longTaskShare: logs.session.durationMs ? totals.longTaskMs / logs.session.durationMs : null,
+    longTaskShare: logs.session.durationMs >= RULES.sharesFromMs ? totals.longTaskMs / logs.session.durationMs : null,
     costShare: logs.cost.share,
   };
   for (const name of ["interruptions", "errors", "slowEvents", "responseTimeouts", "uncleanCloses"]) {

@@ -217,7 +217,7 @@ function logs() {
       samples: session.samples.dropped,
       events: session.events.dropped,
     },
-    cost: { ms: whole(ms), share: ms / Math.max(durationMs, 10000), calls },
+    cost: { ms: whole(ms), share: ms / Math.max(durationMs, RULES.sharesFromMs), calls },
   };
   spent(began);
   return taken;
