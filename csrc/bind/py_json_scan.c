@@ -153,13 +153,14 @@ static PyMethodDef JsonScan_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-PyDoc_STRVAR(JsonScan_doc,
-             "JsonScan(rules)\n--\n\n"
-             "Looks at JSON for what a list of at most 64 rules asks, without decoding it.\n\n"
-             "choices[].delta.content: the value there says something (not null, false, \"\", {} "
-             "or []).\ntype=text: the value there is this string (or number, true, false, null).\n"
-             "Keys are parted by dots, [] is every element of an array.  No validator: what no "
-             "rule asks\nfor is only searched for its end.");
+PyDoc_STRVAR(
+    JsonScan_doc,
+    "JsonScan(rules)\n--\n\n"
+    "Looks at JSON for what a list of at most 64 rules asks, without decoding it.\n\n"
+    "choices[].delta.content: the value there says something (not null, false, 0, \"\", "
+    "{} or []).\ntype=text: the value there is this string (or number, true, false, null).\n"
+    "Keys are parted by dots, [] is every element of an array.  No validator: what no "
+    "rule asks\nfor is only searched for its end.");
 
 static PyType_Slot JsonScan_slots[] = {
     {Py_tp_doc, (void *)JsonScan_doc},           {Py_tp_new, PFS_SLOT(JsonScan_new)},

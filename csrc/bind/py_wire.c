@@ -340,7 +340,7 @@ PyDoc_STRVAR(
     "as\n"
     "JsonScan has them, a role of visible, hidden, prompt, more_prompt (added to it), completion,\n"
     "finish, error; without rules every event is a visible chunk.  finish: a payload that ends the "
-    "answer ('[DONE]').\n"
+    "answer ('[DONE]'),\nor the event that does ('event:NAME').\n"
     "marks_end: an answer that did not say that it is complete was cut short.  speaks: one "
     "without\n"
     "a chunk is malformed.  names: server-sent events of other names are passed over, but for\n"

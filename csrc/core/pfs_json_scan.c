@@ -414,10 +414,22 @@ static bool walk_array(cursor *c, size_t node)
     return take(c, ']');
 }
 
+/* Of a number: every digit of what is not its exponent is 0. */
+static bool is_zero(const char *number, size_t length)
+{
+    for (size_t i = 0; i < length && (number[i] | 0x20) != 'e'; i++) {
+        if (number[i] >= '1' && number[i] <= '9') {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void match(cursor *c, size_t node, const char *from)
 {
     size_t n = (size_t)(c->at - from);
     bool empty = (*from == '"' && n == 2) || *from == 'n' || *from == 'f';
+    bool zero = (*from == '-' || (*from >= '0' && *from <= '9')) && is_zero(from, n);
     if (*from == '{' || *from == '[') {
         cursor inside = *c;
         inside.at = from + 1;
@@ -429,7 +441,7 @@ static void match(cursor *c, size_t node, const char *from)
         if ((c->rules->nodes[node].rules >> i & 1) == 0) {
             continue;
         }
-        bool found = !empty;
+        bool found = !empty && (!zero || (c->rules->counting >> i & 1) != 0);
         if (want != NULL && *from == '"') {
             found = same(from + 1, c->at - 1, want, length);
         } else if (want != NULL) {

@@ -2,8 +2,8 @@
  * reasoning, usage, an error?  What to look for is a list of rules, one for each bit of the answer;
  * a dialect is such a list.
  *
- *     choices[].delta.content           the value there says something: it is not null, false, "",
- *                                       {} or []
+ *     choices[].delta.content           the value there says something: it is not null, false, 0,
+ *                                       "", {} or []; of a rule that counts, 0 does
  *     type=response.output_text.delta   the value there is this string, number, true, false or null
  *
  * Keys are parted by dots (and so hold none, nor `[` or `=`), `[]` stands for every element of an
@@ -39,6 +39,7 @@ typedef struct {
     pfs_json_node *nodes;
     char *text; /* of the rules */
     size_t count, node_count;
+    uint64_t counting; /* rules of which 0 says something: none, unless the owner sets them */
     struct {
         const char *equals; /* NULL: says something */
         size_t length;

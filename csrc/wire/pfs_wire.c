@@ -376,6 +376,8 @@ static pfs_status make(pfs_wire *w, const pfs_wire_spec *spec, size_t *wrong)
     for (size_t i = 0; i < spec->rule_count; i++) {
         w->roles[spec->roles[i]] |= UINT64_C(1) << i;
     }
+    w->rules.counting =
+        w->roles[PFS_WIRE_PROMPT] | w->roles[PFS_WIRE_MORE_PROMPT] | w->roles[PFS_WIRE_COMPLETION];
     w->log_room =
         PFS_WIRE_LOG + PFS_WIRE_MARKS_A_READ + PFS_WIRE_MOST_WAITING + 8 * spec->connections;
     w->log = pfs_alloc_array(w->alloc, w->log_room, sizeof *w->log);

@@ -35,8 +35,9 @@
  * way to say that it does: the kernel stamps no end.  What is due or submitted ends a nap.
  *
  * Raw text without chunks of HTTP has no bounds but those of reads: pieces that are read at once
- * are one chunk.  How many there were is told by the kernel's count of segments, where it has one
- * and nothing arrived between the read and the question (counted, at least: merged_reads).
+ * are one chunk.  How many there were is told by the kernel's count of segments, where it has one,
+ * nothing arrived between the question and the read, and no segment may have come twice (counted,
+ * at least: merged_reads).
  *
  * Keep-alive: a connection that the server closed while it was idle is found out by a request that
  * gets no byte of an answer; that one is sent again, once, on a new connection, and counted.
@@ -112,7 +113,9 @@ typedef struct {
     const char *const *rules; /* as pfs_json_scan.h; none: every event is a visible chunk */
     const pfs_wire_role *roles;
     size_t rule_count;
-    const char *finish; /* a payload that ends the answer and is no JSON, "[DONE]"; or NULL */
+    /* A payload that ends the answer and is no JSON, "[DONE]"; of SSE "event:NAME" is any event of
+     * that name, too, whatever it carries; or NULL. */
+    const char *finish;
     /* SSE: events of other names are passed over; none: all are read.  One named `error` that is
      * not among them is an error. */
     const char *const *names;

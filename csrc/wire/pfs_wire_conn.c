@@ -350,8 +350,7 @@ static void connected(pfs_wire *w, pfs_wire_conn *c)
         (void)setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPING, &flags, sizeof flags);
     }
     c->bytes_in = 0;
-    c->segments = c->needed = 0;
-    c->counting = true;
+    c->counting = false;
     w->counts.connects++;
     w->preferred = (w->preferred + c->tried) % w->spec.address_count;
     c->tried = 0;
@@ -478,6 +477,9 @@ static void receive(pfs_wire *w, pfs_wire_conn *c)
                              .msg_iovlen = 1,
                              .msg_control = control.bytes,
                              .msg_controllen = w->spec.kernel ? sizeof control.bytes : 0};
+    bool text = w->spec.stream == PFS_STREAM_TEXT && !w->spec.sealed;
+    uint64_t expected = 0;
+    uint32_t pieces = text ? pfs_wire_pieces_ahead(c, &expected) : 0;
     ssize_t n = recvmsg(c->fd, &message, 0);
     int64_t now = pfs_clock_ns(), at = now;
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
@@ -499,8 +501,8 @@ static void receive(pfs_wire *w, pfs_wire_conn *c)
         c->all_kernel = false;
     }
     c->read_ns = at;
-    if (w->spec.stream == PFS_STREAM_TEXT && !w->spec.sealed) {
-        pfs_wire_count_pieces(w, c, (size_t)n);
+    if (text) {
+        pfs_wire_count_pieces(w, c, pieces, expected, (size_t)n);
     }
     if (!w->spec.sealed) {
         c->last_ns = at;

@@ -39,6 +39,12 @@ typedef enum {
 
 typedef enum { PFS_WIRE_AS_STREAM, PFS_WIRE_AS_WHOLE, PFS_WIRE_AS_ERROR } pfs_wire_reading;
 
+/* What the kernel has counted of a socket; `answers` bore no data, `full` is a long segment. */
+typedef struct {
+    uint64_t bytes;
+    uint32_t segments, answers, full;
+} pfs_wire_arrived;
+
 typedef struct pfs_wire_conn {
     struct pfs_wire_conn *before, *after;
     struct pfs_wire_list *list; /* the one that it is in */
@@ -62,11 +68,11 @@ typedef struct pfs_wire_conn {
     bool used, finished; /* has answered before; the answer said that it is complete */
     bool all_kernel;
     uint64_t said; /* cumulative: a digest of the text so far; 0: none yet */
-    /* Raw text: whether reads are all that bounds its pieces; what has come on this socket, and
-     * of that, as of the last time when nothing else had, the segments; what they need to be. */
+    /* Raw text: whether reads are all that bounds its pieces; what was read on this socket; what
+     * had come by then, and whether that is all that had. */
     bool by_reads, counting;
     uint64_t bytes_in;
-    uint32_t segments, needed;
+    pfs_wire_arrived arrived;
     pfs_http http;
     pfs_stream stream;
     /* Sealed. */
@@ -164,8 +170,12 @@ pfs_wire_verdict pfs_wire_hear(pfs_wire *w, pfs_wire_conn *c, const char *bytes,
 pfs_wire_verdict pfs_wire_hear_close(pfs_wire *w, pfs_wire_conn *c, bool torn);
 pfs_wire_verdict pfs_wire_fail(pfs_wire_conn *c, pfs_events_status status, const char *why);
 
-/* pfs_wire_pieces.c: after a read of that length, before it is heard: whether it bore several. */
-void pfs_wire_count_pieces(pfs_wire *w, pfs_wire_conn *c, size_t length);
+/* pfs_wire_pieces.c.  Before a read of raw text: how many pieces it bears if it takes so many
+ * bytes, neither more nor fewer; 0: nothing tells, and *length may be untouched. */
+uint32_t pfs_wire_pieces_ahead(const pfs_wire_conn *c, uint64_t *length);
+/* After it, before it is heard: counts them. */
+void pfs_wire_count_pieces(pfs_wire *w, pfs_wire_conn *c, uint32_t pieces, uint64_t expected,
+                           size_t length);
 
 /* pfs_wire_conn.c: sockets.  Each may end the request, and the connection then is in another
  * list. */

@@ -1,4 +1,11 @@
-/* How many pieces a read of raw text bore, by the kernel's count of segments. */
+/* How many pieces a read of raw text bore, by the kernel's counts of segments.
+ *
+ * Each piece takes a segment at least; pieces that the sender's kernel put into one stay one.  But
+ * a segment that came twice is counted twice: a sender that hears nothing of its last segments for
+ * some milliseconds sends one of them again (RFC 8985, tail loss probes), as it does whenever this
+ * machine reads late.  Each that came twice is acknowledged at once (RFC 9293, 3.10.7.4), so that
+ * segments tell of pieces only where nothing was acknowledged since the read before.  A run of
+ * bytes longer than a segment is acknowledged at once as well, and tells nothing. */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -9,44 +16,47 @@
 #include <stddef.h>
 #include <sys/socket.h>
 
-/* Whether the kernel tells; what it tells is of now, which may be later than the read. */
-static bool ask(int fd, struct tcp_info *info)
+/* Whether the kernel tells; what it tells is of now. */
+static bool ask(int fd, pfs_wire_arrived *out)
 {
-    socklen_t size = sizeof *info;
-    *info = (struct tcp_info){0};
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, &size) == 0 &&
-           size >= offsetof(struct tcp_info, tcpi_data_segs_in) + sizeof info->tcpi_data_segs_in;
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 ||
+        size < offsetof(struct tcp_info, tcpi_data_segs_out) + sizeof info.tcpi_data_segs_out) {
+        return false;
+    }
+    *out = (pfs_wire_arrived){.bytes = info.tcpi_bytes_received,
+                              .segments = info.tcpi_data_segs_in,
+                              .answers = info.tcpi_segs_out - info.tcpi_data_segs_out,
+                              .full = info.tcpi_rcv_mss};
+    return true;
 }
 
-/* Each piece takes a segment at least, and a long one as many as it fills: more than that were
- * pieces of their own.  Pieces that the sender's kernel put into one segment stay one. */
-void pfs_wire_count_pieces(pfs_wire *w, pfs_wire_conn *c, size_t length)
+uint32_t pfs_wire_pieces_ahead(const pfs_wire_conn *c, uint64_t *length)
 {
-    struct tcp_info info;
-    c->bytes_in += length;
-    if (!ask(c->fd, &info)) {
-        c->counting = false;
-        return;
+    pfs_wire_arrived now, again;
+    if (!c->by_reads || !c->counting || !ask(c->fd, &now)) {
+        return 0;
     }
-    size_t full = info.tcpi_rcv_mss == 0 ? 1 : info.tcpi_rcv_mss;
-    if (c->by_reads) {
-        c->needed += (uint32_t)((length + full - 1) / full);
-    } else {
-        c->counting = false; /* a head, or what is no raw text: from here on */
+    uint32_t pieces = now.segments - c->arrived.segments;
+    *length = now.bytes - c->arrived.bytes;
+    if (pieces < 2 || *length > now.full || now.answers != c->arrived.answers) {
+        return 0;
     }
-    if (info.tcpi_bytes_received != c->bytes_in) {
-        return; /* more has come: the next read's question is for both */
-    }
-    uint32_t came = info.tcpi_data_segs_in - c->segments;
-    /* A segment that comes while the kernel answers is counted before its bytes are: by the time
-     * of another answer they are, too. */
-    struct tcp_info again;
-    if (c->counting && came > c->needed && ask(c->fd, &again) &&
-        again.tcpi_bytes_received == c->bytes_in) {
+    /* A segment that comes while the kernel tells is counted before its bytes are, and before it
+     * is acknowledged: by the time of another question both are. */
+    return ask(c->fd, &again) && again.bytes == now.bytes && again.answers == now.answers ? pieces
+                                                                                          : 0;
+}
+
+void pfs_wire_count_pieces(pfs_wire *w, pfs_wire_conn *c, uint32_t pieces, uint64_t expected,
+                           size_t length)
+{
+    if (pieces != 0 && length == expected) {
         w->counts.merged_reads++;
-        w->counts.merged_pieces += came - c->needed;
+        w->counts.merged_pieces += pieces - 1;
     }
-    c->segments = info.tcpi_data_segs_in;
-    c->needed = 0;
-    c->counting = true;
+    c->bytes_in += length;
+    /* The read itself may have been acknowledged: that is known from here on. */
+    c->counting = ask(c->fd, &c->arrived) && c->arrived.bytes == c->bytes_in;
 }

@@ -100,6 +100,19 @@ static bool is_error(const pfs_stream_event *found)
            memcmp(found->name, error, sizeof error - 1) == 0;
 }
 
+/* Whether it is the event by whose name the answer ends; one without a name is a `message`. */
+static bool ends_by_name(const pfs_wire *w, const pfs_stream_event *found)
+{
+    static const char prefix[] = "event:", usual[] = "message";
+    if (w->spec.stream != PFS_STREAM_SSE || strncmp(w->finish, prefix, sizeof prefix - 1) != 0) {
+        return false;
+    }
+    const char *name = w->finish + sizeof prefix - 1;
+    return found->name_length == 0 ? strcmp(name, usual) == 0
+                                   : strlen(name) == found->name_length &&
+                                         memcmp(name, found->name, found->name_length) == 0;
+}
+
 /* Whether this event is of none of the spec's names; an error is not, unless it is named. */
 static bool passed_over(const pfs_wire *w, const pfs_stream_event *found)
 {
@@ -199,6 +212,10 @@ static pfs_wire_verdict payload(pfs_wire *w, pfs_wire_conn *c, const char *data,
 static pfs_wire_verdict event(pfs_wire *w, pfs_wire_conn *c, const pfs_stream_event *found,
                               int64_t at_ns)
 {
+    if (ends_by_name(w, found)) {
+        c->finished = true;
+        return PFS_WIRE_MORE;
+    }
     if (!passed_over(w, found)) {
         return payload(w, c, found->data, found->length, at_ns);
     }

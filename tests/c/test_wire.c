@@ -81,6 +81,15 @@ static void until_closed(int fd)
 
 /* How many chunks the client has, as far as it told; -1: it will not be told. */
 static atomic_int heard;
+static atomic_int resent; /* segments that the last answer of raw text sent again */
+
+static int resent_of(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t size = sizeof info;
+    CHECK(getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0);
+    return (int)info.tcpi_total_retrans;
+}
 
 static void await_heard(int chunks)
 {
@@ -193,6 +202,7 @@ static bool answer(int fd, const char *path)
             }
         }
         await_heard(HEARD);
+        atomic_store(&resent, resent_of(fd));
     } else if (strcmp(path, "/unended") == 0) {
         say(fd, "HTTP/1.1 200 OK\r\n\r\ndata: {\"choices\":[{\"delta\":{\"content\":\"b\"}}]}\n\n");
     } else if (strcmp(path, "/whole") == 0) {
@@ -793,8 +803,9 @@ TEST(no_nap_where_the_close_is_the_end)
     CHECK((wire.nap_ns > 0) == (wire.naps > 0));
 }
 
-/* Reads an answer of raw text that comes `pieces` at a time, each time all of them at once. */
-static pfs_wire_counts prose(int pieces, pfs_wire_reply *out)
+/* Reads an answer of raw text that comes `pieces` at a time, each time all of them at once and so
+ * long after they were sent. */
+static pfs_wire_counts prose(int pieces, useconds_t after_us, pfs_wire_reply *out)
 {
     char path[32];
     pfs_wire_counts wire;
@@ -814,7 +825,7 @@ static pfs_wire_counts prose(int pieces, pfs_wire_reply *out)
         /* Only what is whole is told, and then some time passes: what is sent is there at once. */
         if (wire.bytes_received >= head && (wire.bytes_received - head) % length == 0) {
             atomic_store(&heard, (int)((wire.bytes_received - head) / length));
-            usleep(5000);
+            usleep(after_us);
         }
         pfs_wire_turn(c.w, 1);
         gather(&c);
@@ -828,16 +839,30 @@ static pfs_wire_counts prose(int pieces, pfs_wire_reply *out)
 TEST(pieces_of_raw_text_that_are_read_as_one_are_counted)
 {
     pfs_wire_reply reply;
-    pfs_wire_counts wire = prose(1, &reply);
+    pfs_wire_counts wire = prose(1, 5000, &reply);
     CHECK(reply.status == PFS_EVENTS_OK && reply.chunks == HEARD);
     CHECK(wire.merged_reads == 0 && wire.merged_pieces == 0);
     for (int i = 0; i < 20 && wire.merged_reads == 0; i++) {
-        wire = prose(4, &reply);
+        wire = prose(4, 5000, &reply);
         CHECK(reply.status == PFS_EVENTS_OK);
         /* Never more than there were. */
         CHECK(reply.chunks + wire.merged_pieces <= (uint64_t)4 * HEARD);
     }
     CHECK(wire.merged_reads > 0 && wire.merged_pieces >= wire.merged_reads);
+}
+
+/* A sender whose last segments are not acknowledged in time sends one of them again, which is no
+ * piece more. */
+TEST(segments_of_raw_text_that_came_twice_are_no_pieces)
+{
+    pfs_wire_reply reply;
+    atomic_store(&resent, 0);
+    for (int i = 0; i < 20 && atomic_load(&resent) == 0; i++) {
+        pfs_wire_counts wire = prose(4, 30000, &reply); /* acknowledged when it is read, or later */
+        CHECK(reply.status == PFS_EVENTS_OK);
+        CHECK(reply.chunks + wire.merged_pieces <= (uint64_t)4 * HEARD);
+    }
+    CHECK(atomic_load(&resent) > 0);
 }
 
 TEST(several_ends_are_told_together)
@@ -1296,6 +1321,7 @@ int main(void)
     RUN(chunks_of_many_streams_come_together);
     RUN(no_nap_where_the_close_is_the_end);
     RUN(pieces_of_raw_text_that_are_read_as_one_are_counted);
+    RUN(segments_of_raw_text_that_came_twice_are_no_pieces);
     RUN(several_ends_are_told_together);
     RUN(an_answered_request_is_not_kept);
     RUN(connections_are_made_when_they_are_wanted);

@@ -49,7 +49,7 @@ def reached(value: object, path: str) -> Iterator[object]:
 
 def matches(value: object, test: str) -> bool:
     if not test:
-        return value is not None and value is not False and value != "" and value != [] and value != {}
+        return bool(value)
     if isinstance(value, str):
         return value == test[1:]
     return not isinstance(value, list | dict) and json.dumps(value) == test[1:]

@@ -167,6 +167,15 @@ def state(texts: list[str]) -> dict[str, object]:
         (STREAM + 'done = "$.over"\n', chunked(*sse({"d": {"text": "a"}}, {"over": True}))),
         (STREAM + 'done = "$.over"\n', chunked(*sse({"d": {"text": "a"}}, {"over": False}))),
         (STREAM + 'done = "END"\n', chunked(*sse({"d": {"text": "a"}}, "END"))),
+        (STREAM + 'done = "$.over"\n', chunked(*sse({"d": {"text": "a"}}, {"over": 0}))),
+        (STREAM + 'done = "event:over"\n', chunked(*sse({"d": {"text": "a"}}), *sse("that is all", name="over"))),
+        (STREAM + 'done = "event:over"\n', chunked(*sse({"d": {"text": "a"}}), *sse({"d": {"text": "b"}}, name="ove"))),
+        (
+            STREAM + 'event = "part"\ndone = "event:over"\n',
+            chunked(*sse({"d": {"text": "a"}}, name="part"), *sse({}, name="over"), *sse("no", name="error")),
+        ),
+        (STREAM + 'done = "event:message"\n', chunked(*sse({"d": {"text": "a"}}, name="part"), *sse("over"))),
+        (STREAM + 'done = "event:error"\n', chunked(*sse({"d": {"text": "a"}}), *sse("over", name="error"))),
         (STREAM + 'error = "$.err"\n', chunked(*sse({"d": {"text": "a"}}, {"err": "no"}))),
         (SIGNS, whole("200 OK", {"t": "all", "ok": True, "status": "fine"})),
         (SIGNS, whole("200 OK", {"t": "all", "ok": False, "msg": "no credit"})),
@@ -208,10 +217,41 @@ def test_both_drivers_agree_on_templates(stream: str, answer: bytes) -> None:
     assert len(wire[2]) == 3
 
 
+REPORTS = 'error = "$.error"\n'
+
+
+@pytest.mark.parametrize(
+    ("value", "failed"),
+    [
+        *((value, False) for value in ("null", "false", "0", "0.0", "-0", "0e3", '""', "{}", "[]")),
+        *((value, True) for value in ("true", "1", "-1", "0.5", "1e-3", '"no"', '"0"', '{"code":0}', "[0]")),
+    ],
+)
+def test_both_drivers_agree_on_what_is_an_error(value: str, failed: bool) -> None:
+    """Services say "no error" in many ways."""
+    choices = json.dumps(DOCUMENT)[:-1]
+    bodies = {
+        chat: whole("200 OK", f'{choices},"error":{value}}}'.encode()),
+        **{
+            (lambda url, text=text: a_template(url, text)): answer
+            for text, answer in (
+                (
+                    '[stream]\nkind = "none"\ntext = "$.t"\n' + REPORTS,
+                    whole("200 OK", f'{{"t":"all","error":{value}}}'.encode()),
+                ),
+                (STREAM + REPORTS, chunked(*sse(f'{{"d":{{"text":"a"}},"error":{value}}}'))),
+            )
+        },
+    }
+    for make, body in bodies.items():
+        wire, by_asyncio = run(always(body), make)
+        assert gist(wire) == gist(by_asyncio)
+        assert wire[1].errors == ({"target": 3} if failed else {})
+
+
 @pytest.mark.parametrize(
     ("stream", "why"),
     [
-        (STREAM + 'done = "event:over"\n', "event:over"),
         ('[stream]\nkind = "sse"\ntext = "$.messages[-2].content"\n', "a place from a list's end"),
         ('[stream]\nkind = "sse"\ntext = "$[\\"a.b\\"]"\n', "'a.b'"),
         ('[stream]\nkind = "sse"\nusage = "$.u"\n', "anywhere in it"),

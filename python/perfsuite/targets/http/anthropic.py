@@ -160,7 +160,7 @@ class _MessagesReader:
 
     def whole(self, payload: bytes) -> Piece:
         message = _decode_whole(payload)
-        if message.error is not None:
+        if message.error:
             return reported(worded(message.error))
         if message.content is None:
             raise lacking(payload, "no `content`")

@@ -108,7 +108,7 @@ class Ollama(Service):
 class _LineReader:
     def classify(self, name: str, payload: bytes) -> Piece:
         line = _decode(payload)
-        if line.error is not None:
+        if line.error:
             return reported(worded(line.error))
         if line.message is None and not line.done:
             raise lacking(payload, "neither `message` nor `done`")

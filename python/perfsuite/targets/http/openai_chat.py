@@ -168,7 +168,7 @@ class _ChatReader:
 
     def _piece(self, payload: bytes) -> Piece:
         chunk = _decode(payload)
-        if chunk.error is not None:
+        if chunk.error:
             return reported(worded(chunk.error))
         if chunk.choices is None and chunk.usage is None:
             raise lacking(payload, "neither `choices` nor `usage` nor `error`")

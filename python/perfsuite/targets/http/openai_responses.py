@@ -141,7 +141,7 @@ class _ResponsesReader:
 
     def whole(self, payload: bytes) -> Piece:
         response = _decode_whole(payload)
-        if response.error is not None:
+        if response.error:
             return reported(worded(response.error))
         if response.output is None:
             raise lacking(payload, "no `output`")

@@ -15,6 +15,11 @@ MISSING = object()
 """There is nothing at the path."""
 
 
+def says_something(value: object) -> bool:
+    """Whether a value tells that something is so: null, false, 0, "", {} and [] do not, as for ``_core.JsonScan``."""
+    return value is not MISSING and bool(value)
+
+
 @dataclass(frozen=True, slots=True)
 class JsonPath:
     """A parsed path; ``text`` is how it was written."""
@@ -48,7 +53,7 @@ class Sign:
         does."""
         found = self.path.find(document)
         if self.equals is None:
-            return None if found is MISSING or found in (None, False, "", 0) else found
+            return found if says_something(found) else None
         if found is MISSING or isinstance(found, Mapping | list):
             return None
         return document if self.equals == (found if isinstance(found, str) else json.dumps(found)) else None

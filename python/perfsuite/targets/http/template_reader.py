@@ -9,7 +9,7 @@ import msgspec
 
 from perfsuite.targets.http.dialect import NOTHING, Piece, Usage, WrongShape, agents_in, decoding, flat, reported
 from perfsuite.targets.http.failures import message_in, worded
-from perfsuite.targets.http.paths import MISSING, JsonPath
+from perfsuite.targets.http.paths import MISSING, JsonPath, says_something
 from perfsuite.targets.http.template_file import StreamForm
 
 PROMPT_NAMES = ("prompt_tokens", "input_tokens", "prompt_eval_count")
@@ -64,7 +64,7 @@ class TemplateReader:
             if error is not None:
                 return reported(worded(error))
         usage = usage_of(form.usage.find(document)) if form.usage is not None else None
-        end = isinstance(form.done, JsonPath) and form.done.find(document) not in (MISSING, None, False, "", 0)
+        end = isinstance(form.done, JsonPath) and says_something(form.done.find(document))
         found = document if form.text is None else form.text.find(document)
         text = flat(found) if found is not MISSING else ""
         piece = self._text(text, end)

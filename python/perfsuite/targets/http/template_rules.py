@@ -18,8 +18,6 @@ class NoRule(Exception):
 def endpoint_of(template: Template) -> Endpoint:
     """The template's address and how its answers read.  Raises NoRule."""
     form = template.stream
-    if isinstance(form.done, str) and form.done.startswith("event:"):
-        raise NoRule(f'done = "{form.done}": an end that only an event\'s name tells')
     if len(form.events) > MOST_NAMES:
         raise NoRule(f"event: more than {MOST_NAMES} names")
     finish = form.done if isinstance(form.done, str) else None

@@ -59,9 +59,10 @@ def why_not_driven(direct: bool, schemes: Iterable[str]) -> str:
 class Endpoint:
     """An address and how its answers read: one engine.
 
-    ``finish``: a payload that ends the answer and is no JSON.  ``marks_end``: an answer that does not say that it is
-    complete was cut short.  ``speaks``: one without a chunk of text is malformed.  ``names``: server-sent events of
-    other names are passed over.  ``cumulative``: each has the whole text so far.
+    ``finish``: a payload that ends the answer and is no JSON, or the event that does, ``event:NAME``.  ``marks_end``:
+    an answer that does not say that it is complete was cut short.  ``speaks``: one without a chunk of text is
+    malformed.  ``names``: server-sent events of other names are passed over.  ``cumulative``: each has the whole text
+    so far.
     """
 
     address: Address
