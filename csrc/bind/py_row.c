@@ -252,6 +252,12 @@ static PyObject *between(int64_t later, int64_t earlier)
         later <= earlier ? 0.0 : (double)((uint64_t)later - (uint64_t)earlier) * 1e-6);
 }
 
+static PyObject *Row_get_due(PyObject *object, void *closure)
+{
+    (void)closure;
+    return PyLong_FromLongLong(so_far(object).due);
+}
+
 static PyObject *Row_get_ttft(PyObject *object, void *closure)
 {
     (void)closure;
@@ -289,6 +295,7 @@ static PyMethodDef Row_methods[] = {
 
 static PyGetSetDef Row_getset[] = {
     {"tokens", Row_get_tokens, NULL, "Tokens that came in chunks so far.", NULL},
+    {"due_ns", Row_get_due, NULL, "When it fell due, on the monotonic clock.", NULL},
     {"ttft_ms", Row_get_ttft, NULL, "From due to the first token; None without one.", NULL},
     {"response_time_ms", Row_get_response_time, NULL, "From due to the end; None before it.", NULL},
     {"ended", Row_get_ended, NULL, "Whether end() was called.", NULL},

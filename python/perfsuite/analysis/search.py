@@ -1,236 +1,177 @@
-"""The search for the highest load that a system bears: brackets it by doubling, then bisects on a logarithmic scale.
+"""The search for the highest load that a system bears: which level next, for how long, and what is known at the end.
 
-What one level showed is judged by intervals (``judge_level``); a level that they leave open is tried once more, longer,
-and then steers the search by its value, while the bounds of what was found come of decided levels alone.
+First it brackets the limit by short levels, each twice the last.  Then it tries one level below where the limit seems
+to be and one above, each so far from it as the time that is left can tell: levels near the limit are long and few.
+What a level showed is judged in ``levels``; the bounds of what was found come of what is decided alone, and the search
+is over when the time cannot bring them closer.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import msgspec
-
-from perfsuite import stats
-from perfsuite.analysis.summary import quantile_level, summarise
-from perfsuite.analysis.verdict import judge
-from perfsuite.evidence import Evidence, Samples
-from perfsuite.metric import Metric, labelled, meets
-from perfsuite.plan import Criterion
-from perfsuite.result import MetricResult, Verdict
-from perfsuite.units import figure, goal
+from perfsuite.analysis.levels import Judgement, ratio_to_tell, shortest_s, time_to_tell
 
 RESOLUTION = 1.1
-"""The search is over when the lowest level that failed is no more than so many times the highest that passed."""
-
+"""The search is over when both bounds are no further from the limit than by this ratio."""
 STEP = 2.0
-GROWING = 0.05
-"""A backlog that takes up more than this share of the requests that fall due is growing: random arrivals alone make it
-rise and fall."""
-CHANCE = 1.96
-"""Requests that come at random and wait for nobody are under way in a Poisson number: two looks differ by more than
-this many times the root of twice their mean in one case of twenty."""
-FEWEST_POINTS = 8
-
-LevelVerdict = Literal["passed", "failed", "undecided"]
+ENOUGH = 90
+"""Requests of a level whose p95 has an upper bound."""
+SHORTEST_S = 1.0
+LEVELS = 12
+"""A level that brackets takes about such a share of the time, if that gives it enough requests."""
+MOST_OF_THE_REST = 0.4
+"""No level that brackets takes more than this share of the time that is left ..."""
+FIRST_SIDE, LAST_SIDE = 0.4, 0.75
+"""... and these are the shares of the level on one side of the limit while the other is open, and of the last."""
+FURTHER = 1.4
+"""A side whose level was left open is tried so many times further from the limit."""
+WORTH = 1.15
+"""A level has to bring a bound closer by this ratio of distances."""
 
 
 class Step(NamedTuple):
-    """A level to try; ``again``: it was left open, try it for longer."""
+    """A level to try, for so long."""
 
     level: float
-    again: bool
+    seconds: float
 
 
 class Found(NamedTuple):
-    """Where the limit lies: about ``value``, in any case between ``low`` (0: no level was seen to pass) and ``high``
-    (infinite: none was seen to fail)."""
+    """Where the limit lies: about ``value``, in any case between ``low`` (0: no rate was seen to be borne) and ``high``
+    (infinite: no level was seen to fail)."""
 
     value: float
     low: float
     high: float
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What a level showed: its verdict, whether it leans to passing where that is undecided, and why.  ``final``:
-    another try would show no more."""
-
-    verdict: LevelVerdict
-    leaning: bool
-    why: str
-    final: bool = False
-
-
 class Search:
     """``step`` names the next level to try, ``tell`` says how it went.  Whoever drives it ends it when time is over.
 
     Monotone: what passes at a level counts for all below, what fails for all above; where the two contradict, the
-    failure counts.  Levels are between ``lowest`` and ``highest``.
+    failure counts.  Levels are between ``lowest`` and ``highest``; ``regular``: requests are evenly spaced.
     """
 
     def __init__(
-        self, start: float, *, resolution: float = RESOLUTION, lowest: float = 0.01, highest: float = 1e6
+        self,
+        start: float,
+        *,
+        resolution: float = RESOLUTION,
+        lowest: float = 0.01,
+        highest: float = 1e6,
+        regular: bool = False,
     ) -> None:
         if not 0.0 < lowest <= start <= highest < math.inf:
             raise ValueError(f"a search needs 0 < lowest <= start <= highest, not {lowest}, {start}, {highest}")
         if not resolution > 1.0:
             raise ValueError(f"the resolution is a ratio above 1, not {resolution}")
-        self._start, self._resolution = start, resolution
+        self._start, self._resolution, self._regular = start, resolution, regular
         self._lowest, self._highest = lowest, highest
-        self._good: set[float] = set()
-        self._bad: set[float] = set()
-        self._decided: dict[float, LevelVerdict] = {}
-        self._open: float | None = None
-
-    def step(self) -> Step | None:
-        """The next level; None when the search is over."""
-        if self._open is not None:
-            return Step(self._open, again=True)
-        low, high = self._bracket()
-        if low is None and high is None:
-            return Step(self._start, again=False)
-        if high is None:
-            assert low is not None
-            return Step(min(low * STEP, self._highest), again=False) if low < self._highest else None
-        if low is None:
-            return Step(max(high / STEP, self._lowest), again=False) if high > self._lowest else None
-        if high <= low * self._resolution:
-            return None
-        return Step(math.sqrt(low * high), again=False)
+        self._told: list[tuple[float, Judgement]] = []
+        self._takes = 0.0
 
     def tell(self, level: float, judgement: Judgement) -> None:
         """How a level went."""
-        undecided = judgement.verdict == "undecided"
-        if undecided and not judgement.final and self._open != level:
-            self._open = level
-            return
-        self._open = None
-        if not undecided:
-            self._decided[level] = judgement.verdict
-        passed = judgement.leaning if undecided else judgement.verdict == "passed"
-        (self._good if passed else self._bad).add(level)
+        self._told.append((level, judgement))
+        if judgement.takes_s:
+            self._takes = min(self._takes or math.inf, judgement.takes_s)
+
+    def step(self, left_s: float) -> Step | None:
+        """The next level, with that much time left; None when the search is over."""
+        low, high = self._leans()
+        shortest = max(SHORTEST_S, shortest_s(self._takes))
+        if left_s < shortest:
+            return None
+        if low is not None and high is not None:
+            return self._closer(left_s, shortest)
+        if low is None and high is None:
+            level = self._start
+        elif high is None:
+            assert low is not None
+            if low >= self._highest:
+                return None
+            level = min(low * STEP, self._highest)
+        else:
+            if high <= self._lowest:
+                return None
+            level = max(high / STEP, self._lowest)
+        wanted = max(left_s / LEVELS, self._needed(level, math.sqrt(STEP)), shortest)
+        return Step(level, min(wanted, max(left_s * MOST_OF_THE_REST, shortest)))
+
+    def _needed(self, level: float, ratio: float) -> float:
+        return max(ENOUGH / (0.9 * level), time_to_tell(level, ratio, regular=self._regular))
+
+    def _closer(self, left_s: float, shortest: float) -> Step | None:
+        """A level on that side of the limit whose bound can come closest, by as much as the time can tell."""
+        limit, low, high = self._limit(), *self._bounds()
+        sides = []
+        for below in (True, False):
+            bound = limit / low if below and low else high / limit if not below else math.inf
+            open_ones = sum(one.verdict == "undecided" and (level <= limit) == below for level, one in self._told)
+            sides.append((below, bound, FURTHER**open_ones))
+        for share in (FIRST_SIDE, LAST_SIDE):
+            worth = []
+            for below, bound, further in sides:
+                away = 1.0 + (ratio_to_tell(limit, left_s * share, regular=self._regular) - 1.0) * further
+                away = max(away, math.sqrt(self._resolution))
+                if math.log(bound) > WORTH * math.log(away):
+                    worth.append((math.log(bound) / math.log(away), below, away))
+            if worth and (len(worth) == 2 or share == LAST_SIDE):
+                break
+        if not worth:
+            return None
+        _, below, away = max(worth)
+        level = min(max(limit / away if below else limit * away, self._lowest), self._highest)
+        seconds = max(self._needed(level, away) * 1.5, shortest) if away == math.sqrt(self._resolution) else math.inf
+        return Step(level, min(seconds, max(left_s * share, shortest)))
 
     @property
     def passed(self) -> float | None:
         """The highest level that counts as passed."""
-        return self._bracket()[0]
+        return self._leans()[0]
 
     def found(self) -> Found | None:
         """What is known so far; None when no level was told of."""
-        low, high = self._bracket()
-        if low is None and high is None:
+        if not self._told:
             return None
-        failed = min((level for level, v in self._decided.items() if v == "failed"), default=math.inf)
-        passed = max((level for level, v in self._decided.items() if v == "passed" and level < failed), default=0.0)
-        if low is None:
-            return Found(0.0, 0.0, failed)
-        return Found(low if high is None else math.sqrt(low * high), passed, failed)
+        low, high = self._bounds()
+        leaning = self._leans()
+        if leaning[0] is None:
+            return Found(0.0, 0.0, high)
+        value = leaning[0] if leaning[1] is None else self._limit()
+        return Found(min(max(value, low), high), low, high)
 
-    def _bracket(self) -> tuple[float | None, float | None]:
-        high = min(self._bad, default=None)
-        return max((level for level in self._good if high is None or level < high), default=None), high
+    def enough_s(self) -> float | None:
+        """Seconds of search that would have brought the bounds within the resolution of the limit, most likely; None
+        where they are, or where nothing is known of the limit."""
+        found = self.found()
+        if found is None or not 0.0 < found.value < math.inf or found.high <= found.low * self._resolution**2:
+            return None
+        side = max(self._needed(found.value, math.sqrt(self._resolution)), shortest_s(self._takes))
+        return side / FIRST_SIDE + LEVELS / 2 * SHORTEST_S
 
+    def _bounds(self) -> tuple[float, float]:
+        """What is surely borne, and the lowest level that surely failed."""
+        high = min((level for level, one in self._told if one.verdict == "failed"), default=math.inf)
+        low = max((one.borne for level, one in self._told if one.borne is not None and level < high), default=0.0)
+        return low, high
 
-def judge_level(
-    rate: float,
-    criteria: Sequence[MetricResult],
-    backlog: Sequence[tuple[float, float]],
-    *,
-    undelivered: str | None = None,
-) -> Judgement:
-    """One level of ``rate`` requests a second.
+    def _leans(self) -> tuple[float | None, float | None]:
+        """The highest level that seems to be borne and the lowest that does not."""
+        borne, _ = self._bounds()
+        good = {level for level, one in self._told if one.verdict == "passed" or one.leaning}
+        bad = [level for level, one in self._told if one.verdict == "failed" or (level not in good and level > borne)]
+        high = min(bad, default=None)
+        return max((level for level in good if high is None or level < high), default=None), high
 
-    ``criteria``: what its requests showed, judged.  ``backlog``: (t_s, requests begun and not ended), evenly in time.
-    ``undelivered``: how the client fell short of the level, which then shows nothing of the system.
-
-    An interval that misses its criterion fails the level, one that meets it passes; but a level has too few requests to
-    show an error rate of 1 % by its interval, so that one passes by its value.
-    """
-    if undelivered is not None:
-        return Judgement("undecided", False, f"not delivered: {undelivered}", final=True)
-    if not any(one.samples for one in criteria) and not backlog:
-        return Judgement("undecided", False, "no request fell due in its time")
-    growth = _growth(rate, backlog)
-    failed = [_said(one) for one in criteria if one.verdict == "failed"]
-    if growth.verdict == "failed":
-        failed.append(growth.why)
-    if failed:
-        return Judgement("failed", False, "; ".join(failed))
-    still_open = [one for one in criteria if one.verdict in ("undecided", "not measured") and not _few_errors(one)]
-    if still_open or growth.verdict == "undecided":
-        reasons = [_said(one) for one in still_open] + ([growth.why] if growth.verdict == "undecided" else [])
-        return Judgement("undecided", growth.leaning and all(map(_leans, still_open)), "; ".join(reasons))
-    return Judgement("passed", True, "all criteria met; " + growth.why)
-
-
-def hold(metric: Metric, evidence: Evidence, criterion: Criterion) -> MetricResult:
-    """A level's metric, judged.
-
-    An upper limit on a quantile is held against the share of requests beyond it, slice by slice of time: a limit that
-    no request came near is met, however much the times below it depend on one another, which a level near the knee
-    does not last long enough to average out.
-    """
-    found = judge(summarise(metric, evidence, criterion.stat), criterion)
-    level = quantile_level(criterion.stat)
-    if level is None or not criterion.lower_is_better or not isinstance(evidence, Samples) or found.value is None:
-        return found
-    slices = [one for one in evidence.blocks if one.count] or [evidence.histogram]
-    answers = sum(one.count for one in slices)
-    beyond, of = [], []
-    for one in slices:
-        failed = evidence.failed * (one.count / answers if answers else 1.0)  # when they failed is not kept: evenly
-        beyond.append(failed + (one.count * (1.0 - one.cdf(criterion.target)) if one.count else 0.0))
-        of.append(failed + one.count)
-    slow = stats.block_share_interval(beyond, of)
-    allowed = 1.0 - level
-    verdict: Verdict = "passed" if slow.high <= allowed else "failed" if slow.low > allowed else "undecided"
-    return msgspec.structs.replace(found, verdict=verdict)
-
-
-def slope(backlog: Sequence[tuple[float, float]]) -> stats.Trend | None:
-    """How many requests a second the backlog grows by; None with too few points."""
-    if len(backlog) < FEWEST_POINTS:
-        return None
-    times, values = [t for t, _ in backlog], [v for _, v in backlog]
-    line = stats.trend(values, times)
-    worth = stats.effective_size([v - line.intercept - line.slope * t for t, v in backlog])
-    return stats.trend(values, times, n_effective=worth)
-
-
-def _growth(rate: float, backlog: Sequence[tuple[float, float]]) -> Judgement:
-    line = slope(backlog)
-    if line is None:
-        return Judgement("undecided", True, "too short to see whether a backlog grows")
-    text = f"backlog {line.slope:+.2g}/s"
-    if line.slope <= GROWING * rate:
-        return Judgement("passed", True, text)
-    grown = line.slope * (backlog[-1][0] - backlog[0][0])
-    noise = CHANCE * math.sqrt(2.0 * math.fsum(max(0.0, v) for _, v in backlog) / len(backlog))
-    if grown <= noise:
-        return Judgement("undecided", True, f"{text}: no more than random arrivals make of it in that time")
-    if line.low > GROWING * rate:
-        return Judgement("failed", False, f"{text}: it grows")
-    return Judgement("undecided", False, f"{text}: it may grow")
-
-
-def _few_errors(one: MetricResult) -> bool:
-    return one.name == "error_rate" and _leans(one)
-
-
-def _leans(one: MetricResult) -> bool:
-    """Whether the value itself meets the criterion."""
-    if one.value is None or one.target is None or one.comparison is None:
-        return False
-    return not one.censored and meets(one.value, one.comparison, one.target)
-
-
-def _said(one: MetricResult) -> str:
-    name = labelled(one.name, one.stat)
-    if one.value is None or one.target is None:
-        return f"{name} not measured"
-    relation = "not surely" if one.verdict == "undecided" else "not"
-    value = ("> " if one.censored else "") + figure(one.value, one.unit)
-    return f"{name} {value}, {relation} {one.comparison} {goal(one.target, one.unit)}"
+    def _limit(self) -> float:
+        """Where the limit seems to be: what was ended where the backlog grew, if that is between the two levels."""
+        low, high = self._leans()
+        assert low is not None
+        assert high is not None
+        ended = [one.limit for level, one in self._told if one.limit is not None and level == high]
+        if ended and low < ended[0] < high:
+            return ended[0]
+        return math.sqrt(low * high)

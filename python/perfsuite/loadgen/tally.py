@@ -30,6 +30,9 @@ class Times(Protocol):
     def tokens(self) -> int: ...
 
     @property
+    def due_ns(self) -> int: ...
+
+    @property
     def ttft_ms(self) -> float | None: ...
 
     @property

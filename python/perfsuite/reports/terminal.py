@@ -127,6 +127,9 @@ def knees(phases: Iterable[PhaseResult]) -> Iterator[str]:
             parts.append(f"{held:,} in flight")
         if isinstance(cpu, float):
             parts.append(f"server CPU {number(cpu, 2)} %")
+        enough_s, within = found.details.get("enough_s"), found.details.get("resolution")
+        if isinstance(enough_s, float) and isinstance(within, float):
+            parts.append(f"within {number(within * 100)} % with --duration {number(enough_s, 2)}s or so")
         yield f"{printable(phase.name) + '.' if several else ''}knee  {'; '.join(parts)}"
 
 

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, cast
 
 from perfsuite._core import Arrivals
-from perfsuite.analysis.search import RESOLUTION, Judgement, Search, Step, hold, judge_level, slope
+from perfsuite.analysis.levels import Flow, Judgement, growth, hold, judge_level
+from perfsuite.analysis.search import RESOLUTION, SHORTEST_S, Search, Step
 from perfsuite.analysis.summary import summarise
 from perfsuite.evidence import Estimate, Evidence, NotMeasured
+from perfsuite.loadgen.schedule import schedule
 from perfsuite.metric import Metric, catalogue
 from perfsuite.suites.streaming import streaming_evidence
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from perfsuite.loadgen import OnReply
+    from perfsuite.loadgen import OnReply, Times
     from perfsuite.result import MetricResult
     from perfsuite.suites.session import Session, Stretch
-    from perfsuite.targets.base import Request
-
-LEVELS = 10
-"""A search takes about so many levels: each gets such a share of the time, if that gives it enough requests."""
-ENOUGH = 80
-"""Requests whose p95 has an upper bound."""
-SHORTEST_S = 1.0
-MOST_OF_THE_REST = 0.4
-"""No level takes more than this share of the time that is left."""
-SETTLED = 1 / 3
-"""The backlog is looked at from this share of a level on: until then it fills up to what the answers take."""
-LOOKS = 200
+    from perfsuite.targets.base import Failure, Reply, Request
 
 
 @dataclass(slots=True)
@@ -47,60 +36,81 @@ class Tried:
     row: dict[str, object]
 
 
+class Ends:
+    """When the requests of a stretch fell due and ended, as its ``on_reply`` hears of them."""
+
+    def __init__(self, on_reply: OnReply | None) -> None:
+        self._then = on_reply
+        self._took_ms: dict[int, float] = {}
+
+    def heard(self, request: Request, reply: Reply | None, failure: Failure | None, times: Times) -> None:
+        """An OnReply, which calls the one that it was made with."""
+        took = times.response_time_ms
+        if took is not None:
+            self._took_ms[times.due_ns] = took
+        if self._then is not None:
+            self._then(request, reply, failure, times)
+
+    def flow(self, stretch: Stretch) -> Flow:
+        """All that fell due in the stretch by its schedule, whether it was sent or not."""
+        spec, start = stretch.spec, stretch.events.start_ns
+        due, ended = [], []
+        for offset, _ in takewhile(lambda one: one[0] < spec.duration_s * 1e9, schedule(spec)):
+            due.append(offset / 1e9)
+            ended.append(due[-1] + self._took_ms.get(start + offset, math.inf) / 1e3)
+        return Flow(spec.duration_s, due, ended, regular=spec.arrivals == "constant")
+
+
 async def find_max(
-    session: Session, requests: Iterable[Request], start: float, on_reply: OnReply | None
+    session: Session,
+    requests: Iterable[Request],
+    start: float,
+    on_reply: OnReply | None,
+    known: tuple[Stretch, Ends] | None = None,
 ) -> tuple[Evidence, list[Stretch]]:
     """Searches from ``start`` requests a second until the level is known within RESOLUTION or the time is over.
 
-    Returns the evidence for max_rate, with a row for each level that was tried, and the stretches that passed.
+    ``known``: an open loop like the levels that was driven before, which is the first of them.  Returns the evidence
+    for max_rate, with a row for each level that was tried, and the stretches that passed.
     """
-    search = Search(start, lowest=min(start, 0.01), highest=max(start, 1e6))
+    search = Search(
+        start, lowest=min(start, 0.01), highest=max(start, 1e6), regular=session.load.arrivals == "constant"
+    )
     tried: list[Tried] = []
-    whole_s = session.remaining_s()
-    while (step := search.step()) is not None:
-        seconds = _length(session, step, whole_s)
-        if seconds < SHORTEST_S:
-            break
-        one = await _try(session, requests, step, seconds, on_reply)
+    whole_s = max(session.remaining_s(), SHORTEST_S)
+    if known is not None and known[0].spec.rate is not None:
+        tried.append(_judged_level(session, known[0].spec.rate, *known))
+        search.tell(tried[0].rate, tried[0].judgement)
+    before = len(tried)
+    while (step := search.step(session.remaining_s())) is not None:
+        one = await _try(session, requests, step, on_reply)
         tried.append(one)
         if session.stop.is_set() or session.budget.reached is not None:
             break  # cut short: it is in the table, and decides nothing
         search.tell(one.rate, one.judgement)
-    return _evidence(session, search, tried), [one.stretch for one in tried if one.judgement.leaning]
+    return _evidence(session, search, tried, whole_s), [one.stretch for one in tried[before:] if one.judgement.leaning]
 
 
-def _length(session: Session, step: Step, whole_s: float) -> float:
-    """Seconds for a level; 0 when there is no time for one."""
-    left = session.remaining_s()
-    wanted = max(whole_s / LEVELS, ENOUGH / (0.9 * step.level)) * (2.0 if step.again else 1.0)
-    return min(max(wanted, SHORTEST_S), left * MOST_OF_THE_REST if left > 3 * SHORTEST_S else left)
+async def _try(session: Session, requests: Iterable[Request], step: Step, on_reply: OnReply | None) -> Tried:
+    patience = max(SHORTEST_S, min(session.plan.request_timeout_s, session.remaining_s() - step.seconds))
+    ends = Ends(on_reply)
+    stretch = await session.drive(
+        f"{step.level:.4g}/s",
+        requests,
+        duration_s=step.seconds,
+        rate=_offering(session, step.level, step.seconds),
+        concurrency=session.load.concurrency,
+        request_timeout_s=patience,
+        trial=True,
+        on_reply=ends.heard,
+    )
+    return _judged_level(session, step.level, stretch, ends)
 
 
-async def _try(
-    session: Session, requests: Iterable[Request], step: Step, seconds: float, on_reply: OnReply | None
-) -> Tried:
-    patience = max(SHORTEST_S, min(session.plan.request_timeout_s, session.remaining_s() - seconds))
-    began = time.monotonic()
-    backlog: list[tuple[float, float]] = []
-    watching = asyncio.create_task(_watch(session, len(session.driven), seconds, backlog))
-    try:
-        stretch = await session.drive(
-            f"{step.level:.4g}/s",
-            requests,
-            duration_s=seconds,
-            rate=_offering(session, step.level, seconds),
-            concurrency=session.load.concurrency,
-            request_timeout_s=patience,
-            trial=True,
-            on_reply=on_reply,
-        )
-    finally:
-        watching.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watching
-    judged = _judged(session, stretch)
-    judgement = judge_level(step.level, judged, backlog, undelivered=_undelivered(stretch))
-    given_up = stretch.events.errors.get("timeout", 0)
+def _judged_level(session: Session, rate: float, stretch: Stretch, ends: Ends) -> Tried:
+    judged, flow = _judged(session, stretch), ends.flow(stretch)
+    judgement = judge_level(rate, judged, flow, undelivered=_undelivered(stretch))
+    given_up, patience = stretch.events.errors.get("timeout", 0), stretch.spec.request_timeout_s
     if given_up and patience < session.plan.request_timeout_s and patience * 1e3 < _longest_allowed(judged):
         judgement = Judgement("undecided", False, f"{given_up:,} answers were not awaited: the time was over", True)
     delivered = stretch.delivered
@@ -109,22 +119,23 @@ async def _try(
         judgement = Judgement("undecided", False, delivered.ended, final=True)
     shown = streaming_evidence(stretch)
     response, errors = (summarise(catalogue()[name], shown[name]) for name in ("response_time", "error_rate"))
-    line = slope(backlog)
+    grown = growth(flow)
     row: dict[str, object] = {
-        "rate": step.level,
-        "t_s": round(began - session.phase_started, 3),
+        "rate": rate,
+        "t_s": round(stretch.events.start_ns / 1e9 - session.phase_started, 3),
         "duration_s": delivered.duration_s,
         "requests": delivered.requests,
         "delivered": delivered.rate,
         "p95_ms": None if response.stats is None else response.stats.p95,
         "error_rate": errors.value,
         "in_flight": delivered.max_in_flight,
-        "backlog_per_s": None if line is None else line.slope,
+        "backlog_per_s": None if grown.short else grown.slope,
+        "borne": judgement.borne,
         "verdict": judgement.verdict,
         "why": judgement.why,
     }
-    session.note(f"{step.level:.4g} requests/s: {judgement.verdict}: {judgement.why}")
-    return Tried(step.level, stretch, judgement, row)
+    session.note(f"{rate:.4g} requests/s: {judgement.verdict}: {judgement.why}")
+    return Tried(rate, stretch, judgement, row)
 
 
 def _offering(session: Session, rate: float, seconds: float) -> float:
@@ -137,17 +148,6 @@ def _offering(session: Session, rate: float, seconds: float) -> float:
         return rate
     number = max(1, round(rate * seconds))
     return Arrivals("poisson", 1.0, seed=session.seed).take(number + 1)[-1] / 1e9 / seconds
-
-
-async def _watch(session: Session, number: int, seconds: float, backlog: list[tuple[float, float]]) -> None:
-    """Looks at what is under way, evenly over the settled part of the stretch of that number, which is to begin."""
-    while True:
-        await asyncio.sleep(seconds / LOOKS)
-        if len(session.driven) > number:
-            events = session.driven[number].events
-            t_s = (time.monotonic_ns() - events.start_ns) / 1e9
-            if SETTLED * seconds <= t_s <= seconds:
-                backlog.append((t_s, float(events.in_flight + events.waiting)))
 
 
 def _judged(session: Session, stretch: Stretch) -> list[MetricResult]:
@@ -174,7 +174,7 @@ def _longest_allowed(judged: Sequence[MetricResult]) -> float:
     return max((one.target for one in judged if one.unit == "ms" and one.target is not None), default=math.inf)
 
 
-def _evidence(session: Session, search: Search, tried: Sequence[Tried]) -> Evidence:
+def _evidence(session: Session, search: Search, tried: Sequence[Tried], whole_s: float) -> Evidence:
     rows = [one.row for one in tried]
     found = search.found()
     if found is None:
@@ -185,8 +185,12 @@ def _evidence(session: Session, search: Search, tried: Sequence[Tried]) -> Evide
     if best is not None and best.stretch.delivered is not None:
         details["passed_rate"] = best.rate
         details["concurrency"] = best.stretch.delivered.max_in_flight
-    if search.step() is not None:
-        details["ended"] = session.budget.reached or ("stopped" if session.stop.is_set() else "the time was over")
+    enough_s = search.enough_s()
+    cut = session.budget.reached or ("stopped" if session.stop.is_set() else None)
+    if cut or enough_s is not None:
+        details["ended"] = cut or "the time was over"
+    if enough_s is not None and not cut:
+        details["enough_s"] = float(f"{max(1.25, enough_s / whole_s) * session.duration_s:.2g}")
     samples = sum(one.stretch.delivered.requests for one in tried if one.stretch.delivered is not None)
     series = [(float(one.row["t_s"]), one.rate) for one in tried]  # type: ignore[arg-type]
     return Estimate(value=found.value, low=found.low, high=found.high, samples=samples, series=series, details=details)

@@ -157,4 +157,6 @@ def test_the_knee_that_a_search_found_is_on_the_screen() -> None:
 
     assert "  knee  about 14 requests/s [12–16]; 31 in flight; server CPU 97 %" in lines()
     assert "  knee  about 14 requests/s [12–∞]" in lines(interval=(12.0, None), details={})
+    short = lines(details={"resolution": 0.1, "enough_s": 210.0})
+    assert "  knee  about 14 requests/s [12–16]; within 10 % with --duration 210s or so" in short
     assert not any("knee" in line for line in lines(value=None, interval=None, verdict="not measured"))

@@ -4,19 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from itertools import count
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 from perfsuite import runner
+from perfsuite._core import Events
+from perfsuite.analysis.levels import growth
 from perfsuite.configuration import configure
+from perfsuite.loadgen import Delivered, LoadSpec, driver
+from perfsuite.loadgen.wire import drive_wire
 from perfsuite.result import MetricResult, PhaseResult, Result
+from perfsuite.serve.options import ModelDelays
+from perfsuite.suites.searching import Ends
+from perfsuite.suites.session import Stretch
+from perfsuite.targets.base import Request
+from perfsuite.targets.http.address import parse_address
+from perfsuite.targets.http.target import ChatTarget
+from serving import serving
 from slotted import slots
 
 Answer = Callable[[list[dict[str, Any]]], Awaitable[str] | AsyncIterator[str]]
-TRIED = {"rate", "delivered", "p95_ms", "error_rate", "backlog_per_s", "verdict", "why"}
+TRIED = {"rate", "delivered", "p95_ms", "error_rate", "backlog_per_s", "borne", "verdict", "why"}
 
 
 def searched(
@@ -57,9 +69,9 @@ def test_the_highest_rate_of_a_system_with_known_slots(monkeypatch: pytest.Monke
     assert all(row.keys() >= TRIED for row in rows)
     assert {row["verdict"] for row in rows} <= {"passed", "failed", "undecided"}
     low, high = found.interval or (None, None)
-    passed = [row["rate"] for row in rows if row["verdict"] == "passed"]
     failed = [row["rate"] for row in rows if row["verdict"] == "failed"]
-    assert low == (max((rate for rate in passed if not failed or rate < min(failed)), default=0.0))
+    borne = [row["borne"] for row in rows if row["borne"] and (not failed or row["rate"] < min(failed))]
+    assert low == max(borne, default=0.0)
     assert high == (min(failed) if failed else pytest.approx(float("inf")))
     assert all(row["rate"] > 20.0 for row in rows if row["verdict"] == "failed")
     # The levels are more than the system bears, and no figures of the phase.
@@ -108,3 +120,41 @@ def test_without_the_flag_nothing_is_searched(monkeypatch: pytest.MonkeyPatch) -
     assert phase.metric("max_rate") is None
     (phase,) = searched(slots(4, 0.005), monkeypatch, find_max=False, duration=1.0, metrics="max_rate").phases
     assert [one.reason for one in phase.metrics] == ["--find-max searches it"]
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        pytest.param(drive_wire, id="wire", marks=pytest.mark.skipif(sys.platform != "linux", reason="for Linux")),
+        pytest.param(driver.drive, id="asyncio"),
+    ],
+)
+def test_what_waits_for_a_connection_is_backlog(by: Any) -> None:
+    """Two in flight of 50 ms each are 40 a second, of which 80 are due: the engine holds what it has no connection for,
+    and the recorder does not know of it before it is sent."""
+    spec, events, ends = LoadSpec(duration_s=1.5, rate=80.0, concurrency=2, seed=3), Events(), Ends(None)
+
+    async def go() -> Delivered:
+        async with serving(models=(ModelDelays("slow", 50, 0),), tokens=1) as server:
+            address = parse_address(server.url, "a test")
+            target = ChatTarget("openai", address, None, {"slow": address})
+            await target.open()
+            try:
+                return await by(target, asked(), spec, events, on_reply=ends.heard)  # type: ignore[no-any-return]
+            finally:
+                await target.close()
+
+    delivered = asyncio.run(asyncio.wait_for(go(), 60))
+    flow = ends.flow(Stretch("level", spec, events, {}, delivered=delivered))
+    assert len(flow.due) == len(flow.ended) == delivered.sent
+    assert all(end - due >= 0.049 for due, end in zip(flow.due, flow.ended, strict=True)), "each end is its request's"
+    assert growth(flow).grew
+    assert max(flow.ended) > 0.9 * len(flow.due) / 40.0, "no more than two at a time were answered"
+
+
+def asked() -> Iterator[Request]:
+    for number in count():
+        yield Request(
+            message="m", messages=[{"role": "user", "content": "m"}], user_id="u", conversation_id=f"c{number}",
+            model="slow",
+        )  # fmt: skip

@@ -17,7 +17,7 @@ from itertools import count, islice
 from perfsuite.evidence import Estimate, Evidence, Exact, NotMeasured, RatioOfSums, Share
 from perfsuite.loadgen import Times
 from perfsuite.suites.cache import CacheWatch
-from perfsuite.suites.searching import find_max
+from perfsuite.suites.searching import Ends, find_max
 from perfsuite.suites.session import Session, Stretch
 from perfsuite.suites.streaming import error_rate, good_windows, streaming_evidence
 from perfsuite.targets.base import Failure, Inspection, Reply, Request
@@ -53,6 +53,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
     archiver = asyncio.create_task(archive(session, inside)) if inside is not None else None
     stretches = []
     best: list[Stretch] = []
+    known: tuple[Stretch, Ends] | None = None
     highest: Evidence = NotMeasured("--find-max searches it")
     left_for_search = SEARCH_SHARE * session.remaining_s() if load.find_max else 0.0
     try:
@@ -73,6 +74,7 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
         if seconds > 0.0 and (rate or load.users):
             for earlier in stretches:  # the phase's latencies are those of the last
                 earlier.events.forget_blocks()
+            ends = Ends(on_reply) if load.find_max else None
             open_loop = await session.drive(
                 "paced" if load.users else "open",
                 source,
@@ -82,13 +84,15 @@ async def measure(session: Session) -> Mapping[str, Evidence]:
                 concurrency=load.concurrency if load.rate else None,
                 chosen=load.due_rate is None,
                 share=1.0 if not load.find_max else open_share(load.due_rate is not None),
-                on_reply=on_reply,
+                on_reply=on_reply if ends is None else ends.heard,
             )
             stretches.append(open_loop)
+            if ends is not None and open_loop.spec.concurrency == load.concurrency:  # as the search drives them
+                known = open_loop, ends
         if load.find_max:
-            start = load.rate or throughput(stretches[0])
+            start = rate or 0.0
             if start > 0.0:
-                highest, best = await find_max(session, source, start, on_reply)
+                highest, best = await find_max(session, source, start, on_reply, known)
             else:
                 highest = NotMeasured("no request was completed, so there is no rate to begin with")
     finally:
