@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import sqlite3
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -123,7 +124,10 @@ class ChatSystem:
         if path is None:
             path = self._holding.enter_context(scratch_folder("reference")) / "reference.sqlite"
         self._store = Store(path, self.config, self.codec)
-        self._memories = Memories(self._store, self.config)
+        try:
+            self._memories = Memories(self._store, self.config)
+        except sqlite3.Error as error:
+            raise PerfsuiteError(f"cannot read the database {path}: {error}") from error
         await self.utility.load()
         async with self.pool.use(self.config.models[0].name):
             pass

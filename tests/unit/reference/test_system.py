@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -307,3 +308,13 @@ def test_the_answer_reports_the_models_own_count() -> None:
         assert isinstance(system.utility, SimulatedModel)
 
     using(test)
+
+
+def test_a_database_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise sqlite3.OperationalError("locking protocol")
+
+    monkeypatch.setattr("perfsuite.reference.system.Memories", broken)
+    file = tmp_path / "a.sqlite"
+    with pytest.raises(PerfsuiteError, match=f"cannot read the database {file}: locking protocol"):
+        asyncio.run(ChatSystem(ReferenceConfig(path=file)).open())
