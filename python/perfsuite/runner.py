@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -158,7 +159,10 @@ class _Run:
                 folder = open_.enter_context(scratch_folder("run"))
             except OSError as error:
                 reason = error.strerror or error
-                raise PerfsuiteError(f"cannot make a temporary folder: {reason}; name another with TMPDIR") from error
+                where = error.filename or tempfile.gettempdir()
+                raise PerfsuiteError(
+                    f"cannot make the temporary folder {where}: {reason}; name another with TMPDIR"
+                ) from error
             yield str(folder)
 
     @contextlib.contextmanager

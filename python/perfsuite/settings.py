@@ -287,6 +287,14 @@ OPTIONS: tuple[Option, ...] = (
     Option("raw", path, "write every request's row to this file (.csv, else NDJSON)", metavar="FILE"),
     Option("plan", path, "a plan file (TOML): phases, and anything a flag sets", metavar="FILE", scope="ambient"),
     Option(
+        "allow_python",
+        switch,
+        "let the plan file run Python: modules under its [plugins], a target python: or chatloop:",
+        default=False,
+        switch=True,
+        scope="ambient",
+    ),
+    Option(
         "history",
         place,
         "where every run is recorded: an SQLAlchemy URL (a password goes in PERFSUITE_HISTORY), a file, or off "

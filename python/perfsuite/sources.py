@@ -15,6 +15,8 @@ from perfsuite.plugins import BENCHMARKS, BrokenPlugin, Plugin, plugins
 from perfsuite.settings import BY_NAME, OPTIONS
 
 LARGEST_FILE = 4 << 20
+PYTHON_TARGETS = ("python:", "chatloop:")
+"""Targets that are modules of the user's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,8 @@ def read_toml(path: Path) -> dict[str, object]:
         raise UsageError(f"{path} is not valid TOML: {error}") from error
 
 
-def read_file(reading: Reading, path: Path, *keys: str, required: bool = False) -> Source | None:
+def read_file(reading: Reading, path: Path, *keys: str, required: bool = False, code: bool = True) -> Source | None:
+    """``required``: it has to be there, and only what a plan may set is taken.  ``code``: what it names may be run."""
     if not required and not os.path.lexists(path):
         return None
     table: object = None
@@ -130,6 +133,11 @@ def read_file(reading: Reading, path: Path, *keys: str, required: bool = False) 
         return None
     values: dict[str, object] = {}
     names: tuple[str, ...] = ()
+    if not code and (python := _python_in(table)):
+        reading.mistakes.add(
+            f"{where} would run Python: {python}; read what that does, then say --allow-python, or take it out"
+        )
+        return None
     if "plugins" in table:  # before the phases, which may be of what they bring
         reading.add_named(table["plugins"], path, where)
     for key, value in table.items():
@@ -171,8 +179,27 @@ def read_plan_file(reading: Reading, typed: Source) -> None:
         if "plan" in source.values:
             with reading.mistakes.noted():
                 path = cast("Path", BY_NAME["plan"].parse(source.values["plan"], source.place("plan")))
-                plan = read_file(reading, path, required=True)
+                plan = read_file(reading, path, required=True, code=_allowed(reading, typed))
                 if plan is not None:
                     reading.sources.append(plan)
                     reading.plan_phases = plan.phases
             return
+
+
+def _allowed(reading: Reading, typed: Source) -> bool:
+    """Whether the user has said that a plan file may run Python: such files come from anywhere, unlike the project's
+    own perfsuite.toml and pyproject.toml."""
+    option = BY_NAME["allow_python"]
+    for source in (typed, *reversed(reading.sources)):
+        if option.name in source.values:
+            return bool(option.parse(source.values[option.name], source.place(option.name)))
+    return False
+
+
+def _python_in(table: Mapping[str, object]) -> str:
+    """What a file's table names that is code, in words."""
+    found = ["[plugins]"] if table.get("plugins") else []
+    target = table.get("target")
+    if isinstance(target, str) and target.strip().startswith(PYTHON_TARGETS):
+        found.append(f"target = {shown(target)}")
+    return " and ".join(found)

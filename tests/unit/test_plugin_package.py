@@ -175,7 +175,7 @@ def own(folder: Path, benchmark: str, collector: str, file: str = "perfsuite.tom
 @pytest.mark.parametrize("where", ["perfsuite.toml", "plan.toml"])
 def test_a_file_names_them_by_module_or_by_path(where: str, tmp_path: Path) -> None:
     own(tmp_path, "perfsuite_example/brevity.py:benchmark", "perfsuite_example.open_files:OpenFiles", where)
-    flags = ("--plan", where) if where == "plan.toml" else ()
+    flags = ("--plan", where, "--allow-python") if where == "plan.toml" else ()
     done = perfsuite(tmp_path, "run", "brevity", "--duration", "0.5s", "--json", "-", *flags)
     assert done.returncode in (0, 3), done.stderr
     result = json.loads(done.stdout)
@@ -183,6 +183,23 @@ def test_a_file_names_them_by_module_or_by_path(where: str, tmp_path: Path) -> N
     assert next(one for one in phase["metrics"] if one["name"] == "answer_words")["samples"] > 0
     assert "open_files.count" in phase["resources"]
     assert result["environment"]["collectors"]["handles"] == f"from {where}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[plugins.benchmarks]\nb = "harm.py:b"', '[plugins.collectors]\nb = "harm:b"', 'target = "python:harm:b"'],
+)
+@pytest.mark.parametrize("command", ["plan", "run", "ab"])
+def test_a_plan_file_runs_no_python_unless_the_user_says_so(command: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / "harm.py").write_text("open('harmed', 'w').close()\ndef b(messages): return 'no'\n")
+    (tmp_path / "plan.toml").write_text(text)
+    sides = ("--base", "reference", "--head", "reference") if command == "ab" else ()
+    done = perfsuite(tmp_path, command, "--plan", "plan.toml", *sides)
+    assert done.returncode == 2, done.stderr
+    assert "plan.toml would run Python: " in done.stderr or command == "ab"
+    assert not (tmp_path / "harmed").exists()
+    perfsuite(tmp_path, "plan", "--plan", "plan.toml", "--allow-python")
+    assert (tmp_path / "harmed").exists() or "target" in text  # which is imported where it is driven
 
 
 @pytest.mark.parametrize(
