@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from perfsuite.selfchecks import Book, Load, covering
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the wire engine is for Linux")
 LIMITS = ["--limit-p50", "20ms", "--limit-p99", "60ms", "--limit-rate", "20%"]
 """Loose: this machine may be busy with anything.  What is slowed on purpose is further off than that."""
+COMMAND = [sys.executable, "-m", "perfsuite"]
 STOPPED_S, RUNNING_S = 0.3, 0.15
 
 
@@ -26,7 +28,7 @@ def selfcheck(cache: Path, *arguments: str, slowed: bool = False) -> tuple[int, 
     """(exit code, what it printed as JSON, stderr).  ``slowed``: the client is stopped again and again, each time for
     longer than the limits allow; the server, a process of its own, goes on."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "perfsuite", "selfcheck", "--json", "-", *LIMITS, *arguments],
+        [*COMMAND, "selfcheck", "--json", "-", *LIMITS, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "XDG_CACHE_HOME": str(cache)},
@@ -117,3 +119,50 @@ def test_the_wire_engine_speaks_no_websocket(tmp_path: Path) -> None:
     code, found, errors = selfcheck(tmp_path, "--engine", "wire", "--scheme", "ws", "--streams", "1")
     assert (code, found) == (2, None)
     assert "check them with --engine asyncio" in errors
+
+
+@LINUX
+def test_a_run_has_the_errors_that_a_self_check_of_its_own_load_found(tmp_path: Path) -> None:
+    """A service of four tokens to an event, which no check has seen: "error not measured", until ``--for-run``."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    served = [
+        "--engine",
+        "paced",
+        "--model",
+        "paced:30:10",
+        "--tokens",
+        "24",
+        "--tokens-per-chunk",
+        "4",
+        "--for",
+        "240s",
+    ]
+
+    def run(url: str) -> tuple[Path, Any]:
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        command = [*COMMAND, "run", "baseline", "--target", url, "--duration", "2s", "-o", str(folder)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=150)
+        assert done.returncode in (0, 3), done.stderr
+        (path,) = folder.glob("results-*.json")
+        (phase,) = json.loads(path.read_bytes())["phases"]
+        return path, phase
+
+    with subprocess.Popen([*COMMAND, "serve", *served], stdout=subprocess.PIPE, env=environment) as server:
+        assert server.stdout is not None
+        try:
+            url = server.stdout.readline().decode().strip()
+            path, before = run(url)
+            for _ in range(3):  # a check that was starved of time says nothing of a denser load
+                code, found, errors = selfcheck(tmp_path / "cache", "--for-run", str(path), "--duration", "2s")
+                assert code in (0, 3), errors  # how far off it is, is the machine's
+                after = run(url)[1]["error_bars"]
+                if all(one["checked"] for one in after):
+                    break
+        finally:
+            server.terminate()
+    assert before["error_bars"]
+    assert {one["text"] for one in before["error_bars"]} == {"error not measured"}
+    assert all("selfcheck" in one["command"] for one in before["error_bars"]), "it says what would tell"
+    loads = [one["load"] for one in found["checks"]]
+    assert [(one["engine"], one["scheme"], round(one["tokens_per_chunk"])) for one in loads] == [("wire", "http", 4)]
+    assert all(one["checked"] and "ttft ±" in one["text"] for one in after), after
