@@ -7,6 +7,9 @@ PERFSUITE_BUILD chooses the kind of build:
   tsan     ThreadSanitizer
   cov      gcov counters
 PERFSUITE_DEFINE adds comma-separated macros; the tests use it to build negative controls.
+
+With SOURCE_DATE_EPOCH set, wheels of one commit are the same bytes wherever they are built (tests/wheels.py): debug
+information names the sources from the project's root.
 """
 
 import os
@@ -29,6 +32,8 @@ KINDS = {
     "cov": (["-O0", "-g3", "-UNDEBUG", "--coverage"], ["--coverage"]),
 }
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+
 kind = os.environ.get("PERFSUITE_BUILD", "release")
 if kind not in KINDS:
     sys.exit(f"PERFSUITE_BUILD={kind!r} is not a kind of build; choose one of: {', '.join(KINDS)}")
@@ -46,7 +51,10 @@ setup(
             depends=sorted(glob("csrc/*/*.h")),
             include_dirs=["csrc/core", "csrc/wire", "csrc/bind"],
             define_macros=defines,
-            extra_compile_args=[*WARNINGS, "-fvisibility=hidden", "-fno-math-errno", "-fno-plt", *compile_args],
+            extra_compile_args=[
+                *(*WARNINGS, "-fvisibility=hidden", "-fno-math-errno", "-fno-plt", f"-ffile-prefix-map={HERE}=."),
+                *compile_args,
+            ],
             extra_link_args=link_args,
             libraries=["m"],
         )

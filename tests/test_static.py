@@ -52,6 +52,18 @@ def test_only_the_init_symbol_is_exported() -> None:
     assert ours == ["PyInit__core"]
 
 
+def test_the_extension_does_not_say_where_it_was_built(tmp_path: Path) -> None:
+    """So that it is the same wherever it is; the negative control is built without the map of its folder."""
+    library = perfsuite._core.__file__
+    assert library is not None
+    assert str(ROOT).encode() not in Path(library).read_bytes(), "was it built before setup.py changed?"
+    (tmp_path / "told.c").write_text("int told(void);\nint told(void) { return 1; }\n", encoding="utf-8")
+    for options, seen in (((), True), ((f"-ffile-prefix-map={tmp_path}=.",), False)):
+        made = subprocess.run(["cc", "-g1", *options, "-c", "told.c", "-o", "told.o"], cwd=tmp_path, check=False)
+        assert made.returncode == 0
+        assert (str(tmp_path).encode() in (tmp_path / "told.o").read_bytes()) is seen
+
+
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
 def test_extension_compiles_without_a_warning(compiler: str, tmp_path: Path) -> None:
     if compiler not in compilers():
