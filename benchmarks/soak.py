@@ -29,7 +29,7 @@ LEAKS = ("memory", "files", "threads", "temporary", "history")
 MOST = {"resident MB": 10.0, "open files": 4.0, "threads": 1.0, "temporary files": 1.0, "bytes a run": 16384.0}
 """By which a figure may grow: connections are still open now and then when they are looked at, and a database takes
 whole pages, some with one run and some with another."""
-LEAST_RUNS = 10
+LEAST_RUNS = 6
 PATIENCE_S = 300.0
 TOLD_EVERY_S = 600.0
 
@@ -56,14 +56,14 @@ def work(url: str, folder: Path, leak: str | None) -> None:
         if leak == "memory":
             kept.append(bytearray(4 << 20))
         elif leak == "files":
-            kept.append(open(os.devnull))  # noqa: SIM115 - what is left open is the point
+            kept += [open(os.devnull), open(os.devnull)]  # noqa: SIM115 - what is left open is the point
         elif leak == "threads":
             threading.Thread(target=threading.Event().wait, daemon=True).start()
         elif leak == "temporary":
             kept.append(tempfile.mkdtemp())
         elif leak == "history":
             with (folder / "history.db-left").open("ab") as file:
-                file.write(bytes(4096 * (number + 1)))
+                file.write(bytes(8192 * (number + 1)))
         print("done", flush=True)
 
 

@@ -136,7 +136,7 @@ def test_any_bytes_like_object_is_read_and_may_change_afterwards() -> None:
 
 def test_a_waiting_event_keeps_its_chunk_and_taking_lets_it_go() -> None:
     parser = StreamParser()
-    chunk = b"data: " + b"a" * 50 + b"\n\n" * 2
+    chunk = b"data: %s" % (b"a" * 50) + b"\n\n" * 2
     before = sys.getrefcount(chunk)
     parser.feed(chunk)
     assert sys.getrefcount(chunk) == before + 1
