@@ -21,11 +21,9 @@ from typing import TYPE_CHECKING
 SOURCE = Path(__file__).resolve().parent.parent / "python"
 sys.path.insert(0, str(SOURCE))
 
-from perfsuite.live.board import Board  # noqa: E402
-from perfsuite.live.making import resources  # noqa: E402
+from perfsuite.live.apart import Apart  # noqa: E402
 from perfsuite.live.opening import opened  # noqa: E402
 from perfsuite.live.showing import Showing  # noqa: E402
-from perfsuite.live.web import Server  # noqa: E402
 from perfsuite.loadgen import LoadSpec, drive  # noqa: E402
 from perfsuite.suites.selfcheck import driving  # noqa: E402
 from perfsuite.suites.selfcheck.checking import Check, Condition, check  # noqa: E402
@@ -49,15 +47,13 @@ VIEWER = (
 def viewed() -> Iterator[subprocess.Popen[str]]:
     """The load that is driven meanwhile has a page, and somebody looks at it."""
     listener, token = opened(ANY_PORT, "--live", {})
-    board = Board()
-    server = Server(listener, token, board, resources("live cost"))
-    server.start()
+    page = Apart(listener, token, "live cost", print)
     viewer = subprocess.Popen(
-        [sys.executable, "-c", VIEWER, f"{server.url}stream"], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
+        [sys.executable, "-c", VIEWER, f"{page.url}stream"], stdout=subprocess.PIPE, text=True, env=dict(os.environ)
     )
-    while not board.viewers:
+    while not page.viewers:
         time.sleep(0.01)
-    showing = Showing(board)
+    showing = Showing(page)
 
     async def watched(target: Target, requests: Iterable[Request], spec: LoadSpec, events: Events) -> Delivered:
         stretch = Stretch("check", spec, events, {})
@@ -68,8 +64,8 @@ def viewed() -> Iterator[subprocess.Popen[str]]:
         yield viewer
     finally:
         driving.drive = drive
-        board.end("over")
-        server.close()
+        page.end("over")
+        page.close()
 
 
 def one(served: Served, condition: Condition, seconds: float, *, live: bool) -> tuple[Check, float]:

@@ -48,7 +48,7 @@ class Played:
     error: BaseException | None = None
 
     async def execute_async(  # type: ignore[no-untyped-def]
-        self, plan: Plan, *, progress=None, stop=None, save=None, notes=(), announce=None, watch=None
+        self, plan: Plan, *, progress=None, stop=None, save=None, notes=(), announce=None, watch=None, beside=()
     ) -> Result:
         self.plans.append(plan)
         self.result.run.notes.extend(notes)

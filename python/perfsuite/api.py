@@ -55,7 +55,12 @@ async def arun(names: str | Sequence[str] | None = None, target: str | None = No
             result = await execute_async(plan, notes=filter(None, notes))
         else:
             result = await execute_async(
-                plan, notes=filter(None, notes), progress=page.progress, save=page.save, watch=page.watch
+                plan,
+                notes=filter(None, notes),
+                progress=page.progress,
+                save=page.save,
+                watch=page.watch,
+                beside=[page.pid],
             )
             page.end(result)
     if settings.get("output") is not None:

@@ -66,6 +66,7 @@ async def execute_async(
     notes: Iterable[str] = (),
     announce: Announce | None = None,
     watch: Watch | None = None,
+    beside: Iterable[int] = (),
 ) -> Result:
     """Runs a plan.
 
@@ -73,10 +74,11 @@ async def execute_async(
     ``save`` is called with the result so far, from another thread; its OSError becomes a note in the result.
     ``notes`` are what is known beforehand and belongs in the result's notes.  ``announce`` wants to say what the run
     will send: it gets what came of a first message, which is sent for that, within the run's limits.  ``watch`` gets
-    the stretch of load that is being driven, at each of its ticks.
+    the stretch of load that is being driven, at each of its ticks.  ``beside`` are the ids of processes that whoever
+    calls has started for himself: no part of what is measured.
     Raises UsageError for a target that cannot be opened; what goes wrong later is in the result's ``run.error``.
     """
-    run = _Run(plan, stop or asyncio.Event(), progress, save, notes, announce, watch)
+    run = _Run(plan, stop or asyncio.Event(), progress, save, notes, announce, watch, frozenset(beside))
     return await run.execute()
 
 
@@ -90,10 +92,12 @@ class _Run:
         notes: Iterable[str],
         announce: Announce | None,
         watch: Watch | None,
+        beside: frozenset[int],
     ) -> None:
         self.plan = plan
         self._announce = announce
         self._watch = watch
+        self._beside = beside
         self.stop = stop
         self._progress = progress
         self._save = save
@@ -188,6 +192,7 @@ class _Run:
             raw=self._raw,
             budget=self._budget.share(self._parts[number]),
             watch=self._watch,
+            beside=self._beside,
         )
         try:
             await self._current.run()

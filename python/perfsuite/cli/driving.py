@@ -121,6 +121,7 @@ def drive(
                 notes=notes,
                 announce=announce,
                 watch=watch if showing is not None or meter.live else None,
+                beside=[] if showing is None else [showing.pid],
             )
 
     # What the target's code prints is no result, and --json - is read by programs.

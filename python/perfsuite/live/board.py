@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ class Board:
 
     def __init__(self, **first: object) -> None:
         self.viewers = 0
+        self.looked_at: Callable[[int], object] | None = None
+        """Is told how many look, whenever that changes; in the server's thread."""
         self.last: int | None = None
         """The number of the last state, once it is there."""
         self._state: State = {"ended": None, **first}
@@ -49,6 +52,12 @@ class Board:
             self.last = self._version
             loop = self._loop
         self._tell(loop)
+
+    def joined(self, viewers: int) -> None:
+        """So many more look; negative: fewer."""
+        self.viewers += viewers
+        if self.looked_at is not None:
+            self.looked_at(self.viewers)
 
     def _tell(self, loop: asyncio.AbstractEventLoop | None) -> None:
         if loop is not None and self.viewers:

@@ -122,7 +122,7 @@ class _Stream(_Handler):
             self.finish(f"503: {MOST_VIEWERS} viewers are here already\n")
             return
         self.set_header("Content-Type", "text/event-stream")
-        board.viewers += 1
+        board.joined(1)
         try:
             seen = 0
             while True:
@@ -141,7 +141,7 @@ class _Stream(_Handler):
         except (StreamClosedError, TimeoutError):
             self.request.connection.connection.close()  # type: ignore[union-attr]
         finally:
-            board.viewers -= 1
+            board.joined(-1)
             self.server.left()
 
 

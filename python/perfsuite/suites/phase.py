@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from perfsuite.analysis.checkpoint import requirements
 from perfsuite.analysis.verdict import phase_verdict
@@ -45,6 +45,7 @@ class PhaseRun:
         raw: RawWriter | None = None,
         budget: Budget | None = None,
         watch: Callable[[Stretch], None] | None = None,
+        beside: Iterable[int] = (),
     ) -> None:
         self._plan = plan
         self._load = overridden(plan.load, phase)
@@ -65,7 +66,7 @@ class PhaseRun:
         self._ended: float | None = None
         self._timed_out = False
         self._ended_early = asyncio.Event()
-        self._own_processes: set[int] = set()
+        self._own_processes = set(beside)
         self._process = process_of(plan, target, self._own_processes)
         self._samplers = samplers_for(self._process, target, phase.duration_s, plan.collectors)
         self._error = WireError(target)

@@ -204,7 +204,7 @@ import asyncio, os, sys
 from types import ModuleType
 sys.path.insert(0, {tests!r})
 from played import a_result
-async def execute_async(plan, *, progress, stop, save, notes, announce, watch):
+async def execute_async(plan, *, progress, stop, save, notes, announce, watch, beside):
     save(a_result())
     print("running", file=sys.__stdout__, flush=True)
     {wait}
