@@ -39,7 +39,7 @@ def execute(arguments: Namespace) -> int:
     from datetime import datetime
 
     from perfsuite.analysis.regression import FEWEST_RUNS
-    from perfsuite.cli.detect import check_verdict_flags, tell
+    from perfsuite.cli.detect import check_verdict_flags, error_in_junit, tell
     from perfsuite.cli.driving import INTERRUPTED, Interrupts
     from perfsuite.cli.meter import Meter
     from perfsuite.errors import Mistakes
@@ -64,7 +64,7 @@ def execute(arguments: Namespace) -> int:
     plan = _plan(arguments)
     writable_folder(plan.output)
     words = _words(arguments, plan)
-    with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts:
+    with Meter(sys.stderr) as meter, Interrupts(meter.say) as interrupts, error_in_junit(arguments):
         if "://" in arguments.base or "://" in head:
             meter.say(_announcement(plan, pairs))
         report = ab.compare(

@@ -59,18 +59,41 @@ def execute(arguments: Namespace) -> int:
 
     check_verdict_flags(arguments)
     _check_history_flags(arguments)
-    taken = take(chosen(arguments.files, arguments.output or ()))
     mistakes = Mistakes()
-    judgements = []
-    with _judging(arguments) as (judge, interrupted):
-        for benchmark, runs in taken.items():
-            with mistakes.noted():
-                judgements.append(judge(benchmark, runs))
-    code = tell(judgements, arguments, title="perfsuite detect")
-    if interrupted():
-        return INTERRUPTED
-    mistakes.check()
+    judgements: list[Judgement] = []
+    with error_in_junit(arguments, judgements):
+        taken = take(chosen(arguments.files, arguments.output or ()))
+        with _judging(arguments) as (judge, interrupted):
+            for benchmark, runs in taken.items():
+                with mistakes.noted():
+                    judgements.append(judge(benchmark, runs))
+        code = tell(judgements, arguments, title="perfsuite detect")
+        if interrupted():
+            return INTERRUPTED
+        mistakes.check()
     return code
+
+
+@contextlib.contextmanager
+def error_in_junit(arguments: Namespace, judgements: Sequence[Judgement] = ()) -> Iterator[None]:
+    """An error that ends the block is a test case of the file that CI reads, behind the verdicts that there are: a file
+    without a case would count as nothing wrong."""
+    from pathlib import Path
+
+    from perfsuite.errors import PerfsuiteError
+    from perfsuite.exports.files import write_atomically
+    from perfsuite.reports import junit
+
+    try:
+        yield
+    except PerfsuiteError as error:
+        if arguments.junitxml is not None:
+            data = junit.of_judgements(judgements, strict=arguments.fail_on_inconclusive, error=str(error))
+            try:
+                write_atomically(Path(arguments.junitxml), data, replace=True)
+            except PerfsuiteError as unwritten:
+                print(f"perfsuite: {unwritten}", file=sys.stderr)
+        raise
 
 
 @contextlib.contextmanager

@@ -40,14 +40,15 @@ def of_result(result: Result, *, strict: bool = False) -> bytes:
                 _criterion(suite, phase, metric, strict)
         _troubles(suite, phase)
     if result.run.error is not None:
-        suite = ElementTree.SubElement(root, "testsuite", name="run")
-        case = ElementTree.SubElement(suite, "testcase", classname="perfsuite.run", name="run")
-        ElementTree.SubElement(case, "error", message=_text(result.run.error))
+        _error(root, "run", result.run.error)
     return _bytes(root)
 
 
-def of_judgements(judgements: Sequence[Judgement], *, strict: bool = False) -> bytes:
-    """The figures that were compared: a regression is a failure, and under ``strict`` so is what stays open."""
+def of_judgements(judgements: Sequence[Judgement], *, strict: bool = False, error: str | None = None) -> bytes:
+    """The figures that were compared: a regression is a failure, and under ``strict`` so is what stays open.
+
+    ``error``: why there are no others, a case of its own.
+    """
     root = ElementTree.Element("testsuites", name="perfsuite")
     for judged in judgements:
         suite = ElementTree.SubElement(root, "testsuite", name=_text(judged.benchmark))
@@ -64,7 +65,16 @@ def of_judgements(judgements: Sequence[Judgement], *, strict: bool = False) -> b
             )
             text = "; ".join(judged.notes) or judged.verdict
             _outcome(case, "failure" if strict else "skipped", text)
+    if error is not None:
+        _error(root, "comparison", error)
     return _bytes(root)
+
+
+def _error(root: ElementTree.Element, name: str, text: str) -> None:
+    """A suite of one case: that there is nothing else."""
+    suite = ElementTree.SubElement(root, "testsuite", name=name)
+    case = ElementTree.SubElement(suite, "testcase", classname=f"perfsuite.{name}", name=name)
+    ElementTree.SubElement(case, "error", message=_text(text))
 
 
 def _criterion(suite: ElementTree.Element, phase: PhaseResult, metric: MetricResult, strict: bool) -> None:

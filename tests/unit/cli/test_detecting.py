@@ -146,6 +146,29 @@ def test_every_form_of_the_verdict(
     assert main(["detect", "--junitxml", "no/such/folder.xml"]) == 2
 
 
+def test_what_cannot_be_judged_is_a_case_of_the_junit_file(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["detect", "nothing-here.json", "--junitxml", "j.xml"]) == 2
+    said = capsys.readouterr().err.strip()
+    root = ElementTree.fromstring(Path("j.xml").read_bytes())
+    assert (root.get("tests"), root.get("errors"), root.get("failures")) == ("1", "1", "0")
+    (case,) = root.iter("testcase")
+    (error,) = case
+    assert error.tag == "error"
+    assert str(error.get("message")) in said
+    assert "nothing-here.json" in str(error.get("message"))
+
+
+def test_a_missing_baseline_is_one_too_and_a_good_one_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    baseline()
+    written(FOLDER, series(10, seed=2), first=20)
+    assert main(["detect", "test-results/*.json", "--junitxml", "j.xml"]) == 0
+    judged = ElementTree.fromstring(Path("j.xml").read_bytes())
+    assert (judged.get("errors"), judged.get("failures")) == ("0", "0")
+    assert main(["detect", "test-results/*.json", "--baselines", "elsewhere", "--junitxml", "j.xml"]) == 2
+    assert "elsewhere" in capsys.readouterr().err
+    assert ElementTree.fromstring(Path("j.xml").read_bytes()).get("errors") == "1"
+
+
 def test_a_page_that_cannot_be_written_changes_no_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,6 +109,12 @@ def test_junit_of_changes() -> None:
     assert set(cases(junit.of_judgements([judged(1.0)])).values()) == {"system-out"}
 
 
+def test_junit_of_what_could_not_be_compared_stands_behind_what_could() -> None:
+    found = cases(junit.of_judgements([judged(1.0)], error="no\x00 baseline"))
+    assert found.pop("comparison comparison") == "error"
+    assert set(found.values()) == {"system-out"}
+
+
 def test_junit_of_what_stays_open_fails_only_when_that_counts() -> None:
     open_one = judge("load", runs([100.0]), runs([200.0], first=1), against="b")
     assert set(cases(junit.of_judgements([open_one])).values()) == {"system-out"}
