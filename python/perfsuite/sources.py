@@ -45,6 +45,8 @@ class Reading:
     """Why what is installed cannot be used, by the plug-in's name."""
     collectors: list[Plugin] = field(default_factory=list)
     """Those that the files name."""
+    named: list[tuple[str, Plugin]] = field(default_factory=list)
+    """All that the files name and that could be added, each behind its kind."""
     _taken: dict[str, str] = field(default_factory=dict)
 
     def add_installed(self) -> None:
@@ -82,8 +84,10 @@ class Reading:
                                 f'{at}: {shown(value)} names no object; write NAME = "module:object", or '
                                 '"file.py:object"'
                             )
+                        one = Plugin(name, str(file), value, str(file.resolve().parent))
                         try:
-                            adding[kind](Plugin(name, str(file), value, str(file.resolve().parent)))
+                            adding[kind](one)
+                            self.named.append((kind.removesuffix("s"), one))
                         except BrokenPlugin as error:
                             raise UsageError(f"{at}: {error}") from error
 

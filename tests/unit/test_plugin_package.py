@@ -97,6 +97,25 @@ def test_doctor_lists_all_of_it(site: Path, tmp_path: Path) -> None:
         assert found[name] == ("ok", "from perfsuite-example 1.0"), name
 
 
+def test_doctor_lists_what_the_folder_s_file_names(tmp_path: Path) -> None:
+    own(tmp_path, "perfsuite_example/brevity.py:benchmark", "perfsuite_example.open_files:OpenFiles")
+    found = {one["name"]: one for one in json.loads(perfsuite(tmp_path, "doctor", "--json").stdout)}
+    for name in ("benchmark shortness", "collector handles"):
+        assert (found[name]["state"], found[name]["value"]) == ("ok", "from perfsuite.toml"), name
+    assert "configuration" not in found
+    own(tmp_path, "perfsuite_example/brevity.py:no_such", "perfsuite_example.open_files:OpenFiles")
+    found = {one["name"]: one for one in json.loads(perfsuite(tmp_path, "doctor", "--json").stdout)}
+    assert "benchmark shortness" not in found
+    assert found["configuration"]["state"] == "absent"
+    assert "no_such" in found["configuration"]["value"]
+
+
+def test_completion_offers_its_phases(site: Path, tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    assert "brevity" in perfsuite(tmp_path, "completion", "bash", site=site).stdout
+    assert "brevity" not in perfsuite(tmp_path, "completion", "bash").stdout
+
+
 def test_without_the_package_there_is_none_of_it(tmp_path: Path) -> None:
     done = perfsuite(tmp_path, "run", "brevity")
     assert done.returncode == 2

@@ -266,12 +266,19 @@ def _collectors() -> Iterator[Finding]:
 
 
 def _plugins() -> Iterator[Finding]:
-    """Targets and benchmarks of other packages; their collectors and memory systems are told with the others."""
+    """Targets and benchmarks of other packages, whose collectors and memory systems are told with the others; and what
+    this folder's files name."""
     from perfsuite.plugins import BENCHMARKS, TARGETS, BrokenPlugin, plugins
-    from perfsuite.sources import Reading
+    from perfsuite.sources import Reading, read_file
 
     reading = Reading()
     reading.add_installed()
+    read_file(reading, Path("pyproject.toml"), "tool", "perfsuite")
+    read_file(reading, Path("perfsuite.toml"))
+    for kind, one in reading.named:
+        yield _plugged(f"{kind} {one.name}", one, None)
+    for text in reading.mistakes.texts:
+        yield Finding("absent", "configuration", text, "every command stops at it: mend that file")
     for one in plugins(BENCHMARKS):
         yield _plugged(f"benchmark {one.name}", one, reading.broken.get(one.name))
     for one in plugins(TARGETS):

@@ -25,7 +25,7 @@ ENOUGH_SECONDS = 10
 SHORTEST_SECOND = 0.25
 """A window of which less was measured has no rate of its own: one response in a moment would be many a second."""
 
-KEPT_OVER_TIME = ("response_time", "ttft", "itl", "tpot", "max_gap")
+KEPT_OVER_TIME = ("response_time", "service_time", "ttft", "answer_ttft", "itl", "tpot", "max_gap")
 """Metrics whose distribution is kept by slices of time: what a heat map shows."""
 
 NONE_SEEN = {"answer_ttft": "no reasoning or tool tokens came before the visible answer; ttft is its time"}
