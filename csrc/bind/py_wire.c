@@ -11,6 +11,8 @@
 
 #include "pfs_clock.h"
 
+#define MOST_TOKENS INT64_C(1000000000) /* of an answer: as csrc/wire believes a server */
+
 /* ---- a life ---------------------------------------------------------------------------------- */
 
 static void free_replies(Wire *self, pfs_wire_reply *replies)
@@ -206,18 +208,51 @@ static int await(Wire *self, double timeout)
     }
 }
 
+/* A count of tokens that somebody made here; None: nobody knows.  0, or -1 with an exception. */
+static int read_count(PyObject *value, int64_t *out)
+{
+    return value == Py_None ? 0 : pfs_whole_read(value, "tokens", 0, MOST_TOKENS, out);
+}
+
+/* Has the tokens counted that no server told; 0, or -1 with the first exception. */
+static int count_untold(pfs_state *state, pfs_wire *wire, PyObject *count)
+{
+    pfs_wire_reply *untold;
+    pfs_wire_collect(wire, &untold);
+    for (pfs_wire_reply *r = untold; r != NULL; r = r->next) {
+        PyObject *reply = pfs_wire_reply_new(state, r);
+        PyObject *told = reply == NULL ? NULL : PyObject_CallOneArg(count, reply);
+        Py_XDECREF(reply);
+        if (told != NULL && (!PyTuple_Check(told) || PyTuple_GET_SIZE(told) != 2)) {
+            PyErr_SetString(PyExc_TypeError, "count() must return (prompt, completion)");
+            Py_CLEAR(told);
+        }
+        int failed = told == NULL ||
+                     read_count(PyTuple_GET_ITEM(told, 0), &r->counted_prompt) < 0 ||
+                     read_count(PyTuple_GET_ITEM(told, 1), &r->counted_completion) < 0;
+        Py_XDECREF(told);
+        if (failed) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 PyDoc_STRVAR(poll_doc,
-             "poll($self, timeout_s=0.0)\n--\n\n"
+             "poll($self, timeout_s=0.0, count=None)\n--\n\n"
              "Records in events what has happened since the last poll, and gives the requests that "
              "have\nended, oldest first: a list of WireReply.  Waits up to timeout_s for one.\n"
+             "count: called with each that ended well without that the server told both counts of\n"
+             "tokens; it returns (prompt, completion) to be recorded instead, None where nobody "
+             "knows.\n"
              "Call it at least each second: a full log makes the engine pause (stats: paused).");
 
 static PyObject *Wire_poll(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                            PyObject *kwnames)
 {
-    static const char *const names[] = {"timeout_s", NULL};
+    static const char *const names[] = {"timeout_s", "count", NULL};
     Wire *self = (Wire *)object;
-    PyObject *values[1] = {NULL};
+    PyObject *values[2] = {NULL, NULL};
     double timeout = 0.0;
     pfs_state *state = pfs_state_of_type(Py_TYPE(object));
     if (state == NULL || pfs_py_arguments("poll", names, args, nargs, kwnames, values) < 0) {
@@ -245,6 +280,10 @@ static PyObject *Wire_poll(PyObject *object, PyObject *const *args, Py_ssize_t n
     pfs_wire_reply *replies = NULL;
     PyObject *list = await(self, timeout) < 0 ? NULL : PyList_New(0);
     if (list != NULL) {
+        if (values[1] != NULL && values[1] != Py_None &&
+            count_untold(state, self->wire, values[1]) < 0) {
+            Py_CLEAR(list); /* recorded is what happened all the same */
+        }
         PFS_LOCK(self->events);
         pfs_wire_drain(self->wire, ((Events *)self->events)->events, &replies);
         PFS_UNLOCK();

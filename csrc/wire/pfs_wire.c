@@ -152,17 +152,21 @@ static void replay(const pfs_wire_mark *mark, pfs_events *events, uint64_t *lost
         /* Without memory the gap is missing, which the recorder counts (unrecorded). */
         (void)pfs_events_token(events, reply->row, 1, mark->visible, mark->at_ns);
     } else {
-        pfs_events_outcome outcome = {reply->status, reply->prompt_tokens, reply->completion_tokens,
-                                      reply->bytes};
+        pfs_events_outcome outcome = {
+            .status = reply->status,
+            .prompt_tokens =
+                reply->prompt_tokens < 0 ? reply->counted_prompt : reply->prompt_tokens,
+            .completion_tokens =
+                reply->completion_tokens < 0 ? reply->counted_completion : reply->completion_tokens,
+            .bytes = reply->bytes};
         (void)pfs_events_end(events, reply->row, &outcome, mark->at_ns);
         reply->row = 0;
     }
 }
 
-void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies)
+/* What has happened, out of the log. */
+static void collect(pfs_wire *w)
 {
-    pfs_wire_fifo ended = {0};
-    uint64_t lost = 0;
     pthread_mutex_lock(&w->lock);
     pfs_wire_mark *log = w->log;
     size_t count = w->logged;
@@ -173,16 +177,47 @@ void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies)
         silence(w->told);
         w->has_told = false;
     }
+    w->collected = count;
+    w->has_collected = true;
     pthread_mutex_unlock(&w->lock);
     if (count >= w->log_room / 2) {
         pfs_wire_ring(w->wake); /* it may have paused */
     }
-    for (size_t i = 0; i < count; i++) {
-        replay(&log[i], events, &lost);
-        if (log[i].what == PFS_WIRE_ENDED) {
-            pfs_wire_push(&ended, log[i].reply);
+}
+
+void pfs_wire_collect(pfs_wire *w, pfs_wire_reply **untold)
+{
+    pfs_wire_fifo found = {0};
+    *untold = NULL;
+    if (w->has_collected) {
+        return;
+    }
+    collect(w);
+    for (size_t i = 0; i < w->collected; i++) {
+        pfs_wire_reply *reply = w->spare[i].reply;
+        if (w->spare[i].what == PFS_WIRE_ENDED && reply->status == PFS_EVENTS_OK &&
+            (reply->prompt_tokens < 0 || reply->completion_tokens < 0)) {
+            pfs_wire_push(&found, reply);
         }
     }
+    *untold = found.first;
+}
+
+void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies)
+{
+    pfs_wire_fifo ended = {0};
+    uint64_t lost = 0;
+    if (!w->has_collected) {
+        collect(w);
+    }
+    for (size_t i = 0; i < w->collected; i++) {
+        replay(&w->spare[i], events, &lost);
+        if (w->spare[i].what == PFS_WIRE_ENDED) {
+            pfs_wire_push(&ended, w->spare[i].reply);
+        }
+    }
+    w->collected = 0;
+    w->has_collected = false;
     if (lost != 0) {
         pthread_mutex_lock(&w->lock);
         w->unrecorded += lost;
@@ -236,6 +271,7 @@ pfs_status pfs_wire_submit(pfs_wire *w, const pfs_wire_order *order)
     reply->due_ns = order->due_ns;
     reply->sent_ns = reply->first_ns = reply->end_ns = PFS_EVENTS_NONE;
     reply->retry_after_s = reply->prompt_tokens = reply->completion_tokens = -1;
+    reply->counted_prompt = reply->counted_completion = -1;
     reply->keep = order->keep;
     reply->closed_loop = order->due_ns == PFS_WIRE_NOW;
     bool full, wake;
@@ -530,6 +566,11 @@ void pfs_wire_free(pfs_wire *w)
     for (size_t i = 0; i < w->logged; i++) {
         if (w->log[i].what == PFS_WIRE_ENDED) {
             pfs_wire_reply_free(w, w->log[i].reply);
+        }
+    }
+    for (size_t i = 0; i < w->collected; i++) {
+        if (w->spare[i].what == PFS_WIRE_ENDED) {
+            pfs_wire_reply_free(w, w->spare[i].reply);
         }
     }
     unmake(w);

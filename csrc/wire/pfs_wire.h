@@ -6,6 +6,7 @@
  *     pfs_wire_new(&w, &spec, alloc);
  *     pfs_wire_start(w);
  *     pfs_wire_submit(w, &order);             from any thread, ahead of time
+ *     pfs_wire_collect(w, &untold);           if who drains counts the tokens that no server told
  *     pfs_wire_drain(w, events, &replies);    now and then, or when pfs_wire_fd is readable
  *     pfs_wire_stop(w);
  *     pfs_wire_drain(w, events, &replies);    the rest
@@ -142,11 +143,14 @@ typedef struct pfs_wire_reply {
     const char *why;                          /* of a failure, static; NULL for success */
     int64_t retry_after_s;                    /* -1: not told */
     int64_t prompt_tokens, completion_tokens; /* -1: not told */
+    /* What is recorded instead of what was not told: -1, unless set after pfs_wire_collect. */
+    int64_t counted_prompt, counted_completion;
     uint64_t bytes, tokens, chunks;
     bool reused, retried, kernel_sent, kernel_received; /* every read was stamped by the kernel */
     bool keep, closed_loop;
     pfs_bytes last; /* the last payload (of an error, its body), at most PFS_WIRE_MESSAGE bytes */
-    pfs_bytes body; /* with `keep`, as it came, less its framing */
+    pfs_bytes
+        body; /* with `keep`, as it came, less its framing; a document without all counts is kept */
     pfs_bytes request, echo;
     pfs_bytes said; /* what TLS said of a failure, UTF-8, instead of why; or nothing */
     pfs_events_row row;
@@ -236,8 +240,14 @@ size_t pfs_wire_discard(pfs_wire *w);
  * and what waits or is under way ends as a time-out.  Later submits find the queue full. */
 void pfs_wire_give_up(pfs_wire *w, bool late);
 
-/* Replays what has happened into `events` and gives the replies that have ended, oldest first
- * (NULL for none).  One drain at a time, the caller's lock on `events` held. */
+/* Takes what has happened for the next drain, and gives the replies of it that ended well without
+ * that the server told both counts, oldest first (NULL for none), in a list that holds until that
+ * drain.  Again before it: nothing.  One at a time, and no drain meanwhile. */
+void pfs_wire_collect(pfs_wire *w, pfs_wire_reply **untold);
+
+/* Replays what has happened (if it was collected, as far as then) into `events` and gives the
+ * replies that have ended, oldest first (NULL for none).  One drain at a time, the caller's lock on
+ * `events` held. */
 void pfs_wire_drain(pfs_wire *w, pfs_events *events, pfs_wire_reply **replies);
 
 void pfs_wire_reply_free(pfs_wire *w, pfs_wire_reply *reply);

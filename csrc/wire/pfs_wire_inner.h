@@ -134,6 +134,8 @@ struct pfs_wire {
     pfs_wire_fifo queue;
     pfs_wire_mark *log, *spare;
     size_t logged, log_room, made;
+    size_t collected; /* of `spare`: taken from the log, for the next drain */
+    bool has_collected;
     size_t untold, tell_after; /* replies in the log; how many are worth telling of */
     pfs_wire_counts published;
     uint64_t unsent, unrecorded;

@@ -315,6 +315,8 @@ static pfs_wire_verdict ending(pfs_wire *w, pfs_wire_conn *c, int64_t at_ns)
             return PFS_WIRE_FAILED;
         }
         c->finished = true;
+        /* What it lacks in counts can only be counted from its words. */
+        reply->keep = reply->keep || reply->prompt_tokens < 0 || reply->completion_tokens < 0;
         return PFS_WIRE_COMPLETE;
     }
     pfs_stream_event found;

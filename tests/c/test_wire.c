@@ -865,6 +865,44 @@ TEST(segments_of_raw_text_that_came_twice_are_no_pieces)
     CHECK(atomic_load(&resent) > 0);
 }
 
+TEST(what_was_not_told_can_be_counted_before_it_is_recorded)
+{
+    pfs_wire_spec spec = plain();
+    spec.connections = 2;
+    client c = begin(&spec);
+    for (int i = 0; i < 4; i++) { /* every second tells its tokens */
+        CHECK(ask(c.w, i % 2 == 0 ? "/ok" : "/growing", PFS_WIRE_NOW) == PFS_OK);
+    }
+    pfs_wire_counts wire = {0};
+    while (wire.ended < 4) {
+        pfs_wire_turn(c.w, 100);
+        pfs_wire_counted(c.w, &wire);
+    }
+    pfs_wire_reply *untold, *again;
+    size_t found = 0;
+    pfs_wire_collect(c.w, &untold);
+    for (pfs_wire_reply *r = untold; r != NULL; r = r->next) {
+        CHECK(r->completion_tokens == -1 && r->counted_completion == -1);
+        r->counted_completion = 50;
+        found++;
+    }
+    CHECK(found == 2);
+    pfs_wire_collect(c.w, &again);
+    CHECK(again == NULL);
+    gather(&c);
+    CHECK(c.count == 4);
+    CHECK(pfs_events_counted(c.events)->completion_tokens == 2 * 3 + 2 * 50);
+    CHECK(pfs_events_counted(c.events)->in_flight == 0);
+    CHECK(ask(c.w, "/growing", PFS_WIRE_NOW) == PFS_OK);
+    while (wire.ended < 5) {
+        pfs_wire_turn(c.w, 100);
+        pfs_wire_counted(c.w, &wire);
+    }
+    pfs_wire_collect(c.w, &untold); /* and never drained: it goes with the engine */
+    CHECK(untold != NULL);
+    end(&c);
+}
+
 TEST(several_ends_are_told_together)
 {
     pfs_wire_spec spec = plain();
@@ -1322,6 +1360,7 @@ int main(void)
     RUN(no_nap_where_the_close_is_the_end);
     RUN(pieces_of_raw_text_that_are_read_as_one_are_counted);
     RUN(segments_of_raw_text_that_came_twice_are_no_pieces);
+    RUN(what_was_not_told_can_be_counted_before_it_is_recorded);
     RUN(several_ends_are_told_together);
     RUN(an_answered_request_is_not_kept);
     RUN(connections_are_made_when_they_are_wanted);

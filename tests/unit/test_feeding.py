@@ -52,6 +52,8 @@ class Engine:
 
 
 class Target:
+    wants_text = False
+
     def prepare(self, request: Request) -> None:
         return None
 

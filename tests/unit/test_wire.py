@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,10 @@ async def answer_ok(asked: Asked, writer: asyncio.StreamWriter) -> None:
     writer.write(ANSWER)
 
 
+async def answer_untold(asked: Asked, writer: asyncio.StreamWriter) -> None:
+    writer.write(chunked(*sse(delta("a"), "[DONE]")))
+
+
 def request(path: str = "/", body: bytes = b"", field: str = "Accept: */*") -> bytes:
     head = f"POST {path} HTTP/1.1\r\nHost: x\r\n{field}\r\nContent-Length: {len(body)}\r\n\r\n"
     return head.encode() + body
@@ -76,6 +81,60 @@ def gather(wire: Wire, count: int) -> list[WireReply]:
     while len(replies) < count:
         replies += wire.poll(0.5)
     return replies
+
+
+def test_what_the_server_does_not_tell_is_counted_by_whoever_polls() -> None:
+    events = Events()
+    asked: list[WireReply] = []
+
+    def count(reply: WireReply) -> tuple[int | None, int | None]:
+        asked.append(reply)
+        assert (reply.prompt_tokens, reply.completion_tokens) == (None, None)
+        return None, 100 + reply.tag
+
+    with server(answer_untold) as port:
+        wire = engine(port, events, connections=2)
+        for tag in range(8):
+            assert wire.submit(request(), tag=tag)
+        wire.start()
+        ended: list[WireReply] = []
+        while len(ended) < 8:
+            ended += wire.poll(0.5, count)
+        wire.stop()
+    assert sorted(reply.tag for reply in asked) == list(range(8))
+    assert all(reply.completion_tokens is None for reply in ended)  # told is what the server told
+    tokens = events.histogram("completion_tokens")
+    assert (tokens.count, tokens.min, tokens.max) == (8, 100.0, 107.0)
+    assert events.histogram("prompt_tokens").count == 0
+    assert events.max_in_flight <= 2
+
+
+@pytest.mark.parametrize(
+    ("gives", "error"),
+    [
+        (3, TypeError),
+        ((1,), TypeError),
+        ((1, "a"), TypeError),
+        ((-1, 1), ValueError),
+        ((1, 10**10), ValueError),
+        (None, ZeroDivisionError),
+    ],
+)
+def test_a_count_that_is_none_is_told_and_what_happened_is_recorded(gives: object, error: type[Exception]) -> None:
+    events = Events()
+
+    def count(reply: WireReply) -> Any:
+        return gives if gives is not None else 1 // 0
+
+    with server(answer_untold) as port:
+        wire = engine(port, events)
+        assert wire.submit(request())
+        wire.start()
+        with pytest.raises(error):  # noqa: PT012  until it has ended
+            while True:
+                wire.poll(0.5, count)
+        wire.stop()
+    assert (events.completed, events.in_flight) == (1, 0)
 
 
 def test_a_closed_loop_is_recorded() -> None:

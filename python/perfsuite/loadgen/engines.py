@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 ENGINES = {"http": "perfsuite._core:Wire", "https": "perfsuite.loadgen.sealed:SealedWire"}
 """The class that speaks a URL's scheme; those of ``targets.http.wired``."""
 
+Count = Callable[["WireReply"], tuple[int | None, int | None]]
+"""The tokens, (prompt, completion), of an answer whose server did not tell them all."""
+
 KERNEL_STAMPS = True
 """Whether stamps are asked of the kernel; tests take the clock's instead, to see what that costs."""
 
@@ -34,7 +37,7 @@ class Engine(Protocol):
 
     def give_up(self, late: bool = False) -> None: ...
 
-    def poll(self, timeout_s: float = 0.0) -> list[WireReply]: ...
+    def poll(self, timeout_s: float = 0.0, count: Count | None = None) -> list[WireReply]: ...
 
     def fileno(self) -> int: ...
 

@@ -272,7 +272,7 @@ class Feeder:
         except Failure as failure:
             self._fail(asked, failure)
             return
-        keep = self._answers or asked.request.expects is not None
+        keep = self._answers or asked.request.expects is not None or self._target.wants_text
         said = asked.request.message.encode("utf-8", "replace")
         if not self._engines[index].submit(data, asked.due_ns, asked.tag, keep, said):
             self.gone(asked)  # given up meanwhile

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from perfsuite._core import Events, WireReply
+    from perfsuite.loadgen.engines import Count
 
 READ_BYTES = 16_384
 """The most that a record of TLS carries."""
@@ -258,9 +259,9 @@ class SealedWire:
         if self._thread.is_alive():
             self._thread.join()
 
-    def poll(self, timeout_s: float = 0.0) -> list[WireReply]:
+    def poll(self, timeout_s: float = 0.0, count: Count | None = None) -> list[WireReply]:
         """As ``Wire.poll``.  Raises what ended the thread that does TLS, if something did, until the engine is
         stopped."""
         if self._sealer.trouble is not None and not self._stopped:
             raise RuntimeError("the thread that does TLS has failed") from self._sealer.trouble
-        return self._wire.poll(timeout_s)
+        return self._wire.poll(timeout_s, count)

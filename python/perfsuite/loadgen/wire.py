@@ -96,6 +96,8 @@ class _Drive:
         """What the engines had counted when the warm-up was over."""
         self.warmed: asyncio.TimerHandle | None = None
         self.broken: BaseException | None = None
+        self.counted: dict[int, Reply] = {}
+        """By tag: answers whose tokens were counted here, until they are told of."""
 
     async def run(self, stop: asyncio.Event | None) -> Delivered:
         loop = asyncio.get_running_loop()
@@ -176,7 +178,7 @@ class _Drive:
             self._poll(engine)  # tokens alone wake nobody
 
     def _take(self, engine: Engine) -> None:
-        replies = engine.poll()
+        replies = engine.poll(count=self._count)
         for ended in replies:
             asked = self.feeder.asked.get(ended.tag)
             if asked is not None:
@@ -184,8 +186,17 @@ class _Drive:
         if replies:
             self.feeder.feed()
 
+    def _count(self, ended: WireReply) -> tuple[int | None, int | None]:
+        """The tokens of an answer whose server did not tell them: they are recorded with its end."""
+        asked = self.feeder.asked.get(ended.tag)
+        if asked is None:
+            return None, None
+        reply = self.target.reply(asked.request, ended)
+        self.counted[ended.tag] = reply
+        return reply.prompt_tokens, reply.completion_tokens
+
     def _ended(self, asked: Asked, ended: WireReply) -> None:
-        reply: Reply | None = None
+        reply = self.counted.pop(ended.tag, None)
         failure: Failure | None = None
         kind = ERROR_KINDS[ended.status]
         tokens = 0
@@ -193,11 +204,11 @@ class _Drive:
         if ended.status:
             failure = self.target.failure(asked.request, ended, self.spec.request_timeout_s)
         else:
-            told = ended.completion_tokens
-            answered = answered if told is None else told
-            tokens = (ended.prompt_tokens or 0) + answered
-            if self.on_reply is not None:
+            if reply is None and self.on_reply is not None:
                 reply = self.target.reply(asked.request, ended)
+            told = ended if reply is None else reply
+            answered = answered if told.completion_tokens is None else told.completion_tokens
+            tokens = (told.prompt_tokens or 0) + answered
         refused = kind == "connect" and ended.sent_ns is None  # it was sent, as far as this client could
         sent_ns = ended.end_ns if refused else ended.sent_ns
         measured_ns = self.tally.measured_ns

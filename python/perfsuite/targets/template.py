@@ -24,13 +24,13 @@ from perfsuite.targets.http.counting import reply_of
 from perfsuite.targets.http.dialect import JSON_HEADERS, encoded_json
 from perfsuite.targets.http.failures import masked, status_failure
 from perfsuite.targets.http.filling import Values, filled, filled_field, filled_path, header_secrets, with_secrets
-from perfsuite.targets.http.hearing import Hearing, converse, read_all
+from perfsuite.targets.http.hearing import converse, read_all
 from perfsuite.targets.http.paths import MISSING
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.template_file import RequestForm, Setup, Template, parse_template
 from perfsuite.targets.http.template_reader import TemplateReader
 from perfsuite.targets.http.template_rules import NoRule, endpoint_of
-from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -51,7 +51,7 @@ def make(plan: Plan, rest: str, workdir: Path) -> Target:
         raise UsageError("a template has one address; give one URL with --model, or one template for each")
     if urls:
         template = replace(template, base=parse_address(urls.pop(), "--model"))
-    return TemplateTarget(template, [choice.name for choice in plan.models])
+    return TemplateTarget(template, [choice.name for choice in plan.models], plan.tokenizer)
 
 
 def shipped() -> list[str]:
@@ -111,8 +111,8 @@ def load_template(name: str) -> Template:
 class TemplateTarget(Behind):
     """A service that a template describes."""
 
-    def __init__(self, template: Template, models: Sequence[str] = ()) -> None:
-        super().__init__(f"template:{template.name}")
+    def __init__(self, template: Template, models: Sequence[str] = (), tokenizer: Path | None = None) -> None:
+        super().__init__(f"template:{template.name}", tokenizer)
         self.template = template
         self._models = tuple(models)
         self._secrets = header_secrets(template.headers, f"{template.name}: headers")
@@ -181,9 +181,6 @@ class TemplateTarget(Behind):
         except Failure as failure:
             self.masked(failure)
             raise
-        return self._reply(request, model, heard)
-
-    def _reply(self, request: Request, model: str | None, heard: Hearing) -> Reply:
         if not heard.text and not heard.hidden:
             raise Failure("malformed", self._nothing())
         return reply_of(heard, request, model, self._counter)
@@ -260,10 +257,9 @@ class TemplateTarget(Behind):
     def reply(self, request: Request, ended: WireReply) -> Reply:
         """An engine's answer; with its text where the body was kept."""
         model = request.model or next(iter(self._models), None)
-        if ended.body is None:
-            return told(ended, model)
-        form = self.template.stream
-        return self._reply(request, model, read_back(TemplateReader(form, request.message), form.kind, ended.body))
+        form, body = self.template.stream, ended.body
+        heard = None if body is None else read_back(TemplateReader(form, request.message), form.kind, body)
+        return self._reply_of(request, model, ended, heard)
 
     def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
         """What went wrong, without a key."""

@@ -129,7 +129,7 @@ def test_the_wait_that_a_server_asks_for_is_kept() -> None:
 def test_a_finish_reason_or_done_is_an_end(end: list[bytes]) -> None:
     reply = sent_to(chunked(*STREAM[:3], *end))
     assert (reply.text, reply.completion_tokens) == ("Hello", 2)
-    assert reply.counted_by == "an estimate: a token for every 4 characters"
+    assert reply.counted_by == "chunks, as they came"
 
 
 def test_an_answer_that_was_not_streamed() -> None:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from perfsuite.targets.base import Failure, Inspection, MetricsPage
+from perfsuite.targets.base import Failure, Inspection, MetricsPage, Reply, Request
 from perfsuite.targets.http.address import Address, metrics_pages
 from perfsuite.targets.http.client import Client, DirectClient
-from perfsuite.targets.http.counting import Counter, counter_for
-from perfsuite.targets.http.dialect import bearer
+from perfsuite.targets.http.counting import Counter, counter_for, reply_of, reply_of_counts
+from perfsuite.targets.http.dialect import Usage, bearer
 from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure, masked
+from perfsuite.targets.http.hearing import Hearing
 from perfsuite.targets.http.listening import listeners
 from perfsuite.targets.http.secret import Secret
 from perfsuite.targets.http.wired import Endpoint, own_stamps, why_not_driven, wire_stamps, wire_transport
+
+if TYPE_CHECKING:
+    from perfsuite._core import WireReply
 
 
 class Behind(ABC):
@@ -26,6 +31,9 @@ class Behind(ABC):
         self.name = name
         self._tokenizer = tokenizer
         self._counters: dict[str | None, Counter] = {}
+        self._wants_text = tokenizer is not None
+        if tokenizer is not None:
+            self._counter(None)  # a file that cannot be used is told before anything is sent
 
     @property
     @abstractmethod
@@ -96,6 +104,20 @@ class Behind(ABC):
         """Requests sent again because a kept connection turned out to be closed."""
         return sum(client.retried for client in self.clients)
 
+    @property
+    def wants_text(self) -> bool:
+        """A tokenizer is named or was found, and the service has not told what it would count."""
+        return self._wants_text
+
+    def _reply_of(self, request: Request, model: str | None, ended: WireReply, heard: Hearing | None) -> Reply:
+        """An engine's answer; ``heard`` is what its body says, where that was kept."""
+        told = Usage(ended.prompt_tokens, ended.completion_tokens)
+        untold = told.prompt_tokens is None or told.completion_tokens is None
+        self._wants_text = untold and not self._counter(model).estimates
+        if heard is None:
+            return reply_of_counts(told, ended.chunks, request, model, self._counter)
+        return reply_of(heard, request, model, self._counter)
+
     def _counter(self, model: str | None) -> Counter:
         if model not in self._counters:  # made once: it may read a tokenizer's file
             self._counters[model] = counter_for(model, self._tokenizer)
@@ -119,8 +141,6 @@ class Keyed(Behind):
         self._key = key
         self._key_name = key_name
         self._models: dict[str, Address] = dict(models or {})
-        if tokenizer is not None:
-            self._counter(None)  # a file that cannot be used is told before anything is sent
 
     @property
     def addresses(self) -> Sequence[Address]:

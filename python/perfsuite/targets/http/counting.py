@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 CHARACTERS_A_TOKEN = 4.0
 """Of English text, about: https://help.openai.com/en/articles/4936856"""
 ESTIMATE = "an estimate: a token for every 4 characters"
+CHUNKS = "chunks, as they came"
+"""How the tokens of a streamed answer are counted where nothing better than an estimate is at hand."""
 OF_A_MESSAGE, OF_A_NAME, OF_THE_ANSWER = 3, 1, 3
 """What OpenAI's chat format adds: https://cookbook.openai.com/examples/how_to_count_tokens_with_tiktoken"""
 
@@ -43,6 +45,11 @@ class Counter:
     count: Callable[[str], int]
     prompt: Callable[[Messages], int] | None = None
 
+    @property
+    def estimates(self) -> bool:
+        """No tokenizer counts."""
+        return self.name == ESTIMATE
+
     def completed(self, usage: Usage, messages: Iterable[Mapping[str, object]], answer: str, hidden: int) -> Usage:
         """``usage`` with what it leaves out counted from the texts.  ``hidden``: characters that were not shown."""
         prompt, completion = usage.prompt_tokens, usage.completion_tokens
@@ -60,12 +67,16 @@ class Counter:
 
 
 def reply_of(heard: Hearing, request: Request, model: str | None, counter: Callable[[str | None], Counter]) -> Reply:
-    """What was heard, as a reply: what the service did not count is counted by ``counter(model)``."""
+    """What was heard, as a reply: what the service did not count is counted by ``counter(model)``; of what was
+    streamed, chunks are counted where that only estimates."""
     usage, counted_by = heard.usage, "usage"
     if usage.completion_tokens is None or usage.prompt_tokens is None:
         own = counter(model)
+        if usage.completion_tokens is None and own.estimates and not heard.whole:
+            usage, counted_by = usage.then(Usage(completion_tokens=heard.chunks)), CHUNKS
+        else:
+            counted_by = own.name
         usage = own.completed(usage, request.messages, heard.text, heard.hidden)
-        counted_by = own.name
     return Reply(
         text=heard.text,
         model=heard.model or model,
@@ -74,6 +85,24 @@ def reply_of(heard: Hearing, request: Request, model: str | None, counter: Calla
         cached_tokens=usage.cached_tokens,
         counted_by=counted_by,
         extra={"agents": usage.agents} if usage.agents else {},
+    )
+
+
+def reply_of_counts(
+    usage: Usage, chunks: int, request: Request, model: str | None, counter: Callable[[str | None], Counter]
+) -> Reply:
+    """An answer of which no text was kept, as a reply: what the service did not count is chunks and an estimate."""
+    counted_by = "usage"
+    if usage.completion_tokens is None or usage.prompt_tokens is None:
+        own = counter(model)
+        counted_by = CHUNKS if usage.completion_tokens is None else own.name
+        usage = own.completed(Usage(completion_tokens=chunks).then(usage), request.messages, "", 0)
+    return Reply(
+        text="",
+        model=model,
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
+        counted_by=counted_by,
     )
 
 

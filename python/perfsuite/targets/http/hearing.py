@@ -37,6 +37,8 @@ class Hearing:
         self.model: str | None = None
         self.ended = False
         self.chunks = 0
+        self.whole = False
+        """It was not streamed."""
         self.hidden = 0
         """Characters of reasoning and tool calls."""
 
@@ -52,6 +54,7 @@ class Hearing:
 
     def take_whole(self, payload: bytes, at_ns: int) -> None:
         """Reads an answer that was not streamed."""
+        self.whole = True
         self._piece(self._reader.whole(payload), at_ns)
 
     def _piece(self, piece: Piece, at_ns: int) -> None:

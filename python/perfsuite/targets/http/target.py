@@ -21,7 +21,7 @@ from perfsuite.targets.http.failures import UNAUTHORIZED, HttpFailure, remedy, s
 from perfsuite.targets.http.hearing import converse, read_all
 from perfsuite.targets.http.proxied import client_for
 from perfsuite.targets.http.secret import Secret, secret_of
-from perfsuite.targets.http.wired import Endpoint, failure_of, read_back, told
+from perfsuite.targets.http.wired import Endpoint, failure_of, read_back
 
 if TYPE_CHECKING:
     from perfsuite._core import Row, WireReply
@@ -275,11 +275,10 @@ class ChatTarget(Keyed):
     def reply(self, request: Request, ended: WireReply) -> Reply:
         """An engine's answer; with its text where the body was kept."""
         model = self._asked(request.model)
-        if ended.body is None:
-            return told(ended, model)
         dialect = self._served[self._at(model)].dialect
-        heard = read_back(dialect.reader(request), dialect.stream, ended.body)
-        return reply_of(heard, request, model, self._counter)
+        body = ended.body
+        heard = None if body is None else read_back(dialect.reader(request), dialect.stream, body)
+        return self._reply_of(request, model, ended, heard)
 
     def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
         """What went wrong; a refusal that can be met is met from the next request on."""

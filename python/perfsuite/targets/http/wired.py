@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from perfsuite._core import ERROR_KINDS
-from perfsuite.targets.base import Failure, Reply
+from perfsuite.targets.base import Failure
 from perfsuite.targets.http.client import phrase_of
 from perfsuite.targets.http.dialect import Reader, WrongShape
 from perfsuite.targets.http.failures import message_in, status_failure
@@ -18,7 +18,7 @@ from perfsuite.targets.http.splitting import EventTooLarge, Splitter, StreamKind
 
 if TYPE_CHECKING:
     from perfsuite._core import WireReply
-    from perfsuite.targets.base import Request
+    from perfsuite.targets.base import Reply, Request
     from perfsuite.targets.http.address import Address
 
 Rules = tuple[tuple[str, str], ...]
@@ -92,8 +92,13 @@ class Wired(Protocol):
     def written(self, request: Request) -> tuple[int, bytes]:
         """The index of its endpoint, and its bytes.  Raises Failure."""
 
+    @property
+    def wants_text(self) -> bool:
+        """Bodies of answers are to be kept, from now on: their tokens are counted by a tokenizer."""
+
     def reply(self, request: Request, ended: WireReply) -> Reply:
-        """What came back.  Its text is there where the body was kept."""
+        """What came back, its tokens counted where the server told none.  Its text is there where the body was
+        kept."""
 
     def failure(self, request: Request, ended: WireReply, timeout_s: float) -> Failure:
         """What went wrong, in words."""
@@ -135,17 +140,6 @@ def read_back(reader: Reader, stream: StreamKind, body: bytes) -> Hearing:
     except (WrongShape, EventTooLarge, Failure):
         pass
     return hearing
-
-
-def told(ended: WireReply, model: str | None) -> Reply:
-    """An answer of which only the counts were kept."""
-    return Reply(
-        text="",
-        model=model,
-        prompt_tokens=ended.prompt_tokens,
-        completion_tokens=ended.completion_tokens,
-        counted_by="usage" if ended.completion_tokens is not None else "chunks, as they came",
-    )
 
 
 def failure_of(ended: WireReply, where: str, timeout_s: float) -> Failure:
