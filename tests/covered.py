@@ -1,11 +1,12 @@
 """What the tests run of the C and of the Python, by line and by branch: ``python tests/covered.py``.
 
 Works on a copy, whose extension and C tests count what they run.  Needs gcc, and ``pip install coverage gcovr``.
-Arguments go to pytest [TESTS].
+``--markdown FILE`` also writes both tables, by room; other arguments go to pytest [TESTS].
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -27,15 +28,21 @@ Row = tuple[str, int, int, int, int]
 
 
 def main() -> int:
-    """Prints both tables; 1 when a test failed, whose figures are printed all the same."""
+    """Prints both tables; 1 when a test failed, whose figures are printed all the same, but not written."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--markdown", type=Path, metavar="FILE")
+    options, tests = parser.parse_known_args()
     with tempfile.TemporaryDirectory(prefix="perfsuite-coverage-") as folder:
         copy = Path(folder).resolve()
         shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*LEFT), dirs_exist_ok=True)
         build(copy)
         failed = run_c(copy)
-        failed += run_python(copy, sys.argv[1:] or TESTS)
-        show("C", of_c(copy))
-        show("Python", of_python(copy))
+        failed += run_python(copy, tests or TESTS)
+        found = {"C": of_c(copy), "Python": of_python(copy)}
+    for title, rows in found.items():
+        show(title, rows)
+    if options.markdown and not failed:
+        options.markdown.write_text(page(found, tests or TESTS), encoding="utf-8")
     for name in failed:
         print(f"FAILED: {name}", file=sys.stderr)
     return 1 if failed else 0
@@ -105,6 +112,30 @@ def of_python(copy: Path) -> list[Row]:
     files: dict[str, Any] = json.loads(target.read_text())["files"]
     keys = ("covered_lines", "num_statements", "covered_branches", "num_branches")
     return [(name, *(one["summary"][key] for key in keys)) for name, one in sorted(files.items())]  # type: ignore[misc]
+
+
+def page(found: dict[str, list[Row]], tests: list[str]) -> str:
+    """Both tables as Markdown: a row for each room, and the whole."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    lines = ["# What the tests run", ""]
+    lines.append(f"`python tests/covered.py --markdown docs/coverage.md`: {' '.join(tests)}, on CPython {version}.")
+    for title, rows in found.items():
+        lines += ["", f"## {title}", "", "| room | lines | run | branches | run |", "| --- | --- | --- | --- | --- |"]
+        rooms: dict[str, list[Row]] = {}
+        for row in rows:
+            rooms.setdefault(room(row[0]), []).append(row)
+        for name, of_it in [*sorted(rooms.items()), ("**all**", rows)]:
+            ran, all_lines, taken, branches = (sum(row[i] for row in of_it) for i in (1, 2, 3, 4))
+            cells = f"{all_lines:,} | {share(ran, all_lines):.1f} % | {branches:,} | {share(taken, branches):.1f} %"
+            lines.append(f"| {name} | {cells} |")
+    return "\n".join(lines) + "\n"
+
+
+def room(path: str) -> str:
+    """The folder of the C, the room of the Python, that a file is in."""
+    parts = Path(path).parts
+    start = parts.index("perfsuite") + 1 if "perfsuite" in parts else parts.index("csrc") + 1
+    return parts[start].removesuffix(".py")
 
 
 def show(title: str, rows: list[Row]) -> None:

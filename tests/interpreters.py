@@ -105,7 +105,7 @@ def main() -> int:
         copy, own = Path(work) / "project", Path(work) / "own"
         run(python, "-m", "venv", own, cwd=folder)
         python = own / "bin/python"
-        run(python, "-m", "pip", "install", "-q", *NEEDED, cwd=folder)
+        run(python, "-m", "pip", "install", "-q", "--only-binary", ":all:", *NEEDED, cwd=folder)
         for name in PARTS:
             if (ROOT / name).is_dir():
                 shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
