@@ -16,9 +16,9 @@ from perfsuite import values
 from perfsuite.errors import Mistakes, UsageError, shown, unknown
 from perfsuite.metric import Comparison, Metric, alias_stat, canonical, catalogue, metric
 from perfsuite.plan import Criterion, Phase
+from perfsuite.statistic import USUAL, VALUE, statistic
 from perfsuite.units import parse_quantity
 
-STATS = ("mean", "min", "max", "p50", "p95", "p99", "p999", "value")
 COMPARISONS = ("<=", ">=", "<", ">")
 CRITERION_KEYS = ("value", "stat", "comparison", "critical", "required")
 
@@ -101,12 +101,17 @@ def criterion(
 
 def _stat(stat: object, measured: Metric, where: str) -> str:
     """A statistic that the metric has: any of a histogram, the one that defines it of anything else."""
-    usable = STATS[:-1] if measured.kind == "histogram" else tuple(dict.fromkeys((measured.stat, "value")))
-    if stat not in STATS:
-        raise unknown("statistic", str(stat), usable, where)
+    asked = statistic(stat) if isinstance(stat, str) else None
+    if measured.kind == "histogram":
+        if asked is None:
+            raise unknown("statistic", str(stat), USUAL, where)
+        return asked
+    usable = tuple(dict.fromkeys((measured.stat, VALUE)))
     if stat not in usable:
+        if asked is None:
+            raise unknown("statistic", str(stat), usable, where)
         raise UsageError(f"{where}: {measured.name} has no {stat}; use {' or '.join(usable)}")
-    return str(stat) if measured.kind == "histogram" else measured.stat
+    return measured.stat
 
 
 def thresholds(
@@ -152,7 +157,7 @@ def _json(text: str, where: str) -> Mapping[str, object]:
 def _flattened(table: Mapping[str, object], phases: Mapping[str, Phase]) -> Iterator[tuple[str, object]]:
     """``{"load": {"ttft": {"p95": …}}}``, as TOML reads ``load.ttft.p95 = …``, is ``{"load.ttft.p95": …}``."""
     for name, value in table.items():
-        inner = isinstance(value, Mapping) and value and (name in phases or set(value) <= set(STATS) - {"value"})
+        inner = isinstance(value, Mapping) and value and (name in phases or all(map(statistic, value)))
         if inner and isinstance(value, Mapping):
             yield from ((f"{name}.{rest}", fields) for rest, fields in _flattened(value, {}))
         else:
@@ -164,14 +169,14 @@ def _threshold(
 ) -> Threshold:
     """Takes ``[PHASE.]METRIC[.STAT]`` apart and checks all of it against the catalogue."""
     rest, _, last = name.rpartition(".")
-    if rest and last in STATS:
+    if rest and (last == VALUE or statistic(last)):
         fields = {"stat": last, **fields}
         name = rest
     phase, _, measured = name.rpartition(".")
     if phase and phase not in phases:
         if canonical(phase.rpartition(".")[2]) in catalogue():
-            raise unknown("statistic", measured, STATS[:-1], where)
-        if measured not in STATS and phase.rpartition(".")[2] not in phases:
+            raise unknown("statistic", measured, USUAL, where)
+        if not (measured == VALUE or statistic(measured)) and phase.rpartition(".")[2] not in phases:
             metric(measured, where)
         raise unknown("phase", phase, phases, where)
     criterion(measured, {"value": 0} if "value" not in fields else fields, where, origin)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
 from perfsuite.errors import unknown
+from perfsuite.statistic import USUAL, VALUE
 
 Kind = Literal["gauge", "counter", "histogram", "ratio"]
 Comparison = Literal["<", "<=", ">", ">="]
@@ -25,7 +26,7 @@ class Metric:
     """One metric of the catalogue.
 
     ``unit``: ``ms``, ``bytes``, ``ratio`` (0…1), ``1/s``, ``tokens`` or ``count``.  ``stat``: what is held against a
-    target when a criterion does not say: ``mean``, ``p50``, ``p95``, ``p99``, ``max``, ``min`` or ``value``.
+    target when a criterion does not say: ``value``, or what ``statistic.USUAL`` has.
     ``comparison``: the one used by a criterion that gives a number alone.  ``streamed``: every probe that drives a
     target shows it; ``sampled``: the collectors do.  ``objective``: a criterion on it is what a single response has to
     meet to count as goodput.  ``failures``: the share of what failed of the same calls: a mean, which is of
@@ -68,7 +69,7 @@ class Metric:
 _CHOICES: dict[str, tuple[str, ...]] = {
     "unit": ("ms", "bytes", "ratio", "1/s", "tokens", "count"),
     "kind": get_args(Kind),
-    "stat": ("mean", "p50", "p95", "p99", "max", "min", "value"),
+    "stat": (*USUAL, VALUE),
     "comparison": get_args(Comparison),
 }
 _SWITCHES = ("failures_slower", "incidental", "workload", "signed")

@@ -47,11 +47,13 @@ class Option:
     ``switch``: a flag without a value.  ``repeat``: several flags make a list.  ``scope``: ``any``, ``phase`` (also in
     a ``[[phases]]`` table, for that phase), ``flag`` (nowhere but on the command line) or ``ambient`` (not in the file
     that ``--plan`` names).  ``unit``: of a value that is a number with one (``s``).  ``bare``: what the flag means
-    without a value, of one that may be given so.
+    without a value, of one that may be given so.  ``writes``: it says where something of the run goes, so that a run
+    which is made besides (again, or of another version) may not have it too.
     """
 
     __slots__ = (
         "bare", "choices", "default", "flags", "help", "metavar", "name", "parse", "repeat", "scope", "switch", "unit",
+        "writes",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +71,7 @@ class Option:
         scope: str = "any",
         unit: str = "",
         bare: str | None = None,
+        writes: bool = False,
     ) -> None:
         self.name = name
         self.parse = parse
@@ -82,6 +85,7 @@ class Option:
         self.scope = scope
         self.unit = unit
         self.bare = bare
+        self.writes = writes
 
     @property
     def flag(self) -> str:
@@ -99,7 +103,7 @@ class Option:
 
 
 OPTIONS: tuple[Option, ...] = (
-    Option("output", path, "folder for the results", default="test-results", flags=("-o",), metavar="DIR"),
+    Option("output", path, "folder for the results", default="test-results", flags=("-o",), metavar="DIR", writes=True),
     Option("verbose", switch, "say more; show tracebacks", default=False, flags=("-v",), switch=True),
     Option("phase", names, "run this phase (repeatable)", default=(), flags=("-p",), metavar="NAME", repeat=True),
     Option(
@@ -284,7 +288,7 @@ OPTIONS: tuple[Option, ...] = (
         scope="phase",
     ),
     Option("conversations", path, "say what is in this file (messages as JSON or JSONL)", metavar="FILE"),
-    Option("raw", path, "write every request's row to this file (.csv, else NDJSON)", metavar="FILE"),
+    Option("raw", path, "write every request's row to this file (.csv, else NDJSON)", metavar="FILE", writes=True),
     Option("plan", path, "a plan file (TOML): phases, and anything a flag sets", metavar="FILE", scope="ambient"),
     Option(
         "allow_python",
@@ -332,24 +336,29 @@ OPTIONS: tuple[Option, ...] = (
         metavar="HOST:PORT",
         scope="ambient",
         bare=ANY_PORT,
+        writes=True,
     ),
-    Option("json", text, "print the result object on stdout", metavar="-", scope="flag"),
-    Option("junitxml", path, "write the verdicts as JUnit XML", metavar="FILE"),
+    Option("json", text, "print the result object on stdout", metavar="-", scope="flag", writes=True),
+    Option("junitxml", path, "write the verdicts as JUnit XML", metavar="FILE", writes=True),
     Option(
         "otlp",
         collector,
         "send the figures to this OpenTelemetry collector, by OTLP over HTTP [OTEL_EXPORTER_OTLP_ENDPOINT]",
         metavar="URL",
+        writes=True,
     ),
     Option(
         "prometheus_file",
         path,
         "keep the figures in this file as Prometheus text, for node_exporter's textfile collector (.prom)",
         metavar="FILE",
+        writes=True,
     ),
 )
 
 BY_NAME = {option.name: option for option in OPTIONS}
+
+WRITING = tuple(option for option in OPTIONS if option.writes)
 
 PHASE_OPTIONS = frozenset(option.name for option in OPTIONS if option.scope == "phase")
 

@@ -26,7 +26,7 @@ LAYERS = [
     {"reference"},
     {"result", "evidence", "phases", "criteria", "plan", "exports"},
     {"metric", "settings"},
-    {"units", "values", "trimming", "limits", "embeddings", "compression", "preservation", "stats"},
+    {"units", "values", "trimming", "limits", "embeddings", "compression", "preservation", "stats", "statistic"},
     {"frames", "plugins", "errors", "atomic", "heap", "process_tree", "pythonpath", "scratch", "tiktoken_files"}
     | {"_core", "__init__", "data"},
 ]

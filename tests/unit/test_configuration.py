@@ -448,7 +448,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"metrics": ["truncation_time"], "phase": ["baseline"]}, "run token"),
         ({"threshold": ["error_rate<200%"]}, "more than 1"),
         ({"threshold": ["error_rate.p95<1%"]}, "has no p95"),
-        ({"threshold": ["ttft.p42<1"]}, "unknown"),
+        ({"threshold": ["ttft.p100<1"]}, "unknown"),
         ({"threshold": ["ttft<"]}, "no threshold"),
         ({"threshold": ["<5"]}, "no threshold"),
         ({"threshold": ["ttft<nan"]}, "ttft<nan"),

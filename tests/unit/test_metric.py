@@ -10,11 +10,11 @@ import pytest
 from checks_made import a_check
 from perfsuite.analysis import feasibility
 from perfsuite.analysis.errorbars import error_of
-from perfsuite.analysis.summary import SHOWN, quantile_level
-from perfsuite.criteria import STATS
+from perfsuite.analysis.summary import SHOWN
 from perfsuite.metric import Comparison, Kind, Metric, Stamp, catalogue, metric
 from perfsuite.plan import Criterion
 from perfsuite.result import Stats
+from perfsuite.statistic import USUAL, VALUE, quantile_level
 from perfsuite.suites.probes import PROBES
 from perfsuite.suites.sampled import memory_evidence
 
@@ -58,9 +58,8 @@ def test_a_share_that_is_counted_a_second_knows_what_samples_it_needs() -> None:
 
 
 def test_a_quantile_that_is_shown_can_be_judged_and_kept() -> None:
-    assert set(SHOWN) <= set(STATS)
-    assert set(SHOWN) <= set(Stats.__struct_fields__)
-    assert {row.stat for row in ROWS} <= set(STATS)
+    assert set(SHOWN) <= set(USUAL) <= set(Stats.__struct_fields__)
+    assert {row.stat for row in ROWS} <= {*USUAL, VALUE}
     assert all(quantile_level(name) is not None for name in SHOWN)
 
 

@@ -6,10 +6,10 @@ import math
 from typing import NamedTuple
 
 from perfsuite import stats
-from perfsuite.analysis.summary import quantile_level
 from perfsuite.metric import meets, metric
 from perfsuite.plan import Criterion, Phase, Plan
 from perfsuite.result import MetricResult
+from perfsuite.statistic import quantile_level
 from perfsuite.units import goal
 
 ALPHA = 0.05

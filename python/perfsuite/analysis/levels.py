@@ -24,12 +24,13 @@ from typing import Literal
 import msgspec
 
 from perfsuite import stats
-from perfsuite.analysis.summary import quantile_level, summarise
+from perfsuite.analysis.summary import summarise
 from perfsuite.analysis.verdict import judge
 from perfsuite.evidence import Evidence, Samples
 from perfsuite.metric import Metric, labelled, meets
 from perfsuite.plan import Criterion
 from perfsuite.result import MetricResult, Verdict
+from perfsuite.statistic import quantile_level
 from perfsuite.units import figure, goal
 
 WITHIN = 1.1

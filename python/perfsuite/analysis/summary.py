@@ -29,6 +29,7 @@ from perfsuite.evidence import (
 from perfsuite.evidence import Series as EvidenceSeries
 from perfsuite.metric import Metric
 from perfsuite.result import Interval, MetricResult, Series, Slices, Stats, encode_histogram
+from perfsuite.statistic import quantile_level
 from perfsuite.stats.intervals import nearest_rank
 from perfsuite.stats.thinning import extremes
 
@@ -54,11 +55,6 @@ def summarise(metric: Metric, evidence: Evidence, stat: str | None = None) -> Me
     value is the longest wait, its interval has no upper bound.
     """
     return _summary(evidence, metric, stat or metric.stat)
-
-
-def quantile_level(stat: str) -> float | None:
-    """The quantile that a stat's name stands for: 0.95 for ``p95``, 0.999 for ``p999``; None for a mean and others."""
-    return float(f"0.{stat[1:]}") if stat[:1] == "p" and stat[1:].isdecimal() else None
 
 
 @singledispatch

@@ -18,6 +18,7 @@ from perfsuite.analysis.feasibility import as_many, remedy
 from perfsuite.metric import catalogue, labelled, meets
 from perfsuite.plan import STABLE_MEMORY, Criterion
 from perfsuite.result import MetricResult, PhaseResult, PhaseVerdict, Verdict
+from perfsuite.statistic import of_answers_only
 from perfsuite.units import figure
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def settle(metrics: Iterable[MetricResult]) -> list[MetricResult]:
 
     def settled(m: MetricResult) -> MetricResult:
         share = failing.get(shares.get(m.name, ""))
-        if share is None or m.stat != "mean" or m.verdict != "passed":
+        if share is None or not of_answers_only(m.stat) or m.verdict != "passed":
             return m
         why = f"a mean is of answers only, and {share.name} is {figure(share.value, share.unit)}"
         return msgspec.structs.replace(m, verdict="failed", reason=why)

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from perfsuite.plan import Plan
     from perfsuite.suites.ab import Step
 
-NOT_PASSED_ON = ("output", "json", "junitxml", "prometheus_file", "otlp", "history", "raw", "strict", "verbose", "live")
+NOT_PASSED_ON = ("history", "strict", "verbose")
+"""Besides those that say where a run writes."""
 DURATION = "2s"
 """Of each benchmark in each run, where nobody says otherwise."""
 LONGEST_S = 600.0
@@ -98,8 +99,9 @@ def _plan(arguments: Namespace) -> Plan:
 def _words(arguments: Namespace, plan: Plan) -> list[str]:
     """What is passed on to every run; what neither flags nor files say is kept short."""
     from perfsuite.cli.options import command_of
+    from perfsuite.settings import WRITING
 
-    words = command_of(arguments, without=NOT_PASSED_ON)
+    words = command_of(arguments, without=[*NOT_PASSED_ON, *(option.name for option in WRITING)])
     origins = {setting.name: setting.origin for setting in plan.settings}
     if {origins["phase"], origins["plan"]} == {"built-in"}:
         words = [*NAMES, *words]

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from perfsuite.result import Result
     from perfsuite.suites.sides import Side
 
-ONCE = ("--output", "--json", "--junitxml", "--prometheus-file", "--otlp", "--raw", "--live")
-"""Flags of the run that are not for the runs that are made again: they write where it wrote."""
-
 
 def against_history(
     benchmark: str, runs: Sequence[Taken], history: History, arguments: Namespace, stopped: Callable[[], bool]
@@ -168,10 +165,12 @@ class _Again(contextlib.AbstractContextManager["_Again"]):
     def _command(self) -> tuple[list[str], Path]:
         from pathlib import Path
 
+        from perfsuite.settings import WRITING
+
         past = self._history.run_of(self._first.result.run.id)
         if past is None or not past.folder:
             raise CannotRunAgain("it cannot be run again: the history does not know the command that made it")
-        words = [word for word in past.command if not word.startswith(tuple(f"{flag}=" for flag in ONCE))]
+        words = [word for word in past.command if not word.startswith(tuple(f"{option.flag}=" for option in WRITING))]
         return words, Path(past.folder)
 
     def _run(

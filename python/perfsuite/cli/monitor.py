@@ -149,10 +149,12 @@ def criterion_of(text: str) -> Criterion:
 
     from perfsuite.analysis.alarms import Criterion
     from perfsuite.live.store import TIMES
+    from perfsuite.statistic import quantile_level, statistic
     from perfsuite.units import parse_duration, parse_ratio
 
-    found = re.fullmatch(r"\s*([a-z_]+)(?:\.(mean|p\d{1,2}(?:\.\d+)?))?\s*<=?\s*(\S.*)", text)
-    if found is None or found[1] not in ("error_rate", *TIMES) or (found[1] == "error_rate" and found[2]):
+    found = re.fullmatch(r"\s*([a-z_]+)(?:\.(mean|p[\d.]+))?\s*<=?\s*(\S.*)", text)
+    stat = statistic(found[2] or "p95") if found is not None else None
+    if found is None or found[1] not in ("error_rate", *TIMES) or (found[1] == "error_rate" and found[2]) or not stat:
         raise UsageError(
             f"--threshold {text}: write error_rate<5%, or {' or '.join(TIMES)} with mean or a quantile, such as "
             f"{TIMES[0]}.p95<2s"
@@ -160,9 +162,7 @@ def criterion_of(text: str) -> Criterion:
     where = f"--threshold {text}"
     if found[1] == "error_rate":
         return Criterion("error_rate", parse_ratio(found[3], where))
-    stat = found[2] or "p95"
-    quantile = None if stat == "mean" else float(stat[1:]) / 100.0
-    return Criterion(found[1], parse_duration(found[3], where) * 1000.0, quantile)
+    return Criterion(found[1], parse_duration(found[3], where) * 1000.0, quantile_level(stat))
 
 
 def teller_of(arguments: Namespace, target: str) -> Teller:

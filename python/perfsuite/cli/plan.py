@@ -35,7 +35,7 @@ def execute(arguments: Namespace) -> int:
     for text in plan.notes:
         print(f"perfsuite: {text}", file=sys.stderr)
     if arguments.predict is not None:
-        from perfsuite.cli.predicting import predicted
+        from perfsuite.cli.capacity_prediction import predicted
 
         think = plan.load.think
         return predicted(arguments.predict, arguments.result, plan.output, think, as_json=arguments.as_json)

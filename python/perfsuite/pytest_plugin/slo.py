@@ -17,12 +17,12 @@ from perfsuite.metric import labelled, metric
 from perfsuite.plan import Criterion
 from perfsuite.reports.figures import row_of
 from perfsuite.result import MetricResult
+from perfsuite.statistic import USUAL, statistic
 
 METRIC = "response_time"
 """What a test's samples are called in files, where every report and comparison knows it."""
-STATS = ("mean", "min", "max", "p50", "p90", "p95", "p99", "p999")
 UNITS = {"ns": 1e-6, "us": 1e-3, "ms": 1.0, "s": 1e3}
-_NAME = re.compile(r"(mean|min|max|p\d{2,4})_(ns|us|ms|s)")
+_NAME = re.compile(r"(mean|min|max|p\d+)_(ns|us|ms|s)")
 
 
 class SloMissed(AssertionError):
@@ -66,18 +66,18 @@ def said(found: MetricResult) -> str:
 
 def _criterion(name: str, limit: object, where: str) -> Criterion:
     match = _NAME.fullmatch(name)
-    if match is None:
-        raise unknown("criterion", name, [f"{stat}_ms" for stat in STATS], where)
+    stat = statistic(match[1]) if match is not None else None
+    if match is None or stat is None:
+        raise unknown("criterion", name, [f"{stat}_ms" for stat in USUAL], where)
     if isinstance(limit, bool) or not isinstance(limit, int | float):
         raise UsageError(f"{where}: {name}={shown(limit)} is no number; write {name}=50")
     if not (limit > 0 and math.isfinite(limit)):
         raise UsageError(f"{where}: {name}={shown(limit)} is no limit; write a number greater than 0")
-    stat, unit = match.groups()
     return Criterion(
         metric=METRIC,
         stat=stat,
         comparison="<",
-        target=limit * UNITS[unit],
+        target=limit * UNITS[match[2]],
         critical=True,
         required=False,
         origin=where,

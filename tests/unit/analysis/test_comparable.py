@@ -11,6 +11,7 @@ from perfsuite.analysis import comparable
 from perfsuite.analysis.comparable import conditions, differing, figures, host_of, key_of
 from perfsuite.plan import Phase, Plan
 from perfsuite.result import MetricResult, Stats, dump, parse
+from perfsuite.settings import WRITING
 from runs_made import result
 
 
@@ -82,6 +83,12 @@ def test_each_field_of_a_plan_is_a_condition_or_none_by_name() -> None:
     of_plan = {field.name for field in dataclasses.fields(Plan)}
     assert of_plan == conditions_of_run | comparable.NOT_CONDITIONS
     assert not conditions_of_run & comparable.NOT_CONDITIONS
+
+
+def test_where_a_run_writes_makes_no_other_configuration_and_is_for_no_other_run() -> None:
+    writing = {option.name for option in WRITING}
+    assert writing - {"json"} < comparable.NOT_CONDITIONS
+    assert {"output", "raw", "junitxml", "prometheus_file", "otlp", "live", "json"} == writing
     conditions_of_phase = {"name", "duration_s", "probes", "settings", "of"}
     of_phase = {field.name for field in dataclasses.fields(Phase)}
     assert of_phase == conditions_of_phase | comparable.NOT_OF_PHASE

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from perfsuite import runner
-from perfsuite.analysis.predicting import levels_of, predict
+from perfsuite.analysis.capacity_prediction import levels_of, predict
 from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
 from perfsuite.result import PhaseResult, dump, parse

@@ -9,13 +9,13 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from perfsuite.analysis.capacity import Interval
-    from perfsuite.analysis.predicting import Prediction
+    from perfsuite.analysis.capacity_prediction import Prediction
     from perfsuite.result import PhaseResult, Result
 
 
 def predicted(users: str, file: str | None, folder: Path, think_s: float, *, as_json: bool) -> int:
     """Prints the prediction; UsageError where there is nothing to predict from."""
-    from perfsuite.analysis.predicting import predict
+    from perfsuite.analysis.capacity_prediction import predict
     from perfsuite.cli.screen import put
     from perfsuite.errors import UsageError
 
@@ -66,7 +66,7 @@ def _measured(file: str | None, folder: Path) -> tuple[Path, Result, PhaseResult
 
 
 def _capacity(result: Result) -> PhaseResult | None:
-    from perfsuite.analysis.predicting import levels_of
+    from perfsuite.analysis.capacity_prediction import levels_of
 
     return next((phase for phase in result.phases if levels_of(phase)), None)
 
