@@ -50,7 +50,7 @@ TOKEN = re.compile(
     r"(?P<any>…)|[-+]?\d[\d,._:]*(?:e[-+]?\d+)?(?:(?P<time> (?:ns|µs|ms|s|min|h)\b)|(?P<size> (?:B|[KMGT]iB)\b))?"
     r"|(?P<room>\s+)|(?P<bars>[▁-▏]+)|(?P<literal>\D)"
 )
-NUMBER = r"[-+]?\d[\d,._:]*(?:e[-+]?\d+)?"
+NUMBER = r"(?:[-+]?\d[\d,._:]*(?:e[-+]?\d+)?|∞)"  # the end of an interval that a busy machine's samples do not reach
 
 
 READERS: dict[str, Callable[[str], object]] = {".toml": tomllib.loads, ".yaml": yaml.safe_load}
