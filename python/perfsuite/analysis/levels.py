@@ -41,6 +41,8 @@ would say little of the criteria there."""
 SURE = 2.33
 """Standard deviations of chance that are allowed for on one side, one case of a hundred: a search tries several levels
 near the limit, and each may err."""
+CONFIDENCE = 0.98
+"""Of the share of requests beyond a limit: the same."""
 BRIDGE = math.sqrt(math.log(100.0) / 2.0)
 """The queue that random arrivals of a known number make at a system that just bears them is a Brownian bridge's
 highest point: it is beyond so many roots of that number in one case of a hundred."""
@@ -242,7 +244,8 @@ def hold(metric: Metric, evidence: Evidence, criterion: Criterion) -> MetricResu
 
     An upper limit on a quantile is held against the share of requests beyond it, slice by slice of time: a limit that
     no request came near is met, however much the times below it depend on one another, which a level near the knee
-    does not last long enough to average out.
+    does not last long enough to average out.  Where requests came more than halfway to it, what they are worth is told
+    by how these crowd together: a queue makes many slow at once, and a short level has seen few queues.
     """
     found = judge(summarise(metric, evidence, criterion.stat), criterion)
     level = quantile_level(criterion.stat)
@@ -250,14 +253,19 @@ def hold(metric: Metric, evidence: Evidence, criterion: Criterion) -> MetricResu
         return found
     slices = [one for one in evidence.blocks if one.count] or [evidence.histogram]
     answers = sum(one.count for one in slices)
-    beyond, of = [], []
+    usual = evidence.histogram.quantile(0.5) if answers else 0.0
+    halfway = min(criterion.target, (usual + criterion.target) / 2.0)
+    beyond, near, of = [], [], []
     for one in slices:
         failed = evidence.failed * (one.count / answers if answers else 1.0)  # when they failed is not kept: evenly
         beyond.append(failed + (one.count * (1.0 - one.cdf(criterion.target)) if one.count else 0.0))
+        near.append(failed + (one.count * (1.0 - one.cdf(halfway)) if one.count else 0.0))
         of.append(failed + one.count)
     slow = stats.block_share_interval(beyond, of)
+    worth = min(slow.n_effective, stats.block_share_interval(near, of).n_effective)
+    share = stats.share_interval(min(worth, slow.estimate * worth), worth, CONFIDENCE)
     allowed = 1.0 - level
-    verdict: Verdict = "passed" if slow.high <= allowed else "failed" if slow.low > allowed else "undecided"
+    verdict: Verdict = "passed" if share.high <= allowed else "failed" if share.low > allowed else "undecided"
     return msgspec.structs.replace(found, verdict=verdict)
 
 

@@ -167,11 +167,13 @@ class Search:
         return max((level for level in good if high is None or level < high), default=None), high
 
     def _limit(self) -> float:
-        """Where the limit seems to be: what was ended where the backlog grew, if that is between the two levels."""
+        """Where the limit seems to be: what was ended where the backlog grew, or just above what is borne all the same;
+        else in the middle."""
         low, high = self._leans()
         assert low is not None
         assert high is not None
         ended = [one.limit for level, one in self._told if one.limit is not None and level == high]
-        if ended and low < ended[0] < high:
-            return ended[0]
-        return math.sqrt(low * high)
+        middle = math.sqrt(low * high)
+        if not ended or ended[0] >= high:
+            return middle
+        return max(ended[0], min(middle, low * math.sqrt(self._resolution)))

@@ -134,9 +134,16 @@ def test_too_few_requests_leave_it_open_leaning_the_way_of_their_value() -> None
 
 def test_times_that_drift_far_below_the_limit_are_no_doubt() -> None:
     """The times depend on one another so much that their p95 has no upper bound; none came near the limit."""
-    drifting = [100.0 + 300.0 * (i / 120) for i in range(120)]
+    drifting = [100.0 + 200.0 * (i / 120) for i in range(120)]
     assert held(times(drifting)).verdict == "passed"
     assert held(times([2 * value for value in drifting])).verdict != "passed"
+
+
+def test_times_that_come_near_the_limit_together_are_few() -> None:
+    """One queue of twenty in a level is one sight of what queues come to there; twenty alone are twenty."""
+    together = held(times([*[100.0] * 60, *[400.0] * 20, *[100.0] * 40]))
+    alone = held(times([400.0 if i % 6 == 0 else 100.0 for i in range(120)]))
+    assert (together.verdict, alone.verdict) == ("undecided", "passed")
 
 
 def test_an_error_rate_passes_a_level_by_its_value() -> None:

@@ -123,6 +123,12 @@ def test_what_was_ended_where_the_backlog_grew_says_where_the_limit_is() -> None
     step = search.step(60.0)
     assert step is not None
     assert 40.0 < step.level < 50.0, "the side that is further away, as close as that time can tell"
+    slow = Search(32.0)
+    slow.tell(32.0, passed(32.0))
+    slow.tell(64.0, Judgement("failed", False, "", limit=30.0))
+    beyond = slow.found()
+    assert beyond is not None
+    assert 32.0 < beyond.value < 34.0, "it bears more than it ended there, and nothing says that it is much more"
     nearer = search.step(600.0)
     assert nearer is not None
     assert nearer.level < step.level
@@ -179,8 +185,8 @@ def held(seen: Flow, criterion: Criterion = LIMIT) -> Samples:
     return Samples(histogram=whole, blocks=slices, failed=0, longest_wait=60_000.0)
 
 
-def judged(rate: float, seen: Flow) -> Judgement:
-    return judge_level(rate, [hold(metric("response_time"), held(seen), LIMIT)], seen)
+def judged(rate: float, seen: Flow, criterion: Criterion = LIMIT) -> Judgement:
+    return judge_level(rate, [hold(metric("response_time"), held(seen), criterion)], seen)
 
 
 def by_the_slope_itself(rate: float, seen: Flow) -> Judgement:
@@ -241,3 +247,22 @@ def test_judging_by_the_slope_itself_finds_too_much() -> None:
     """The negative control: by the rule that there was, the same searches miss the truth far more often."""
     found = [find(seed, 15.0, 8, "always 0.2", by_the_slope_itself) for seed in range(40)]
     assert sum(one.low <= 40.0 <= one.high for one in found) < 30
+
+
+def test_a_limit_that_queues_come_near_is_held_too() -> None:
+    """A p95 below 300 ms, at answers of 200: what the system bears within that is less than what it ends, and a level
+    sees few queues.  The truth comes of a level that lasts half an hour."""
+    tight = Criterion(metric="response_time", stat="p95", comparison="<", target=300.0)
+
+    def p95_ms(rate: float) -> float:
+        whole = flow(0, rate, 1800.0, 8, "always 0.2")
+        return held(whole).histogram.quantile(0.95)
+
+    within, beyond = 28.0, 31.0
+    assert p95_ms(within) < 300.0 < p95_ms(beyond)
+    found = [
+        find(seed, budget_s, 8, "always 0.2", lambda rate, seen: judged(rate, seen, tight))
+        for budget_s in (15.0, 30.0, 120.0)
+        for seed in range(20)
+    ]
+    assert sum(one.low <= beyond and one.high >= within for one in found) >= 57
