@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from served import Asked, beside, chunked, delta, sse, whole
 from talking import event, talking
 
 KEY = "sk-live-0a1b2c3d4e5f6g7h8i9j"
-PARTS = [KEY[:length] for length in range(8, len(KEY) + 1)]
+ENCODED = [
+    base64.b64encode(before + KEY.encode()).decode()[4 + -(-len(before) * 8 // 6) : -4] for before in (b"", b"B", b"Be")
+]
+PARTS = [*(KEY[:length] for length in range(8, len(KEY) + 1)), *(part[:12] for part in ENCODED)]
 
 
 def repeated(asked: Asked) -> str:
@@ -29,6 +33,9 @@ ECHOES: dict[str, Callable[[Asked], bytes]] = {
     "a refusal in HTML": lambda asked: whole("500 No", f"<p>{repeated(asked)}</p>".encode(), kind="text/html"),
     "a refusal in text": lambda asked: whole("500 No", repeated(asked).encode(), kind="text/plain"),
     "cut in the middle": lambda asked: whole("500 No", {"error": {"message": "x" * 270 + repeated(asked)}}),
+    "a refusal in base64": lambda asked: whole(
+        "403 No", {"error": {"message": f"no {base64.b64encode(repeated(asked).encode()).decode()}"}}
+    ),
     "an error in a stream": lambda asked: chunked(*sse({"error": {"message": f"bad {repeated(asked)}"}})),
     "no JSON": lambda asked: chunked(*sse(f"{repeated(asked)} is no JSON")),
     "a redirect": lambda asked: whole("302 Found", b"", f"Location: /login?{KEY}"),
@@ -71,7 +78,7 @@ def test_no_output_of_a_run_has_the_key(echo: str, engine: str, tmp_path: Path) 
     assert {Path(name).suffix for name in files} == {".json", ".md", ".html", ".ndjson"}, process.stderr
     assert clean(process.stdout, process.stderr, *files.values())
     (result,) = (data for name, data in files.items() if name.endswith(".json"))
-    if echo in ("a refusal", "a refusal in text", "an error in a stream"):
+    if echo in ("a refusal", "a refusal in base64", "a refusal in text", "an error in a stream"):
         assert MASK.encode() in result  # the words of the failure are there, and the key in them was seen
 
 

@@ -60,6 +60,7 @@ SHORT = {
 """Benchmarks that are commands as well."""
 
 INTERRUPTED = 130
+_OUT_OF_MEMORY = "out of memory: raise what this process may have (ulimit -v, the container's limit), or measure less"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -89,11 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whatever writes files names them; a stream that cannot be written to has no name.
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         where = f"{error.filename}: " if error.filename else "standard output: " if full else ""
-        _say(f"{where}{error.strerror or error}")
+        _say(_OUT_OF_MEMORY if error.errno == errno.ENOMEM else f"{where}{error.strerror or error}")
         try:
             _flush()
         except OSError:
             _abandon_stdout()
+        return 1
+    except MemoryError:
+        if verbose:
+            _traceback()
+        _say(_OUT_OF_MEMORY)
         return 1
     except Exception as error:  # noqa: BLE001 - the last resort: no traceback unless it was asked for
         if verbose:
@@ -101,6 +107,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if _came_of_interrupt(error):
             _say("interrupted")
             return INTERRUPTED
+        if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+            _say(f"no thread can be started; {_OUT_OF_MEMORY}")
+            return 1
         if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("perfsuite"):
             _say(f"{error.name} is needed and not installed: python -m pip install --upgrade perfsuite")
             return 1

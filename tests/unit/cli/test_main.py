@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -262,3 +264,19 @@ def test_python_dash_m() -> None:
         timeout=60,
     )
     assert (done.returncode, done.stdout[:10]) == (0, "perfsuite ")
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), OSError(errno.ENOMEM, "Cannot allocate memory"), RuntimeError("can't start new thread")]
+)
+def test_memory_that_is_not_there_is_no_internal_error(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def starved(_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("perfsuite.cli._dispatch", starved)
+    assert main(["doctor"]) == 1
+    said = capsys.readouterr().err
+    assert "out of memory: raise what this process may have" in said
+    assert "internal error" not in said
