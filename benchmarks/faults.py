@@ -286,6 +286,36 @@ def historical(fault: str, found: Ended) -> Row:
     return Row(fault, "the run is whole, and says how to add it later", f"{found}: {message(found, 'history')}", held)
 
 
+FAULTS = (
+    "the server refuses",
+    "the server refuses for now",
+    "the server closes in mid-stream",
+    "the server resets in mid-stream",
+    "the server answers no HTTP",
+    "the server sends an event that is no JSON",
+    "the server reports an error inside a 200",
+    "the server never ends its answers",
+    "the server stalls for longer than the time limit",
+    "the server is killed in mid-run",
+    "the server is frozen in mid-run",
+    "the client is killed at random instants",
+    "the disk is full, at one call after the other",
+    "the disk fails, at one call after the other",
+    "no file can be opened, at one call after the other",
+    "the output's folder takes no files",
+    "4 MiB of memory more than it began with",
+    "16 MiB of memory more than it began with",
+    "48 MiB of memory more than it began with",
+    "128 MiB of memory more than it began with",
+    "40 file descriptors for 64 connections",
+    "the clock of the day steps an hour forwards",
+    "the clock of the day steps an hour back",
+    "the history is cut off in the middle",
+    "the history is no database",
+    "the history is locked by another program",
+)
+"""Every fault that is tried; the page has a row for each."""
+
 ROWS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "server": misbehaving,
     "gone": killed_server,
@@ -323,6 +353,8 @@ def main() -> int:
             folder = work / name
             folder.mkdir()
             for row in ROWS[name](folder):
+                if row.fault not in FAULTS:
+                    raise KeyError(f"{row.fault!r} is not among FAULTS")
                 rows.append(row)
                 print(f"{'ok' if row.held else 'NOT HELD'}  {row.fault}: {row.happened}", flush=True)
     finally:
