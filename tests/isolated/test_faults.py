@@ -128,14 +128,18 @@ def test_what_a_damaged_file_does_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert "traceback" in files.offence(1, "Traceback …: a.json", "a.json")
     assert "signal 9" in files.offence(-9, "", "a.json")
 
-    def eats() -> None:
-        bytearray(2 * files.MEMORY_BYTES)
-
-    def raises() -> None:
-        raise KeyError("a.json")
-
-    assert "a traceback" in files.offence(*files.ended(tmp_path, eats), "a.json")
-    assert "a traceback" in files.offence(*files.ended(tmp_path, raises), "a.json")
+    program = f"""
+import sys
+from pathlib import Path
+sys.path.insert(0, {str(ROOT / "tests/fuzz")!r})
+import files
+def eats(): bytearray(2 * files.MEMORY_BYTES)
+def raises(): raise KeyError("a.json")
+for does in (eats, raises):
+    print(files.offence(*files.ended(Path(), does), "a.json"))
+"""
+    done = run("-c", program, folder=tmp_path)  # not forked here, where other tests may have left threads
+    assert done.stdout.split("\n")[:2] == ["a traceback", "a traceback"], done.stderr
     data = json.dumps({"a": [1, 2, {"b": "c"}]}).encode()
     made = {files.of_json(data, random.Random(seed)) for seed in range(200)}
     assert len(made) > 100  # the mutations do damage
