@@ -49,7 +49,7 @@ MEMORY_OUTPUT = Path("benchmark_results")
 
 AS_GIVEN = (
     *("raw", "junitxml", "prometheus_file", "otlp", "history", "live", "strict"),
-    *("pid", "collect", "api_key_env", "tokenizer", "modality", "verbose", "trace"),
+    *("pid", "collect", "api_key_env", "tokenizer", "modality", "verbose", "trace", "cluster", "rerun_lost"),
 )
 """Settings that are fields of the plan under their own names."""
 

@@ -186,6 +186,7 @@ class Setting:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything a run needs, validated once.  Durations in seconds.  ``collectors`` are those that a file names,
+    ``cluster``: whose processes drive the loads (None: this one), ``rerun_lost``: a part that was lost is driven again,
     ``notes`` what a reader of the result has to know of how the plan came to be."""
 
     target: str = "reference"
@@ -208,6 +209,8 @@ class Plan:
     otlp: Place | None = None
     history: Place | None = None
     live: str | None = None
+    cluster: str | None = None
+    rerun_lost: bool = False
     strict: bool = False
     metrics: tuple[str, ...] = ()
     pid: int | None = None

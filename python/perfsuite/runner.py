@@ -11,9 +11,10 @@ import contextlib
 import tempfile
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -36,6 +37,9 @@ from perfsuite.suites.session import Stretch
 from perfsuite.targets import open_target
 from perfsuite.targets.base import Target, Warns
 from perfsuite.targets.http.wired import Wired
+
+if TYPE_CHECKING:
+    from perfsuite.cluster.spread import Spread
 
 SAVE_EVERY_S = 10.0
 
@@ -110,6 +114,7 @@ class _Run:
         self._environment = environment("none: no target was opened", plan.collectors)
         self._target: Target | None = None
         self._raw: RawWriter | None = None
+        self._spread: Spread | None = None
         self._outlets: list[Outlet] = []
         self._saving = asyncio.Lock()
         self._budget = Budget(whose="the run's", most_requests=plan.load.max_requests, most_tokens=plan.load.max_tokens)
@@ -121,28 +126,43 @@ class _Run:
         self._environment = msgspec.structs.replace(here, collectors={**here.collectors, **asked})
         self._outlets = open_outlets(self.plan)
         with self._folder() as folder, self._raw_file():
-            target = await open_target(self.plan, Path(folder))
-            self._target = target
-            self._environment = msgspec.structs.replace(self._environment, stamps=target.stamps)
-            saver = asyncio.create_task(self._save_regularly())
-            try:
-                await self._first(target)
-                for number, phase in enumerate(self.plan.phases):
-                    if self.stop.is_set():
-                        break
-                    await self._phase(number, phase, target)
-                    if self._error is not None:
-                        break
-            finally:
-                async with self._saving:  # not while it writes: its thread would go on and outlive the run
-                    saver.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await saver
-                await self._close(target)
+            async with self._spreading(Path(folder)):
+                await self._measure(Path(folder))
         result = self._result(ended=time.time())
         for outlet in self._outlets:
             await asyncio.to_thread(outlet.close, result)
         return msgspec.structs.replace(result, run=msgspec.structs.replace(result.run, notes=self._all_notes()))
+
+    async def _measure(self, folder: Path) -> None:
+        target = await open_target(self.plan, folder)
+        self._target = target
+        self._environment = msgspec.structs.replace(self._environment, stamps=target.stamps)
+        saver = asyncio.create_task(self._save_regularly())
+        try:
+            await self._first(target)
+            for number, phase in enumerate(self.plan.phases):
+                if self.stop.is_set():
+                    break
+                await self._phase(number, phase, target)
+                if self._error is not None:
+                    break
+        finally:
+            async with self._saving:  # not while it writes: its thread would go on and outlive the run
+                saver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await saver
+            await self._close(target)
+
+    @contextlib.asynccontextmanager
+    async def _spreading(self, folder: Path) -> AsyncIterator[None]:
+        """While it lasts loads are driven by the plan's cluster, where it names one."""
+        if self.plan.cluster is None:
+            yield
+            return
+        from perfsuite.cluster.spread import Spread
+
+        async with Spread(self.plan, self._id, folder) as self._spread:
+            yield
 
     async def _first(self, target: Target) -> None:
         """A message before all others, where somebody wants to say what such answers come to."""
@@ -193,6 +213,7 @@ class _Run:
             budget=self._budget.share(self._parts[number]),
             watch=self._watch,
             beside=self._beside,
+            loads=self._spread,
         )
         try:
             await self._current.run()
@@ -251,6 +272,7 @@ class _Run:
     def _all_notes(self) -> list[str]:
         notes = [*self._notes, *([f"{self._trouble}; what is measured is whole without them"] if self._trouble else [])]
         notes += [outlet.trouble for outlet in self._outlets if outlet.trouble is not None]
+        notes += self._spread.notes() if self._spread is not None else []
         return [*notes, *(self._target.warnings if isinstance(self._target, Warns) else ())]
 
     def _result(self, ended: float | None) -> Result:

@@ -16,6 +16,7 @@ from perfsuite.values import (
     at_least,
     choice,
     choices,
+    cluster,
     collector,
     environment_name,
     listening,
@@ -327,7 +328,20 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "trace", switch, "chat-loop leaks: name the lines that allocate what stays (slower)", default=False, switch=True
     ),
-    Option("cluster", text, "drive the load from several machines", metavar="ADDRESS|local:N"),
+    Option(
+        "cluster",
+        cluster,
+        "spread each load over the workers of a Dask scheduler (tcp://HOST:PORT, tls://…), or over N processes here",
+        metavar="ADDRESS|local:N",
+        scope="ambient",  # whom Dask connects to can have it run code, and a stranger's plan file names nobody
+    ),
+    Option(
+        "rerun_lost",
+        switch,
+        "with --cluster: drive the part of a worker that was lost once more afterwards, as a row of its own",
+        default=False,
+        switch=True,
+    ),
     Option(
         "live",
         listening,
@@ -375,7 +389,5 @@ OF_CHAT = frozenset(
 HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}
 """By the kind of system that a phase is of."""
 
-NOT_YET = {
-    "cluster": "leave it out: one machine drives the load",
-}
+NOT_YET: dict[str, str] = {}
 """Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""

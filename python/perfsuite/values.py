@@ -98,6 +98,29 @@ def listening(value: object, where: str) -> str | None:
     return f"{host or '127.0.0.1'}:{int(port)}"
 
 
+def cluster(value: object, where: str) -> str:
+    """``local:N``, or a scheduler's address: HOST:PORT, ``tcp://`` or ``tls://`` before it."""
+    given = text(value, where)
+    kind, _, rest = given.partition(":")
+    if kind == "local":
+        if not (rest.isascii() and rest.isdigit() and 1 <= int(rest) <= 1024):
+            raise UsageError(f"{where}: {shown(given)} is no number of processes from 1 to 1,024; write local:2")
+        return f"local:{int(rest)}"
+    scheme, found, address = given.rpartition("://")
+    host, _, port = address.rpartition(":")
+    if (
+        (found and scheme not in ("tcp", "tls"))
+        or not host
+        or any(sign in host for sign in " /@")
+        or not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535)
+    ):
+        raise UsageError(
+            f"{where}: {shown(given)} is neither local:N nor a scheduler's address such as tcp://127.0.0.1:8786 or "
+            "tls://HOST:8786"
+        )
+    return given if found else f"tcp://{given}"
+
+
 def path(value: object, where: str) -> Path:
     """A path; whether the file is there is seen when it is used."""
     from pathlib import Path

@@ -17,7 +17,7 @@ LAYERS = [
     {"runner", "configuration", "sources", "concerned", "live"},
     {"reports", "charts"},
     {"suites", "serve"},
-    {"history", "discovery"},
+    {"history", "discovery", "cluster"},
     {"loadgen", "collectors", "analysis", "realtime", "selfchecks", "environment"},
     {"workloads"},
     {"targets"},

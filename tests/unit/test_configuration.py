@@ -197,6 +197,8 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "queries": "file",
         "live": "127.0.0.1:8090",
         "collect": "cloud",
+        "cluster": "local:2",
+        "rerun_lost": "true",
     }
     usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json", "allow_python"}
     assert set(example) == usable
@@ -431,7 +433,9 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"model": ["@http://x"]}, "no model's name"),
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
-        ({"cluster": "local:2"}, "not in this version"),
+        ({"cluster": "local:0"}, "no number of processes"),
+        ({"cluster": "http://box:8786"}, "neither local:N nor a scheduler's address"),
+        ({"cluster": "box"}, "neither local:N nor a scheduler's address"),
         ({"live": "127.0.0.1:65536"}, "is no HOST:PORT"),
         ({"find_max": True, "phase": ["baseline"]}, "none of the phases baseline drives a load; run load"),
         ({"find_max": True, "users": 3}, "searches by rate"),

@@ -44,6 +44,7 @@ NOT_CONDITIONS = frozenset(
         "metrics",
         "phases",
         "tokenizer",
+        "rerun_lost",
     }
 )
 """Fields of a plan that change no figure: where things are written, what is shown, how it is judged.  Of ``phases``

@@ -13,7 +13,7 @@ from perfsuite.units import figure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from perfsuite._core import Events
+    from perfsuite.loadgen import Recording
     from perfsuite.suites.session import Stretch
 
 LABEL = 9
@@ -42,7 +42,7 @@ def lines(stretch: Stretch, width: int, *, coloured: bool, bars: bool = True) ->
     return told + [_told(row, BAD if coloured and events.failed else DIM if coloured else "") for row in wrong]
 
 
-def _requests(events: Events) -> tuple[list[str], Sequence[float]]:
+def _requests(events: Recording) -> tuple[list[str], Sequence[float]]:
     """What became of them, and how many came to an end by second."""
     if not events.started and events.warmup:
         return [f"{events.warmup:,} sent to warm up"], ()

@@ -96,6 +96,7 @@ class _Drive:
         """Slots in use, likewise."""
 
     async def run(self, stop: asyncio.Event | None) -> Delivered:
+        await self.tally.agreed()
         self.tally.begin()
         loop = asyncio.get_running_loop()
         helpers = [loop.create_task(self.ticking.run())]

@@ -30,6 +30,10 @@ class LoadSpec:
       user has one in flight at most, so what falls due before the last answer came waits, on the user's clock.
 
     ``max_tokens``: no new requests once prompt and completion tokens together reach it.
+
+    A load that several processes drive together: ``part`` (index, of how many) says which of the arrivals, or of the
+    users, this one sends; all parts together send exactly what one process would, and ``rate`` and ``users`` are of the
+    whole.  ``start_ns``: when it begins, on this process' monotonic clock; None: as soon as all is ready.
     """
 
     duration_s: float
@@ -44,6 +48,8 @@ class LoadSpec:
     request_timeout_s: float = 60.0
     think_s: float = 0.0
     seed: int = 0
+    part: tuple[int, int] = (0, 1)
+    start_ns: int | None = None
 
     def __post_init__(self) -> None:
         wrong = [
@@ -59,6 +65,7 @@ class LoadSpec:
                 ("rate", self.rate, self.rate is None or 0.0 < self.rate <= 1e9, "above 0"),
                 ("max_requests", self.max_requests, self.max_requests is None or self.max_requests >= 1, "1 or more"),
                 ("max_tokens", self.max_tokens, self.max_tokens is None or self.max_tokens >= 1, "1 or more"),
+                ("part", self.part, 0 <= self.part[0] < self.part[1], "an index below the number of parts"),
             )
             if not good
         ]
@@ -105,6 +112,7 @@ class Delivered:
     shortened.  ``pauses``: times a slot of a closed loop paused because its request came to no connection, and
     ``paused_s`` the time of all slots together (``backoff``).  ``answered``: tokens of all answers, as the server told
     them, else as they came; ``cpu_s``: what this process used of processors meanwhile, with whatever else it did.
+    ``where``: which processes drove it, in words, and ``shards`` what each did, where it was not this one alone.
     ``wire``: what the engines counted
     (``csrc/wire/pfs_wire.h`` says what each means); nothing where Python drove.  ``warnings``: what the client did that
     may show in the figures.
@@ -127,6 +135,8 @@ class Delivered:
     paused_s: float = 0.0
     answered: int = 0
     cpu_s: float = 0.0
+    where: str = ""
+    shards: list[dict[str, object]] = field(default_factory=list)
     ended: str | None = None
     short: str | None = None
     examples: dict[str, list[str]] = field(default_factory=dict)

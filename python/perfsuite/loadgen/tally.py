@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from perfsuite.loadgen.alarm import SECOND
+from perfsuite.loadgen.alarm import SECOND, Alarm
 from perfsuite.loadgen.backoff import pauses_said
 from perfsuite.loadgen.spec import Delivered, LoadSpec, shortfall
 from perfsuite.loadgen.wire_counts import idleness, warnings
@@ -60,16 +60,23 @@ class Tally:
         self.examples: dict[str, list[str]] = {}
 
     def begin(self) -> None:
-        """The load starts now; ``events`` too, unless rows have begun already."""
-        self.start_ns = time.monotonic_ns()
+        """The load starts now, or when its spec says; ``events`` too, unless rows have begun already."""
+        self.start_ns = time.monotonic_ns() if self.spec.start_ns is None else self.spec.start_ns
         if self.events.started == 0 and self.events.warmup == 0:
             self.events.start_ns = self.start_ns
         self.measured_ns = self.start_ns + round(self.spec.warmup_s * SECOND)
         self.end_ns = self.start_ns + round(self.spec.duration_s * SECOND)
 
+    async def agreed(self) -> None:
+        """Waits for the agreed start of a closed loop, whose requests know no other; a schedule's know when they are
+        due."""
+        if self.spec.start_ns is not None and self.spec.due_rate is None:
+            with Alarm() as alarm:
+                await alarm.until(self.spec.start_ns)
+
     def share(self) -> float:
         """Of the time, that is over."""
-        return min(1.0, (time.monotonic_ns() - self.start_ns) / (self.end_ns - self.start_ns))
+        return min(1.0, max(0.0, (time.monotonic_ns() - self.start_ns) / (self.end_ns - self.start_ns)))
 
     @property
     def token_limit(self) -> str:

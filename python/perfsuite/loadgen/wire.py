@@ -106,6 +106,7 @@ class _Drive:
             helpers.append(loop.create_task(self._obey(stop)))
         try:
             room = await self._open()
+            await self.tally.agreed()
             if self.spec.due_rate is None:
                 await self.feeder.closed_loop(self.engines, self._begin)
             else:
@@ -150,7 +151,8 @@ class _Drive:
             engine.start()
             loop.add_reader(engine.fileno(), self._poll, engine)
         if self.spec.warmup_s > 0.0:
-            self.warmed = loop.call_later(self.spec.warmup_s, self._warmed_up)
+            left_ns = self.tally.measured_ns - time.monotonic_ns()  # the start may be agreed, and yet to come
+            self.warmed = loop.call_later(left_ns / 1e9, self._warmed_up)
 
     def _warmed_up(self) -> None:
         if self.warmed is not None:

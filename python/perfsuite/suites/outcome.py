@@ -113,6 +113,9 @@ def delivered(stretches: list[Stretch]) -> dict[str, object]:
             for one, row in zip(ended, rows, strict=True)
         ],
         **client_cpu(ended),
+        "shards": [
+            {"stretch": one.name, **shard} for one, row in zip(ended, rows, strict=True) for shard in row.shards
+        ],
         "stamps": [
             {"stretch": one.name, **{name: row.wire[name] for name in STAMPS}}
             for one, row in zip(ended, rows, strict=True)

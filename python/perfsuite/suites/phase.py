@@ -12,7 +12,7 @@ from perfsuite.analysis.verdict import phase_verdict
 from perfsuite.collectors import process_of, samplers_for, unit_of
 from perfsuite.errors import PerfsuiteError
 from perfsuite.evidence import Evidence, NotMeasured
-from perfsuite.loadgen import RawWriter
+from perfsuite.loadgen import Here, Loads, RawWriter
 from perfsuite.metric import metric
 from perfsuite.plan import Phase, Plan, overridden
 from perfsuite.result import Event, PhaseResult, Resource
@@ -46,8 +46,10 @@ class PhaseRun:
         budget: Budget | None = None,
         watch: Callable[[Stretch], None] | None = None,
         beside: Iterable[int] = (),
+        loads: Loads | None = None,
     ) -> None:
         self._plan = plan
+        self._loads = loads or Here()
         self._load = overridden(plan.load, phase)
         own = {"most_requests": phase.settings.get("max_requests"), "most_tokens": phase.settings.get("max_tokens")}
         self._budget = Budget(whose="the phase's", within=budget, **own)  # type: ignore[arg-type]
@@ -159,6 +161,7 @@ class PhaseRun:
             watch=self._watch,
             budget=budget,
             phase_started=self._started,
+            loads=self._loads,
         )
         self._note(f"{one.name} began")
         try:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from perfsuite._core import Events, Histogram
-from perfsuite.loadgen import Delivered, LoadSpec, drive
+from perfsuite._core import Histogram
+from perfsuite.loadgen import Delivered, Here, Loads, LoadSpec
 from perfsuite.metric import catalogue
 from perfsuite.suites.budget import Budget
 from perfsuite.targets.base import MemoryUnderTest, OverWire
@@ -17,7 +17,7 @@ from perfsuite.workloads.requests import access_pattern
 
 if TYPE_CHECKING:
     from perfsuite.errors import PerfsuiteError
-    from perfsuite.loadgen import OnReply, RawWriter, Times
+    from perfsuite.loadgen import OnReply, RawWriter, Recording, Times
     from perfsuite.plan import DatabaseLoad, Load, MemoryLoad, Phase, Plan, Tuning, Workload
     from perfsuite.targets.base import Failure, Reply, Request, Target
 
@@ -38,7 +38,7 @@ class Stretch:
 
     name: str
     spec: LoadSpec
-    events: Events
+    events: Recording
     objectives: dict[str, float]
     delivered: Delivered | None = None
     trial: bool = False
@@ -90,6 +90,8 @@ class Session:
     budget: Budget = field(default_factory=lambda: Budget(whose="the run's"))
     started: float = field(default_factory=time.monotonic)
     phase_started: float = field(default_factory=time.monotonic)
+    loads: Loads = field(default_factory=Here)
+    """Drives the requests: this process, or others."""
 
     def remaining_s(self) -> float:
         """Seconds left of the probe's share; 0 when it is over, the run is to stop, or nothing more may be sent."""
@@ -164,8 +166,10 @@ class Session:
             think_s=think_s,
             seed=self.seed,
         )
-        events = Events(
-            warmup_ns=int(warmup_s * 1e9),
+        events = self.loads.recording(
+            self.target,
+            requests,
+            spec,
             limit_ms=STABLE_LIMIT_MS,
             objectives=self.objectives,
             raw=self.raw is not None,
@@ -188,7 +192,7 @@ class Session:
             if on_reply is not None:
                 on_reply(request, reply, failure, times)
 
-        delivered = await drive(
+        delivered = await self.loads.drive(
             self.target,
             requests,
             spec,
@@ -207,6 +211,8 @@ class Session:
         stretch.delivered = delivered
         if isinstance(self.target, OverWire):
             stretch.process_cpu_s = time.process_time()
+        if delivered.where:
+            self.note(f"{name}: {delivered.where}")
         for warning in delivered.warnings:
             self.note(f"{name}: {warning}")
         return stretch

@@ -21,6 +21,8 @@ LONGEST_HISTORY = 400
 SHARED = 256
 LONGEST_SHARED = 1024
 """Characters of a message that several histories may share."""
+ANOTHER = 1_000_003
+"""From the seed of conversations to that of others."""
 TOKENS_A_WORD = 1.3
 """Tokens of an English word, about: for --prompt-tokens, whose truth is what the target reports."""
 
@@ -48,14 +50,16 @@ def requests(
     models: Sequence[str] = (),
     repeat_back: bool = False,
     expecting: bool = True,
+    part: tuple[int, int] = (0, 1),
 ) -> Conversing:
     """Requests without end, from each of ``slots`` conversations in turn; when one ends its slot begins the next.
 
     ``repeat_back``: the first message of a generated conversation states its fact and asks for it too (age 0), which
     tells whether a system that shows only its answers can show what it remembers at all.  ``models`` are given to
     conversations in turn; none: the target's default.  ``expecting`` False: nobody looks whether the facts that are
-    asked for come back, and no request expects one.  Raises UsageError for a file of conversations that cannot be
-    used.
+    asked for come back, and no request expects one.  ``part``: of what several processes say together, every so many-th
+    conversation; all parts together are the conversations of one.  Raises UsageError for a file of conversations that
+    cannot be used.
     """
     if slots < 1:
         raise ValueError(f"requests need 1 slot or more, not {slots}")
@@ -63,7 +67,35 @@ def requests(
         source = _recorded(workload.conversations, workload.turns)
     else:
         source = _generated(seed, repeat_back, expecting, workload.turns)
-    return Conversing(source, slots, workload, models, random.Random(f"padding {seed}"))
+    index, of = part
+    padding = random.Random(f"padding {seed}" if of == 1 else f"padding {seed} of part {index} of {of}")
+    recipe = Recipe(seed, slots, workload, tuple(models), repeat_back, expecting)
+    return Conversing(islice(source, index, None, of), slots, workload, recipe, padding, part)
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How ``requests`` made its conversations: enough for another process to make its part of them."""
+
+    seed: int
+    slots: int
+    workload: Workload
+    models: tuple[str, ...]
+    repeat_back: bool
+    expecting: bool
+
+    def part(self, index: int, of: int, *, slots: int, again: int = 0) -> Conversing:
+        """The conversations of one of so many parts, ``slots`` at a time.  ``again``: how often the part was made
+        before, whose conversations are not said a second time."""
+        return requests(
+            self.seed + again * ANOTHER,
+            slots=slots,
+            workload=self.workload,
+            models=self.models,
+            repeat_back=self.repeat_back,
+            expecting=self.expecting,
+            part=(index, of),
+        )
 
 
 class Conversing:
@@ -79,12 +111,14 @@ class Conversing:
         source: Iterator[tuple[str, str, Iterable[_Step]]],
         slots: int,
         workload: Workload,
-        models: Sequence[str],
+        recipe: Recipe,
         rng: random.Random,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
+        self.recipe = recipe
         self._source = source
         self._workload = workload
-        self._models: Iterator[str | None] = cycle(models) if models else cycle((None,))
+        self._models: Iterator[str | None] = islice(cycle(recipe.models or (None,)), part[0], None, part[1])
         self._rng = rng
         self._grows = workload.turns is not None
         self._slots = [_Slot() for _ in range(slots)]
