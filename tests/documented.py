@@ -47,7 +47,7 @@ for line in sys.stdin:
     print(chr(0), flush=True)
 """
 TOKEN = re.compile(
-    r"(?P<any>…)|[-+]?\d[\d,._:]*(?:e[-+]?\d+)?(?:(?P<time> (?:ns|µs|ms|s|min|h)\b)|(?P<size> (?:B|[KMGT]iB)\b))?"
+    r"(?P<any>…)|∞|[-+]?\d[\d,._:]*(?:e[-+]?\d+)?(?:(?P<time> (?:ns|µs|ms|s|min|h)\b)|(?P<size> (?:B|[KMGT]iB)\b))?"
     r"|(?P<room>\s+)|(?P<bars>[▁-▏]+)|(?P<literal>\D)"
 )
 NUMBER = r"(?:[-+]?\d[\d,._:]*(?:e[-+]?\d+)?|∞)"  # the end of an interval that a busy machine's samples do not reach

@@ -85,6 +85,7 @@ def test_what_is_wrong_is_seen(text: str, why: str, tmp_path: Path) -> None:
 
 def test_shapes() -> None:
     compare(["p50  1.5 ms [1–2]", "…", "end"], "p50 220 µs   [0.5–1,300]\nany\nthing\nend\n")
+    compare(["[34.1–∞]", "[3–4]"], "[1–2]\n[5–∞]")
     compare(["a …", "≤ 2 ██ 3"], "a b c\n≤ 10 ▊        1")
     with pytest.raises(Differs, match="from line 2 on"):
         compare(["a", "b", "…"], "a\nc\nb\n")
