@@ -78,7 +78,7 @@ def test_where_files_went_is_no_condition_and_the_length_is() -> None:
 def test_each_field_of_a_plan_is_a_condition_or_none_by_name() -> None:
     """A new field of the plan, or of a phase, has to be put into one of the two."""
     conditions_of_run = {"target", "profile", "seed", "models", "load", "workload", "tuning", "memory", "database"}
-    conditions_of_run |= {"agent_models", "modality", "trace"}
+    conditions_of_run |= {"agent_models", "modality", "trace", "cluster"}
     conditions_of_run |= {"phase_timeout_s", "request_timeout_s"}
     of_plan = {field.name for field in dataclasses.fields(Plan)}
     assert of_plan == conditions_of_run | comparable.NOT_CONDITIONS
