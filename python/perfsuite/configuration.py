@@ -14,7 +14,7 @@ from typing import Any, Literal, cast
 
 from perfsuite.concerned import all_of, heeded, inapplicable, showing
 from perfsuite.criteria import Threshold, criterion, thresholds
-from perfsuite.errors import Mistakes, UsageError, shown, unknown
+from perfsuite.errors import Mistakes, shown, unknown
 from perfsuite.metric import metric
 from perfsuite.phases import GROUPS, chat_loop, documented, giving_way, memory_suite, with_stable_memory
 from perfsuite.plan import (
@@ -32,7 +32,7 @@ from perfsuite.plan import (
     Workload,
     overridden,
 )
-from perfsuite.settings import BY_NAME, HEEDED, NOT_YET, OPTIONS, Option
+from perfsuite.settings import BY_NAME, HEEDED, OPTIONS, Option
 from perfsuite.sources import Reading, Source, read_file, read_plan_file, read_variables
 from perfsuite.units import TokenLength
 from perfsuite.values import Place
@@ -148,8 +148,6 @@ class _Builder:
             self.origins["threshold"] = origin
             return
         value = option.parse(raw, place)
-        if option.name in NOT_YET and value:
-            raise UsageError(f"{place} is not in this version; {NOT_YET[option.name]}")
         self.values[option.name] = value
         self.origins[option.name] = origin
         if source.typed:
@@ -226,7 +224,7 @@ class _Builder:
             settings=tuple(
                 Setting(name=option.name, value=value[option.name], origin=self.origins[option.name])
                 for option in OPTIONS
-                if option.scope != "flag" and option.name != "quick" and option.name not in NOT_YET
+                if option.scope != "flag" and option.name != "quick"
             ),
         )
 

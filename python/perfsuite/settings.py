@@ -388,6 +388,3 @@ OF_CHAT = frozenset(
 """What only phases of a chat system heed."""
 HEEDED = {"memory": OF_MEMORY, "chat": OF_CHAT, "database": OF_DATABASE}
 """By the kind of system that a phase is of."""
-
-NOT_YET: dict[str, str] = {}
-"""Settings whose feature is not in this version, and what to do instead.  A feature that arrives takes its row away."""

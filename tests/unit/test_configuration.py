@@ -14,7 +14,7 @@ from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
 from perfsuite.phases import documented
 from perfsuite.plan import Criterion, Phase, Plan
-from perfsuite.settings import BY_NAME, NOT_YET, OF_CHAT, OF_DATABASE, OF_MEMORY, OPTIONS
+from perfsuite.settings import BY_NAME, OF_CHAT, OF_DATABASE, OF_MEMORY, OPTIONS
 
 FIVE = ["baseline", "cross-model", "load", "compression", "token"]
 SUITE = ["latency", "throughput", "footprint"]
@@ -200,7 +200,7 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         "cluster": "local:2",
         "rerun_lost": "true",
     }
-    usable = {option.name for option in OPTIONS} - set(NOT_YET) - {"plan", "json", "allow_python"}
+    usable = {option.name for option in OPTIONS} - {"plan", "json", "allow_python"}
     assert set(example) == usable
     for name, value in example.items():
         (tmp_path / "perfsuite.toml").write_text(f'{name} = "{value}"\n')
@@ -583,4 +583,3 @@ def test_what_only_one_kind_of_system_heeds_is_a_setting_and_of_one_kind() -> No
     assert not OF_MEMORY & OF_CHAT
     assert not OF_DATABASE & OF_CHAT
     assert not (OF_DATABASE & OF_MEMORY) - {"workers"}
-    assert set(NOT_YET) <= set(BY_NAME)

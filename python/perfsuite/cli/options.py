@@ -7,7 +7,7 @@ import sys
 from argparse import ArgumentParser, HelpFormatter, Namespace
 
 from perfsuite.errors import UsageError, unknown
-from perfsuite.settings import NOT_YET, OPTIONS, Option
+from perfsuite.settings import OPTIONS, Option
 from perfsuite.values import place
 
 TYPE_CHECKING = False
@@ -97,9 +97,7 @@ def add_settings(parser: ArgumentParser, *, without: Iterable[str] = ()) -> None
 def add_setting(parser: ArgumentParser, option: Option, default: object, text: str = "") -> None:
     """A setting's flag; its help says what a command takes that is not given it, and what it is there for (``text``,
     where that is not what the row says)."""
-    from argparse import SUPPRESS
-
-    help_text = SUPPRESS if option.name in NOT_YET else _help(text or option.help, default, switch=option.switch)
+    help_text = _help(text or option.help, default, switch=option.switch)
     if option.switch:
         parser.add_argument(*option.flags, dest=option.name, action="store_true", default=None, help=help_text)
     else:
