@@ -79,10 +79,11 @@ def _completed(action: Action, command: str) -> None:
 
 
 def _benchmarks() -> Iterator[str]:
-    """The phases, those of other packages too; one that is broken is left out, as ``doctor`` says."""
+    """The phases and their groups, those of other packages too; one that is broken is left out, as ``doctor`` says."""
+    from perfsuite.phases import GROUPS
     from perfsuite.sources import Reading
 
     reading = Reading()
     reading.add_installed()
     yield from reading.known.phases
-    yield from ("suite", "all")
+    yield from GROUPS

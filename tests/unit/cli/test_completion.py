@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfsuite.cli import COMMANDS, SHORT, main
-from perfsuite.phases import built_in
+from perfsuite.phases import GROUPS, built_in
 from terminals import PACKAGE
 
 pytest.importorskip("shtab")
@@ -50,6 +50,7 @@ def test_bash(tmp_path: Path) -> None:
     assert all(one.startswith("--pro") for one in offered(tmp_path, "perfsuite", "run", "--pro"))
     assert offered(tmp_path, "perfsuite", "run", "--profile", "") == {"quick", "standard", "full"}
     assert offered(tmp_path, "perfsuite", "run", "comp") == {name for name in built_in() if name.startswith("comp")}
+    assert offered(tmp_path, "perfsuite", "run", "") >= set(GROUPS)
     assert offered(tmp_path, "perfsuite", "report", "res") == {"results-1.json"}
     assert "folder" in {one.rstrip("/") for one in offered(tmp_path, "perfsuite", "run", "--output", "fo")}
     assert offered(tmp_path, "perfsuite", "nothing", "--pro") == set()
