@@ -49,7 +49,7 @@ class ComparisonBenchmark:
         ``ComparisonSettings``."""
         from perfsuite.api import remembered
         from perfsuite.configuration import configure
-        from perfsuite.reports.comparison import write
+        from perfsuite.reports.systems.screen import write
         from perfsuite.suites.memory.comparison import BASELINES, ComparisonSettings, compare, entrants
         from perfsuite.suites.memory.recorded import as_result
         from perfsuite.workloads.memories import SIZE, Seeded

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from perfsuite.reports.comparison import Files
+    from perfsuite.reports.systems.screen import Files
     from perfsuite.suites.memory.comparison import ComparisonSettings
     from perfsuite.suites.memory.comparison_result import Comparison
     from perfsuite.suites.memory.models import ModelSettings
@@ -69,7 +69,7 @@ def execute(arguments: Namespace) -> int:
     from perfsuite.cli.meter import Meter
     from perfsuite.exports.places import writable_folder
     from perfsuite.history.store import remember
-    from perfsuite.reports.comparison import terminal, write
+    from perfsuite.reports.systems.screen import terminal, write
     from perfsuite.suites.memory.comparison import compare, entrants
     from perfsuite.suites.memory.comparison_result import dump
     from perfsuite.suites.memory.recorded import as_result

@@ -137,8 +137,8 @@ def render_comparison(comparison: Comparison, path: Path, folder: Path, formats:
     from perfsuite.errors import UsageError
     from perfsuite.exports.files import write_atomically
     from perfsuite.exports.places import make_folder
-    from perfsuite.reports.comparison import terminal
     from perfsuite.reports.formats import COMPARISON
+    from perfsuite.reports.systems.screen import terminal
 
     here = (*COMPARISON, SCREEN)
     if not set(formats) & set(here):

@@ -72,13 +72,13 @@ def _comparison(comparison: Comparison) -> bytes:
 
 
 def _comparison_markdown(comparison: Comparison) -> bytes:
-    from perfsuite.reports.comparison_markdown import markdown
+    from perfsuite.reports.systems.markdown import markdown
 
     return markdown(comparison).encode("utf-8", "replace")
 
 
 def _comparison_page(comparison: Comparison) -> bytes:
-    from perfsuite.reports.comparison_page import page
+    from perfsuite.reports.systems.page import page
 
     return page(comparison).encode("utf-8", "replace")
 

@@ -68,7 +68,7 @@ def render(result: Result, beside: Beside | None = None) -> str:
 
 
 def _compared(before: Result, after: Result) -> Iterator[Chart]:
-    from perfsuite.charts.comparison import before_and_after
+    from perfsuite.charts.before_and_after import before_and_after
 
     earlier = {phase.name: phase for phase in before.phases}
     for phase in after.phases:

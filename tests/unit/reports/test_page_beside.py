@@ -12,7 +12,7 @@ import runs_made
 from perfsuite._core import Histogram
 from perfsuite.analysis.trends import trends
 from perfsuite.api import compare
-from perfsuite.charts.comparison import before_and_after
+from perfsuite.charts.before_and_after import before_and_after
 from perfsuite.charts.past import trend_chart
 from perfsuite.history.past import past_of
 from perfsuite.history.store import History

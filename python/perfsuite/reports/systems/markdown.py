@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from perfsuite.analysis.retrieval import MEASURES
-from perfsuite.reports.comparison_rows import (
+from perfsuite.reports.markdown import escape
+from perfsuite.reports.systems.rows import (
     COLUMNS,
     KINDS,
     Row,
@@ -19,7 +20,6 @@ from perfsuite.reports.comparison_rows import (
     visibility_said,
     warning,
 )
-from perfsuite.reports.markdown import escape
 from perfsuite.suites.memory.comparison_result import Comparison
 
 

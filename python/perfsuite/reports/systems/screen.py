@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from perfsuite.reports import tables
-from perfsuite.reports.comparison_rows import COLUMNS, headline, pairs_said, rows, title, warning
 from perfsuite.reports.figures import printable
 from perfsuite.reports.fileset import write_together
 from perfsuite.reports.formats import COMPARISON
+from perfsuite.reports.systems.rows import COLUMNS, headline, pairs_said, rows, title, warning
 from perfsuite.suites.memory.comparison_result import Comparison
 
 LONGEST_ON_SCREEN = 400

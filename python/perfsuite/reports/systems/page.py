@@ -13,7 +13,8 @@ from importlib.resources import files
 from typing import NamedTuple
 
 from perfsuite.analysis.retrieval import HEADLINE, MEASURES
-from perfsuite.reports.comparison_rows import (
+from perfsuite.reports.figures import printable
+from perfsuite.reports.systems.rows import (
     COLUMNS,
     KINDS,
     Row,
@@ -25,8 +26,7 @@ from perfsuite.reports.comparison_rows import (
     visibility_said,
     warning,
 )
-from perfsuite.reports.comparison_rows import title as named
-from perfsuite.reports.figures import printable
+from perfsuite.reports.systems.rows import title as named
 from perfsuite.suites.memory.comparison_result import Comparison, Figure
 from perfsuite.units import figure
 

@@ -13,10 +13,10 @@ import pytest
 
 from perfsuite.analysis.retrieval import MEASURES
 from perfsuite.errors import UsageError
-from perfsuite.reports.comparison import terminal, write
-from perfsuite.reports.comparison_markdown import markdown
-from perfsuite.reports.comparison_page import page, points
-from perfsuite.reports.comparison_rows import COLUMNS, rows, title
+from perfsuite.reports.systems.markdown import markdown
+from perfsuite.reports.systems.page import page, points
+from perfsuite.reports.systems.rows import COLUMNS, rows, title
+from perfsuite.reports.systems.screen import terminal, write
 from perfsuite.result import Environment
 from perfsuite.suites.memory.comparison_result import (
     PLUMBING,
