@@ -227,7 +227,7 @@ def histories() -> dict[str, bytes]:
 
 
 def stores() -> dict[str, bytes]:
-    from perfsuite.live.store import Fold, Store
+    from perfsuite.monitor.store import Fold, Store
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "monitor.db")
@@ -254,7 +254,7 @@ def caches() -> dict[str, bytes]:
 
 def use_store(path: Path) -> Callable[[], object]:
     def use() -> None:
-        from perfsuite.live.store import MINUTE, Store
+        from perfsuite.monitor.store import MINUTE, Store
 
         store = Store(path, "reference", most_bytes=1 << 20)
         store.spans(MINUTE, 0.0)

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "python/perfsuite"
 LAYERS = [
     {"cli", "pytest_plugin", "__main__"},
     {"api", "benchmarking", "comparison_benchmark"},
-    {"runner", "configuration", "sources", "concerned", "live"},
+    {"runner", "configuration", "sources", "concerned", "live", "monitor"},
     {"reports", "charts"},
     {"suites", "serve"},
     {"history", "discovery", "cluster"},

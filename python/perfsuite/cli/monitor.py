@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from perfsuite.analysis.alarms import Criterion
-    from perfsuite.live.store import Store
-    from perfsuite.live.telling import Teller
-    from perfsuite.live.watching import Monitor, Watch
     from perfsuite.live.web import Server
+    from perfsuite.monitor.store import Store
+    from perfsuite.monitor.telling import Teller
+    from perfsuite.monitor.watching import Monitor, Watch
     from perfsuite.plan import Plan
 
 RATE = 0.2
@@ -70,8 +70,8 @@ def execute(arguments: Namespace) -> int:
     from perfsuite.live.board import Board
     from perfsuite.live.making import browser_monitor, resources
     from perfsuite.live.opening import opened
-    from perfsuite.live.watching import Monitor
     from perfsuite.live.web import Server
+    from perfsuite.monitor.watching import Monitor
     from perfsuite.values import listening
 
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
@@ -113,7 +113,7 @@ async def _watched(monitor: Monitor, server: Server) -> None:
 def watch_of(arguments: Namespace) -> Watch:
     """What the flags say is to be watched; UsageError with every mistake."""
     from perfsuite.errors import Mistakes
-    from perfsuite.live.watching import Watch
+    from perfsuite.monitor.watching import Watch
     from perfsuite.values import positive_duration, positive_rate
 
     mistakes = Mistakes()
@@ -148,7 +148,7 @@ def criterion_of(text: str) -> Criterion:
     import re
 
     from perfsuite.analysis.alarms import Criterion
-    from perfsuite.live.store import TIMES
+    from perfsuite.monitor.store import TIMES
     from perfsuite.statistic import quantile_level, statistic
     from perfsuite.units import parse_duration, parse_ratio
 
@@ -171,7 +171,7 @@ def teller_of(arguments: Namespace, target: str) -> Teller:
     from pathlib import Path
     from urllib.parse import urlsplit
 
-    from perfsuite.live.telling import Teller
+    from perfsuite.monitor.telling import Teller
 
     if arguments.webhook is not None and urlsplit(arguments.webhook).scheme not in ("http", "https"):
         raise UsageError(f"--webhook {arguments.webhook}: no http:// or https:// address")
@@ -191,7 +191,7 @@ def store_of(arguments: Namespace, target: str) -> Store:
     """The file that the monitor keeps."""
     from pathlib import Path
 
-    from perfsuite.live.store import HOUR, KEPT_S, Store
+    from perfsuite.monitor.store import HOUR, KEPT_S, Store
     from perfsuite.units import parse_duration, parse_size
 
     kept = dict(KEPT_S)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from perfsuite.analysis.alarms import Alarm
-from perfsuite.live import telling
-from perfsuite.live.telling import MOST_WAITING, TRIES, Teller
+from perfsuite.monitor import telling
+from perfsuite.monitor.telling import MOST_WAITING, TRIES, Teller
 
 PATIENCE_S = 60.0
 FIRED = Alarm("error_rate", "criterion", 0.0, "error_rate is 50 %")

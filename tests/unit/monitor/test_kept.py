@@ -11,7 +11,7 @@ import pytest
 from perfsuite._core import Histogram
 from perfsuite.analysis.alarms import Alarm, merged
 from perfsuite.errors import UsageError
-from perfsuite.live.store import HOUR, KEPT_S, LEAST_BYTES, MINUTE, SECOND, Fold, Store
+from perfsuite.monitor.store import HOUR, KEPT_S, LEAST_BYTES, MINUTE, SECOND, Fold, Store
 
 START = 1_800_000_000
 MUCH = 100 << 20

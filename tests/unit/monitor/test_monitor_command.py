@@ -18,7 +18,7 @@ import pytest
 from perfsuite.cli import main
 from perfsuite.cli.monitor import criterion_of, default_store
 from perfsuite.errors import UsageError
-from perfsuite.live.store import HOUR, Store
+from perfsuite.monitor.store import HOUR, Store
 from perfsuite.pythonpath import VARIABLE, joined, package
 
 PATIENCE_S = 120.0

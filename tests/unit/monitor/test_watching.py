@@ -13,11 +13,11 @@ from perfsuite.analysis.alarms import Criterion
 from perfsuite.configuration import configure
 from perfsuite.errors import UsageError
 from perfsuite.history.database import HistoryError
-from perfsuite.live import watching
 from perfsuite.live.board import Board
-from perfsuite.live.store import HOUR, SECOND, Store
-from perfsuite.live.telling import Teller
-from perfsuite.live.watching import LONGEST_PAUSE_S, Monitor, Watch, pauses
+from perfsuite.monitor import watching
+from perfsuite.monitor.store import HOUR, SECOND, Store
+from perfsuite.monitor.telling import Teller
+from perfsuite.monitor.watching import LONGEST_PAUSE_S, Monitor, Watch, pauses
 
 NOW = 1_800_000_000.0
 

@@ -21,17 +21,17 @@ from perfsuite._core import Events, Histogram
 from perfsuite.analysis.alarms import Criterion, Finding, advanced, criterion, merged, regressed, rising
 from perfsuite.errors import PerfsuiteError, UsageError
 from perfsuite.history.database import HistoryError
-from perfsuite.live.store import HOUR, MINUTE, SECOND, Fold, Store
-from perfsuite.live.telling import message
 from perfsuite.loadgen import LoadSpec, drive
 from perfsuite.loadgen.raw import COLUMNS, rows
+from perfsuite.monitor.store import HOUR, MINUTE, SECOND, Fold, Store
+from perfsuite.monitor.telling import message
 from perfsuite.targets import open_target
 from perfsuite.workloads.requests import requests
 
 if TYPE_CHECKING:
     from perfsuite.analysis.alarms import Alarm, Span
     from perfsuite.live.board import Board
-    from perfsuite.live.telling import Teller
+    from perfsuite.monitor.telling import Teller
     from perfsuite.plan import Plan
     from perfsuite.targets.base import Target
 
