@@ -72,6 +72,8 @@ class Engine:
                         processes=True,
                         host="127.0.0.1",
                         dashboard_address=None,
+                        # Without a page it listens all the same, at a port that another run may have.
+                        scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                         memory_limit=0,
                         local_directory=os.fspath(folder),
                         silence_logs=logging.CRITICAL,

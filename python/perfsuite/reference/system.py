@@ -127,6 +127,8 @@ class ChatSystem:
         try:
             self._memories = Memories(self._store, self.config)
         except sqlite3.Error as error:
+            self._store.close()
+            self._store = None
             raise PerfsuiteError(f"cannot read the database {path}: {error}") from error
         await self.utility.load()
         async with self.pool.use(self.config.models[0].name):

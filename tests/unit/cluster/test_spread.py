@@ -170,7 +170,8 @@ async def test_a_scheduler_that_dies_ends_the_load_and_keeps_what_was_told(
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "scheduler.json"
     common = ("--scheduler-file", str(file))
-    scheduler_says = ("distributed.cli.dask_scheduler", *common, "--host", "127.0.0.1", "--port", "0", "--no-dashboard")
+    loopback = ("--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+    scheduler_says = ("distributed.cli.dask_scheduler", *common, *loopback)
     worker_says = ("distributed.cli.dask_worker", *common, "--nthreads", "1", "--no-nanny", "--no-dashboard")
     async with (
         started(*scheduler_says, until=b"Scheduler at:") as scheduler,
@@ -210,6 +211,18 @@ async def test_a_load_that_cannot_be_spread_says_why(tmp_path: Path) -> None:
         assert alone.where == ""
     finally:
         await target.close()
+
+
+@in_a_loop
+async def test_two_clusters_of_this_machine_take_no_port_from_each_other(tmp_path: Path) -> None:
+    pytest.importorskip("distributed")
+    one = await Engine.open("local:1", tmp_path)
+    try:
+        other = await Engine.open("local:1", tmp_path)  # a port that is taken is a warning, and fails the test
+        await other.close()
+        assert one._cluster.scheduler.http_server.address == "127.0.0.1"
+    finally:
+        await one.close()
 
 
 @in_a_loop

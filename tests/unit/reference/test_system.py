@@ -316,5 +316,9 @@ def test_a_database_that_cannot_be_read_is_named(tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr("perfsuite.reference.system.Memories", broken)
     file = tmp_path / "a.sqlite"
+    system = ChatSystem(ReferenceConfig(path=file))
     with pytest.raises(PerfsuiteError, match=f"cannot read the database {file}: locking protocol"):
-        asyncio.run(ChatSystem(ReferenceConfig(path=file)).open())
+        asyncio.run(system.open())
+    with pytest.raises(PerfsuiteError, match="is not open"):
+        _ = system.store  # and its file is closed
+    assert not any(Path(one).exists() and Path(one).resolve() == file for one in Path("/proc/self/fd").iterdir())
