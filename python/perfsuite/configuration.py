@@ -265,6 +265,8 @@ class _Builder:
             unheeded = frozenset().union(*HEEDED.values()).difference(*map(heeded, phases))
             for name in sorted(unheeded & self.typed):
                 self.mistakes.add(f"{BY_NAME[name].flag}: has no meaning for {names}; leave it out")
+        if "rerun_lost" in self.typed and self.values["rerun_lost"] and self.values["cluster"] is None:
+            self.mistakes.add(f"{self.origins['rerun_lost']}: nothing is lost without --cluster; leave it out")
         searching = [phase for phase in phases if overridden(load, phase).find_max]
         if load.find_max and phases and not any(showing([phase], "max_rate") for phase in searching):
             names = ", ".join(phase.name for phase in phases)

@@ -208,10 +208,13 @@ def test_every_setting_can_come_from_every_source(tmp_path: Path) -> None:
         where = str(tmp_path / "perfsuite.toml")
         assert origin(plan(tmp_path), shown) == where
         assert origin(plan(environment={BY_NAME[name].variable: str(value)}), shown) == BY_NAME[name].variable
-        made = plan(**{"phase": "all", name: value})
+        besides = {"cluster": "local:2"} if name == "rerun_lost" else {}
+        made = plan(**{"phase": "all", name: value, **besides})
         assert origin(made, shown) == BY_NAME[name].flag
         built_in = name in ("target", "quick", "profile")  # the examples are what is built in
-        assert built_in or replace(made, settings=()) != replace(plan(phase="all"), settings=()), f"{name} does nothing"
+        assert built_in or replace(made, settings=()) != replace(plan(phase="all", **besides), settings=()), (
+            f"{name} does nothing"
+        )
 
 
 def test_the_documented_troubleshooting_flags() -> None:
@@ -431,6 +434,7 @@ def test_all_mistakes_are_named_at_once_each_with_its_place(tmp_path: Path) -> N
         ({"target": " "}, "empty"),
         ({"target": "refrence"}, "did you mean reference"),
         ({"model": ["@http://x"]}, "no model's name"),
+        ({"rerun_lost": "true"}, "nothing is lost without --cluster"),
         ({"model": ["a", "a@http://x"]}, "named twice"),
         ({"phase": [""]}, "empty"),
         ({"cluster": "local:0"}, "no number of processes"),
