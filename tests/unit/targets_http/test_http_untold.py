@@ -153,3 +153,31 @@ def test_texts_are_kept_no_more_where_the_service_tells_its_tokens(tmp_path: Pat
     assert events.histogram("completion_tokens").max == 3
     assert replies[0].text == TEXT
     assert replies[-1].text == ""
+
+
+def test_pieces_of_raw_text_are_counted_as_they_came_where_the_answer_is_kept_too() -> None:
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for piece in PIECES:
+            writer.write(b"%x\r\n%s\r\n" % (len(piece), piece.encode()))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        writer.write(b"0\r\n\r\n")
+
+    events, replies = Events(), list[Reply]()
+
+    async def go() -> None:
+        async with serving(answer) as server:
+            target = template(kind="text")(server.url, None)
+            await target.open()
+            try:
+                hear = lambda request, reply, failure, row: replies.append(reply) if reply else None  # noqa: E731
+                await drive(target, requests(), LOAD, events, on_reply=hear, answers=True)
+            finally:
+                await target.close()
+
+    asyncio.run(asyncio.wait_for(go(), 60))
+    assert [reply.text for reply in replies] == ["".join(PIECES)] * 6
+    assert {reply.counted_by for reply in replies} == {CHUNKS}
+    assert events.completion_tokens == events.chunks  # whatever the network made one of
+    assert events.chunks >= 6

@@ -116,7 +116,7 @@ class Behind(ABC):
         self._wants_text = untold and not self._counter(model).estimates
         if heard is None:
             return reply_of_counts(told, ended.chunks, request, model, self._counter)
-        return reply_of(heard, request, model, self._counter)
+        return reply_of(heard, request, model, self._counter, ended.chunks)
 
     def _counter(self, model: str | None) -> Counter:
         if model not in self._counters:  # made once: it may read a tokenizer's file

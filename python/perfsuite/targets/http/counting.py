@@ -66,14 +66,21 @@ class Counter:
         return sum(self.count(flat(message.get("content"))) for message in messages)
 
 
-def reply_of(heard: Hearing, request: Request, model: str | None, counter: Callable[[str | None], Counter]) -> Reply:
+def reply_of(
+    heard: Hearing,
+    request: Request,
+    model: str | None,
+    counter: Callable[[str | None], Counter],
+    chunks: int | None = None,
+) -> Reply:
     """What was heard, as a reply: what the service did not count is counted by ``counter(model)``; of what was
-    streamed, chunks are counted where that only estimates."""
+    streamed, chunks are counted where that only estimates.  ``chunks``: as they came, where what was heard was read
+    from a body that was kept, in which pieces of raw text lie seamless."""
     usage, counted_by = heard.usage, "usage"
     if usage.completion_tokens is None or usage.prompt_tokens is None:
         own = counter(model)
         if usage.completion_tokens is None and own.estimates and not heard.whole:
-            usage, counted_by = usage.then(Usage(completion_tokens=heard.chunks)), CHUNKS
+            usage, counted_by = usage.then(Usage(completion_tokens=heard.chunks if chunks is None else chunks)), CHUNKS
         else:
             counted_by = own.name
         usage = own.completed(usage, request.messages, heard.text, heard.hidden)
