@@ -484,6 +484,14 @@ def test_documents_that_lead_nowhere() -> None:
             ),
             {"kind": "sse", "text": "$.text", "error": "$.error", "event": "d", "done": "event:end"},
         ),
+        (
+            b"".join([*sse({"text": "a"}, {"text": "b"}, name="token"), *sse("bye now", name="end")]),
+            {"kind": "sse", "text": "$.text", "error": "$.error", "event": "token", "done": "event:end"},
+        ),
+        (
+            b"".join(sse({"text": "a"}, {"text": "b"}, "bye now")),
+            {"kind": "sse", "text": "$.text", "error": "$.error", "done": "bye now"},
+        ),
         (b"".join(sse("Hel", "lo")), {"kind": "sse"}),
         (
             json.dumps(

@@ -120,10 +120,10 @@ def _events(events: Sequence[Event], message: str) -> dict[str, object]:
     named = {name for name, value in texts if value}
     if "message" not in named and named != {name for name, _ in events}:
         form["event"] = sorted(named) if len(named) > 1 else next(iter(named))
-    if not isinstance(documents[-1][1], Mapping | list) and last:
+    if last_name and last_name not in named and last_name.lower() in _ENDS and "event" in form:
+        form["done"] = f"event:{last_name}"  # whatever it says: only events of the names above are read
+    elif not isinstance(documents[-1][1], Mapping | list) and last:
         form["done"] = last.decode("utf-8", "replace")
-    elif last_name and last_name not in named and last_name.lower() in _ENDS and "event" in form:
-        form["done"] = f"event:{last_name}"
     return form
 
 
