@@ -61,7 +61,7 @@ PyObject *pfs_py_row_new(pfs_state *state, Events *events, pfs_events_row row)
     PyTypeObject *type = state->types[PFS_TYPE_ROW];
     Row *self = (Row *)type->tp_alloc(type, 0);
     if (self == NULL) {
-        static const pfs_events_outcome CANCELLED = {PFS_EVENTS_CANCELLED, -1, -1, 0};
+        static const pfs_events_outcome CANCELLED = {PFS_EVENTS_CANCELLED, -1, -1, 0, false};
         PFS_LOCK((PyObject *)events);
         (void)pfs_events_end(events->events, row, &CANCELLED, pfs_clock_ns());
         PFS_UNLOCK();
@@ -76,7 +76,7 @@ PyObject *pfs_py_row_new(pfs_state *state, Events *events, pfs_events_row row)
 /* Ends the row if nobody did.  PFS_ENOMEM is dropped with the row: counts.unrecorded has it. */
 static void cancel(Row *self)
 {
-    static const pfs_events_outcome CANCELLED = {PFS_EVENTS_CANCELLED, -1, -1, 0};
+    static const pfs_events_outcome CANCELLED = {PFS_EVENTS_CANCELLED, -1, -1, 0, false};
     if (self->row != 0) {
         PFS_LOCK((PyObject *)self->events);
         (void)pfs_events_end(self->events->events, self->row, &CANCELLED, pfs_clock_ns());
@@ -178,21 +178,23 @@ static int tokens_told(PyObject *value, const char *name, int64_t *out)
 
 PyDoc_STRVAR(
     Row_end_doc,
-    "end($self, status=0, prompt_tokens=None, completion_tokens=None, bytes=0, at_ns=None)\n"
+    "end($self, status=0, prompt_tokens=None, completion_tokens=None, bytes=0, at_ns=None, "
+    "counted=False)\n"
     "--\n\n"
     "The request ended, now or at a stamp: its last byte, or the moment it failed.\n\n"
     "status is an index of ERROR_KINDS, 0 a success.  Token counts are those that the server\n"
-    "told; None or -1 where it did not.  A row ends once; one that is dropped before is ended as\n"
+    "told; None or -1 where it did not; counted: the completion tokens are the client's own\n"
+    "count, because it did not.  A row ends once; one that is dropped before is ended as\n"
     "cancelled.");
 
 static PyObject *Row_end(PyObject *object, PyObject *const *args, Py_ssize_t nargs,
                          PyObject *kwnames)
 {
-    static const char *const names[] = {"status", "prompt_tokens", "completion_tokens",
-                                        "bytes",  "at_ns",         NULL};
+    static const char *const names[] = {
+        "status", "prompt_tokens", "completion_tokens", "bytes", "at_ns", "counted", NULL};
     Row *self = (Row *)object;
     int64_t at = pfs_clock_ns(), status = 0, bytes = 0;
-    PyObject *values[5] = {NULL, NULL, NULL, NULL, NULL};
+    PyObject *values[6] = {NULL, NULL, NULL, NULL, NULL, NULL};
     pfs_events_outcome outcome;
     if (pfs_py_arguments("end", names, args, nargs, kwnames, values) < 0 ||
         pfs_whole_or(values[0], "status", 0, &status) < 0 ||
@@ -210,6 +212,11 @@ static PyObject *Row_end(PyObject *object, PyObject *const *args, Py_ssize_t nar
     }
     outcome.status = (pfs_events_status)status;
     outcome.bytes = (uint64_t)bytes;
+    int counted = values[5] == NULL ? 0 : PyObject_IsTrue(values[5]);
+    if (counted < 0) {
+        return NULL;
+    }
+    outcome.counted = counted != 0;
     pfs_status ended;
     PFS_LOCK((PyObject *)self->events);
     if (self->row != 0) {

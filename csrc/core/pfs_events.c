@@ -487,8 +487,9 @@ pfs_status pfs_events_end(pfs_events *events, pfs_events_row handle,
         return PFS_EINVAL;
     }
     bool ok = outcome->status == PFS_EVENTS_OK;
-    bool estimated = outcome->completion_tokens < 0 && r->chunks > 0;
-    int64_t completion = estimated ? (int64_t)r->tokens : outcome->completion_tokens;
+    bool untold = outcome->completion_tokens < 0 && r->chunks > 0;
+    bool estimated = untold || (outcome->counted && outcome->completion_tokens >= 0);
+    int64_t completion = untold ? (int64_t)r->tokens : outcome->completion_tokens;
     if (ok && !r->was_sent) {
         mark_sent(events, r, r->sent); /* a target that does not stamp: sent as the row began */
     }

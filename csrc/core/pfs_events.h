@@ -125,11 +125,13 @@ typedef struct {
 
 typedef struct pfs_events pfs_events;
 
-/* How a request ended; counts of -1 are not known. */
+/* How a request ended; counts of -1 are not known.  counted: completion_tokens are the client's own
+ * count, for the server told none. */
 typedef struct {
     pfs_events_status status;
     int64_t prompt_tokens, completion_tokens;
     uint64_t bytes;
+    bool counted;
 } pfs_events_outcome;
 
 /* "response_time" and so on; "ok", "dns" and so on.  NULL past the end.  Static storage. */

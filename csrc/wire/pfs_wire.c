@@ -158,7 +158,8 @@ static void replay(const pfs_wire_mark *mark, pfs_events *events, uint64_t *lost
                 reply->prompt_tokens < 0 ? reply->counted_prompt : reply->prompt_tokens,
             .completion_tokens =
                 reply->completion_tokens < 0 ? reply->counted_completion : reply->completion_tokens,
-            .bytes = reply->bytes};
+            .bytes = reply->bytes,
+            .counted = reply->completion_tokens < 0};
         (void)pfs_events_end(events, reply->row, &outcome, mark->at_ns);
         reply->row = 0;
     }

@@ -146,6 +146,7 @@ class Row:
         completion_tokens: int | None = None,
         bytes: int | None = 0,
         at_ns: int | None = None,
+        counted: object = False,
     ) -> None: ...
     @property
     def tokens(self) -> int: ...

@@ -33,7 +33,7 @@ static pfs_events_row begin(pfs_events *events, int64_t due)
     return row;
 }
 
-static const pfs_events_outcome GOOD = {PFS_EVENTS_OK, -1, -1, 0};
+static const pfs_events_outcome GOOD = {PFS_EVENTS_OK, -1, -1, 0, false};
 
 static uint64_t count(pfs_events *events, pfs_events_metric metric)
 {
@@ -71,7 +71,7 @@ TEST(every_metric_of_a_streamed_answer)
     CHECK(so_far.tokens == 6 && so_far.chunks == 4 && so_far.due == due);
     CHECK(so_far.sent == due + 10 * MS && so_far.first == due + 110 * MS);
     CHECK(so_far.answer == due + 210 * MS && so_far.last == due + 540 * MS);
-    pfs_events_outcome outcome = {PFS_EVENTS_OK, 12, -1, 345};
+    pfs_events_outcome outcome = {PFS_EVENTS_OK, 12, -1, 345, false};
     CHECK(pfs_events_end(events, row, &outcome, due + 610 * MS) == PFS_OK);
 
     CHECK(near(only(events, PFS_EVENTS_RESPONSE_TIME), 610.0));
@@ -105,7 +105,7 @@ TEST(usage_beats_counting_and_whole_answers_have_no_gaps)
     pfs_events_row row = begin(events, due);
     CHECK(pfs_events_token(events, row, 1, true, due + 100 * MS) == PFS_OK);
     CHECK(pfs_events_token(events, row, 1, true, due + 200 * MS) == PFS_OK);
-    pfs_events_outcome told = {PFS_EVENTS_OK, 3, 11, 0};
+    pfs_events_outcome told = {PFS_EVENTS_OK, 3, 11, 0, false};
     CHECK(pfs_events_end(events, row, &told, due + 200 * MS) == PFS_OK);
     CHECK(near(only(events, PFS_EVENTS_TPOT), 10.0));
     CHECK(pfs_events_counted(events)->estimated == 0);
@@ -134,7 +134,7 @@ TEST(failures_are_counted_and_never_averaged_in)
     for (int status = 0; status < PFS_EVENTS_STATUSES; status++) {
         pfs_events_row row = begin(events, due);
         CHECK(pfs_events_sent(events, row, due) == PFS_OK);
-        pfs_events_outcome outcome = {(pfs_events_status)status, -1, -1, 0};
+        pfs_events_outcome outcome = {(pfs_events_status)status, -1, -1, 0, false};
         CHECK(pfs_events_end(events, row, &outcome, due + (status + 1) * MS) == PFS_OK);
     }
     const pfs_events_counts *counts = pfs_events_counted(events);
@@ -252,7 +252,7 @@ TEST(a_row_that_ended_is_dead_and_its_slot_lives_on)
     CHECK((uint32_t)second == (uint32_t)first && second != first);
     CHECK(pfs_events_end(events, 0, &GOOD, 0) == PFS_EINVAL);
     CHECK(pfs_events_end(events, UINT64_MAX, &GOOD, 0) == PFS_EINVAL);
-    pfs_events_outcome wrong = {PFS_EVENTS_STATUSES, -1, -1, 0};
+    pfs_events_outcome wrong = {PFS_EVENTS_STATUSES, -1, -1, 0, false};
     CHECK(pfs_events_end(events, second, &wrong, 0) == PFS_EINVAL);
     CHECK(pfs_events_counted(events)->completed == 1);
     CHECK(pfs_events_end(events, second, &GOOD, spec.start_ns) == PFS_OK);

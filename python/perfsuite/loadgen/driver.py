@@ -255,7 +255,7 @@ class _Drive:
             tokens, answered = 0, row.tokens
         else:
             prompt, completion = _told(reply.prompt_tokens), _told(reply.completion_tokens)
-            row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns)
+            row.end(0, prompt, completion, len(reply.text.encode("utf-8", "surrogatepass")), end_ns, reply.counted)
             answered = row.tokens if completion is None else completion
             tokens = (prompt or 0) + answered
         if self.tally.ended(sent_ns=sent_ns, end_ns=end_ns, failure=failure, tokens=tokens, answered=answered):

@@ -32,7 +32,7 @@ _NONES = [None if name == "tag" else NO_STAMP if name.endswith("_ns") else -1 fo
 COLUMNS = ("label", *_PLAIN, "status", "warmup", "estimated")
 """Columns of the file.  Times are nanoseconds from the start of the stretch of load that ``label`` names; what there
 is none of is empty (null in NDJSON).  ``status`` is one of ``ERROR_KINDS``; ``estimated``: completion tokens were
-counted as they came, because the server did not tell."""
+counted by the client, because the server did not tell."""
 
 
 def rows(data: bytes | memoryview) -> Iterator[tuple[object, ...]]:

@@ -56,7 +56,8 @@ class Reply:
 
     ``context`` is the prompt that the system assembled, where it shows it.  ``ended_ns`` is when the answer ended, on
     the clock of ``time.monotonic_ns``, where that was elsewhere than in the coroutine that gives this reply.  ``times``
-    are further ones of this answer, in ms from its send, by name (``first_audio``).
+    are further ones of this answer, in ms from its send, by name (``first_audio``).  ``counted``: the completion tokens
+    are our own count (``counted_by`` says whose), for the service told none.
     """
 
     text: str
@@ -65,6 +66,7 @@ class Reply:
     completion_tokens: int | None = None
     cached_tokens: int | None = None
     counted_by: str = "usage"
+    counted: bool = False
     context: Sequence[Message] | None = None
     ended_ns: int | None = None
     times: Mapping[str, float] = field(default_factory=dict)

@@ -142,6 +142,7 @@ def test_both_drivers_count_the_same_and_say_the_same(name: str, named: bool, tm
             histogram = events.histogram(metric)
             assert (histogram.count, histogram.min, histogram.max) == (6, count, count)
         assert tokens == 6 * (prompt + answer)
+        assert events.estimated == 6  # what raw rows have as "estimated"
         kept = not wire or named or name in WHOLE
         assert all(bool(reply.text) is kept for reply in replies)
 
@@ -151,6 +152,7 @@ def test_texts_are_kept_no_more_where_the_service_tells_its_tokens(tmp_path: Pat
     events, replies, _ = driven(chat, chunked(*sse(delta(TEXT), told, "[DONE]")), by_words(tmp_path), wire=True)
     assert {reply.counted_by for reply in replies} == {"usage"}
     assert events.histogram("completion_tokens").max == 3
+    assert events.estimated == 0
     assert replies[0].text == TEXT
     assert replies[-1].text == ""
 

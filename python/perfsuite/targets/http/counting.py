@@ -91,15 +91,16 @@ def reply_of(
         completion_tokens=usage.completion_tokens,
         cached_tokens=usage.cached_tokens,
         counted_by=counted_by,
+        counted=heard.usage.completion_tokens is None,
         extra={"agents": usage.agents} if usage.agents else {},
     )
 
 
 def reply_of_counts(
-    usage: Usage, chunks: int, request: Request, model: str | None, counter: Callable[[str | None], Counter]
+    told: Usage, chunks: int, request: Request, model: str | None, counter: Callable[[str | None], Counter]
 ) -> Reply:
     """An answer of which no text was kept, as a reply: what the service did not count is chunks and an estimate."""
-    counted_by = "usage"
+    usage, counted_by = told, "usage"
     if usage.completion_tokens is None or usage.prompt_tokens is None:
         own = counter(model)
         counted_by = CHUNKS if usage.completion_tokens is None else own.name
@@ -110,6 +111,7 @@ def reply_of_counts(
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
         counted_by=counted_by,
+        counted=told.completion_tokens is None,
     )
 
 
