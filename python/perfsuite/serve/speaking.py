@@ -49,6 +49,8 @@ class SpokenExchange(Exchange):
     speech: Realtime
     said: str = ""
     """The whole answer, once it is there."""
+    told: bool = False
+    """The client was told that it is over."""
 
     @property
     def chunked(self) -> bool:
@@ -71,7 +73,7 @@ class SpokenExchange(Exchange):
     def stream_tail(self, text: str, pieces: int) -> bytes:
         """What comes after the last delta."""
         closing = self.speech.closing(self.answer, text, pieces)
-        self.said = text
+        self.said, self.told = text, not self.fault.no_done
         return self.frame(closing if self.fault.no_done else closing + self.speech.end(self.answer, text, pieces))
 
     def refusal(self, error: BadRequest) -> bytes:
@@ -141,6 +143,9 @@ class Speaking:
         self._said: list[Message] = []
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
+        self._exchange_on: SpokenExchange | None = None
+        self._early: list[tuple[bytes, int, bool]] = []
+        """What the client said after it was told that an answer is over, and before it was here too."""
 
     def begin(self) -> None:
         """Tells that the session is there, and listens.  Raises Gone."""
@@ -170,6 +175,9 @@ class Speaking:
             return
 
     def _heard(self, message: bytes, received_ns: int, by_kernel: bool) -> None:
+        if self._task is not None and self._exchange_on is not None and self._exchange_on.told:
+            self._early.append((message, received_ns, by_kernel))
+            return
         ident = None
         try:
             try:
@@ -224,6 +232,7 @@ class Speaking:
         connection.answering(exchange.record)
         self._cancelled = False
         self._socket.held = exchange.fault.slowloris_s > 0.0
+        self._exchange_on = exchange
         self._task = server.spawn(self._answer(exchange))
         server.pacer.catch_up()
 
@@ -306,6 +315,9 @@ class Speaking:
             else:
                 socket.held = False
                 socket.flush()
+                early, self._early = self._early, []
+                for told in early:
+                    self._heard(*told)
         except Gone:
             return
 

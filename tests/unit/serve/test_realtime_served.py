@@ -16,6 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
+from perfsuite.serve import answering
 from perfsuite.serve.realtime import SAMPLES_A_SECOND, SAMPLES_A_TOKEN, Tone
 from perfsuite.serve.server import Server
 from serving import CHAT, Client, chat, serving, truth
@@ -166,6 +167,35 @@ def test_an_answer_is_cancelled(at_once: bool) -> None:
                 assert [row["end"] for row in await truth(client)] == ["cancelled"]
 
     asyncio.run(run())
+
+
+def test_who_asks_again_as_soon_as_an_answer_is_told_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = answering.Answering.run
+
+    async def slow_to_end(self: answering.Answering) -> str:
+        how = await whole(self)
+        await told_again.wait()  # the client has heard all of it, and asks on
+        await asyncio.sleep(0.0)
+        return how
+
+    monkeypatch.setattr(answering.Answering, "run", slow_to_end)
+
+    async def run() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        async with talking() as (talker, _):
+            first = await talker.ask()
+            content = [{"type": "input_text", "text": "hello"}]
+            await talker.say("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+            await talker.say("response.create", response={})
+            await (await talker.wire.ping())  # both have come
+            told_again.set()
+            return first[-1]["response"], await talker.up_to(DONE)
+
+    told_again = asyncio.Event()
+    first, events = asyncio.run(run())
+    assert "error" not in {event["type"] for event in events}
+    assert events[-1]["response"]["status"] == "completed"
+    grown = events[-1]["response"]["usage"]["input_tokens"] - first["usage"]["input_tokens"]
+    assert grown > 10, "the message and the answer before it"
 
 
 def test_one_response_at_a_time() -> None:
