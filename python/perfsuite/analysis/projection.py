@@ -18,7 +18,8 @@ from perfsuite import _core
 from perfsuite.analysis.comparable import Figure
 from perfsuite.analysis.forecast import FEWEST, LONGEST, Expectation, expect, foreseen
 from perfsuite.analysis.judging import RunFigures
-from perfsuite.metric import Comparison, lower_is_better, meets
+from perfsuite.metric import lower_is_better, meets
+from perfsuite.plan import Criterion
 from perfsuite.stats import Interval
 
 CONFIDENCE = 0.95
@@ -28,17 +29,6 @@ MOST_TRIED = 60
 """Of a long history the newest so many predictions are tried."""
 FARTHEST = 10
 """A limit that a drift does not reach in so many times the history's length is not said to be reached."""
-
-
-class Limit(NamedTuple):
-    """What a criterion asks of a figure."""
-
-    comparison: Comparison
-    target: float
-
-    def met(self, value: float) -> bool:
-        """Whether such a value is within it."""
-        return meets(value, self.comparison, self.target)
 
 
 class Reach(NamedTuple):
@@ -80,12 +70,12 @@ class Projection(NamedTuple):
     steps: int
     absolute: bool
     tried: Tried | None
-    limit: Limit | None
+    limit: Criterion | None
     reach: Reach | None
 
 
 def project(
-    runs: Sequence[RunFigures], ahead: int = 1, limits: Mapping[tuple[str, str], Limit] | None = None
+    runs: Sequence[RunFigures], ahead: int = 1, limits: Mapping[tuple[str, str], Criterion] | None = None
 ) -> list[Projection]:
     """What runs of one group (oldest first) let one expect ``ahead`` runs from the newest: of each figure that counts,
     and of each that has a limit (by metric and statistic).  Figures with too short a history are left out."""
@@ -120,7 +110,7 @@ def tried(values: Sequence[float], ahead: int = 1) -> Tried | None:
     return Tried(len(off), held, *_core.exact_quantiles(off, (0.5, CONFIDENCE))) if off else None
 
 
-def _projection(figure: Figure, values: list[float], ahead: int, limit: Limit | None) -> Projection | None:
+def _projection(figure: Figure, values: list[float], ahead: int, limit: Criterion | None) -> Projection | None:
     absolute = _absolute(values)
     expectation = expect(values, absolute=absolute)
     if expectation is None:
@@ -140,18 +130,23 @@ def _projection(figure: Figure, values: list[float], ahead: int, limit: Limit | 
     )
 
 
-def _reach(expectation: Expectation, limit: Limit) -> Reach:
+def _reach(expectation: Expectation, limit: Criterion) -> Reach:
     """The first runs at which the line, and the worse and the better end of the interval about it, are beyond."""
     at = earliest = latest = None
     for ahead in range(1, FARTHEST * expectation.runs + 1):
         value = foreseen(expectation, ahead, CONFIDENCE)
         worse, better = (value.high, value.low) if lower_is_better(limit.comparison) else (value.low, value.high)
-        earliest = earliest or (None if limit.met(worse) else ahead)
-        at = at or (None if limit.met(value.estimate) else ahead)
-        latest = latest or (None if limit.met(better) else ahead)
+        earliest = earliest or (None if within(worse, limit) else ahead)
+        at = at or (None if within(value.estimate, limit) else ahead)
+        latest = latest or (None if within(better, limit) else ahead)
         if latest is not None:
             break
     return Reach(at, earliest, latest)
+
+
+def within(value: float, limit: Criterion) -> bool:
+    """Whether a value meets a criterion."""
+    return meets(value, limit.comparison, limit.target)
 
 
 def _absolute(values: Sequence[float]) -> bool:

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from perfsuite.analysis.judging import RunFigures
-    from perfsuite.analysis.projection import Limit
     from perfsuite.history.store import Group, History
+    from perfsuite.plan import Criterion
 
 ACTIONS = {
     "list": "the runs, the newest first",
@@ -148,10 +148,9 @@ def _asked(history: History, arguments: Namespace) -> Iterator[tuple[Group, str,
         put(f"{others} groups of other hosts are not shown: they compare with nothing here (--all-hosts shows them)")
 
 
-def _limits(benchmark: str) -> dict[tuple[str, str], Limit]:
+def _limits(benchmark: str) -> dict[tuple[str, str], Criterion]:
     """What the criteria of a benchmark ask, by metric and statistic, as a run of it here and now would be judged; of
     one that cannot be run from here (its plan is elsewhere) nothing."""
-    from perfsuite.analysis.projection import Limit
     from perfsuite.configuration import configure
     from perfsuite.errors import UsageError
 
@@ -159,12 +158,7 @@ def _limits(benchmark: str) -> dict[tuple[str, str], Limit]:
         phases = configure({"phase": [benchmark]}).phases
     except UsageError:
         return {}
-    return {
-        (one.metric, one.stat): Limit(one.comparison, one.target)
-        for phase in phases
-        if phase.name == benchmark
-        for one in phase.criteria
-    }
+    return {(one.metric, one.stat): one for phase in phases if phase.name == benchmark for one in phase.criteria}
 
 
 def _heading(group: Group, groups: list[Group]) -> str:

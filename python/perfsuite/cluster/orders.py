@@ -34,7 +34,6 @@ class Order:
     objectives: Mapping[str, float]
     raw: bool = False
     answers: bool = False
-    heard: bool = True
 
     @property
     def source(self) -> tuple[Recipe, tuple[int, int], int, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from perfsuite.analysis.forecast import FEWEST
+from perfsuite.analysis.projection import within
 from perfsuite.metric import labelled
 from perfsuite.reports.figures import printable
 from perfsuite.reports.tables import lines
@@ -124,7 +125,7 @@ def _cautions(one: Projection) -> Iterator[str]:
         limit = f"{one.limit.comparison} {goal(one.limit.target, one.figure.unit)}"
         extrapolated = ": EXTRAPOLATED" if (one.reach.at or 0) > one.runs else ""
         yield f"it drifts, and leaves {limit} {_when(one.reach)}{extrapolated}"
-    elif one.limit is not None and not one.limit.met(one.value.estimate):
+    elif one.limit is not None and not within(one.value.estimate, one.limit):
         yield f"that is not {one.limit.comparison} {goal(one.limit.target, one.figure.unit)}"
     if one.steps:
         yield f"its level changed {_times(one.steps)} in {one.runs} runs; when it will again, nobody foresees"

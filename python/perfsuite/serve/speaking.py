@@ -143,7 +143,8 @@ class Speaking:
         self._said: list[Message] = []
         self._task: asyncio.Task[None] | None = None
         self._cancelled = False
-        self._exchange_on: SpokenExchange | None = None
+        self._answered: SpokenExchange | None = None
+        """What is being answered, until that is over here."""
         self._early: list[tuple[bytes, int, bool]] = []
         """What the client said after it was told that an answer is over, and before it was here too."""
 
@@ -175,7 +176,7 @@ class Speaking:
             return
 
     def _heard(self, message: bytes, received_ns: int, by_kernel: bool) -> None:
-        if self._task is not None and self._exchange_on is not None and self._exchange_on.told:
+        if self._answered is not None and self._answered.told:
             self._early.append((message, received_ns, by_kernel))
             return
         ident = None
@@ -232,7 +233,7 @@ class Speaking:
         connection.answering(exchange.record)
         self._cancelled = False
         self._socket.held = exchange.fault.slowloris_s > 0.0
-        self._exchange_on = exchange
+        self._answered = exchange
         self._task = server.spawn(self._answer(exchange))
         server.pacer.catch_up()
 
@@ -297,7 +298,7 @@ class Speaking:
 
     def _over(self, exchange: SpokenExchange, how: str) -> None:
         connection, socket = self._connection, self._socket
-        self._task = None
+        self._task = self._answered = None
         connection.answering(None)
         self._server.told(exchange, how)
         try:

@@ -11,11 +11,17 @@ import pytest
 from perfsuite.analysis import projection
 from perfsuite.analysis.forecast import expect, foreseen
 from perfsuite.analysis.judging import RunFigures
-from perfsuite.analysis.projection import Limit, Projection, Tried, project, tried
+from perfsuite.analysis.projection import Projection, Tried, project, tried
+from perfsuite.metric import Comparison
+from perfsuite.plan import Criterion
 from perfsuite.stats import Interval
 from runs_made import runs, series
 
 P95 = ("response_time", "p95")
+
+
+def limit(comparison: Comparison, target: float) -> Criterion:
+    return Criterion(metric=P95[0], stat=P95[1], comparison=comparison, target=target)
 
 
 def one(found: list[Projection], metric: str = "response_time", stat: str = "p50") -> Projection:
@@ -63,7 +69,7 @@ def test_a_changing_level_is_found_out_by_its_past() -> None:
 
 def test_a_drift_goes_on_and_is_said_to_leave_its_limit() -> None:
     climbing = [value * 1.02**i for i, value in enumerate(series(25, seed=11))]
-    found = one(project(runs(climbing), 10, {P95: Limit("<", 500.0)}), stat="p95")
+    found = one(project(runs(climbing), 10, {P95: limit("<", 500.0)}), stat="p95")
     truth = 2 * 100.0 * 1.02**34  # the p95 of such runs is twice the median
     assert found.drifting
     assert found.value.low < truth < found.value.high
@@ -78,19 +84,19 @@ def test_a_drift_goes_on_and_is_said_to_leave_its_limit() -> None:
 
 def test_a_limit_that_wants_more_is_left_downwards() -> None:
     falling = [value * 0.98**i for i, value in enumerate(series(25, seed=12))]
-    found = one(project(runs(falling), 1, {P95: Limit(">=", 100.0)}), stat="p95")
+    found = one(project(runs(falling), 1, {P95: limit(">=", 100.0)}), stat="p95")
     assert found.reach is not None
     assert found.reach.at == pytest.approx(math.log(100.0 / (200.0 * 0.98**24)) / math.log(0.98), abs=3)
 
 
 def test_a_drift_away_from_its_limit_never_reaches_it() -> None:
     falling = [value * 0.98**i for i, value in enumerate(series(25, seed=12))]
-    found = one(project(runs(falling), 1, {P95: Limit("<", 500.0)}), stat="p95")
+    found = one(project(runs(falling), 1, {P95: limit("<", 500.0)}), stat="p95")
     assert found.reach == (None, None, None)
 
 
 def test_what_does_not_drift_reaches_nothing() -> None:
-    assert one(project(runs(series(25, seed=13)), 1, {P95: Limit("<", 500.0)}), stat="p95").reach is None
+    assert one(project(runs(series(25, seed=13)), 1, {P95: limit("<", 500.0)}), stat="p95").reach is None
 
 
 def test_only_what_counts_or_has_a_limit_is_predicted() -> None:
